@@ -1,0 +1,65 @@
+# Everything is set up in .venv, by uv where it is installed, else by venv and pip.
+# PYTHON=/path/to/python3.13 picks another interpreter; ARGS="09 11" picks chapters for export, refresh and measure.
+
+BIN := .venv/bin
+ARGS ?=
+JOBS ?= 2
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help lab test quick lint refresh measure export bench constraints binder-check clean course-env test-env
+
+help:
+	@echo "make lab       set up the course and open its first chapter in JupyterLab"
+	@echo "make test      every check: style, types, tests, and each notebook run and compared (a few minutes)"
+	@echo "make quick     the same without the notebooks and the slow tests"
+	@echo "make export    notebooks -> modules            (ARGS=\"09 11\" for some chapters only)"
+	@echo "make refresh   export, run every notebook afresh, store what it showed"
+	@echo "make measure   the same, and renew the measured outputs too"
+	@echo "make bench     measure against other software, print a table"
+	@echo "make clean     remove what was built; the environment too with 'rm -rf .venv'"
+
+course-env:
+	@sh tools/setup.sh course
+
+test-env:
+	@sh tools/setup.sh test
+
+lab: course-env
+	@$(BIN)/python tools/lab.py
+
+lint: test-env
+	@echo "ruff and mypy"
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+
+test: lint
+	@echo "pytest, the notebooks included"
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=60 $(ARGS)
+
+quick: lint
+	@$(BIN)/python -m pytest -q tests -m "not slow" $(ARGS)
+
+export: test-env
+	@$(BIN)/python tools/export.py $(ARGS)
+
+refresh: test-env
+	@$(BIN)/python tools/refresh.py $(ARGS)
+
+measure: test-env
+	@$(BIN)/python tools/refresh.py --measure $(ARGS)
+
+bench: test-env
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+# For maintainers: newer versions (needs uv), and what Binder would build (needs jupyter-repo2docker, no Docker).
+constraints:
+	@{ head -n 2 constraints.txt; uv pip compile --quiet --universal --python-version 3.11 --all-extras --upgrade \
+	    --no-annotate --no-header pyproject.toml; } > constraints.new && mv constraints.new constraints.txt
+
+binder-check:
+	@jupyter-repo2docker --no-build --debug .
+
+clean:
+	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	@find . -path ./.venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The pytest plugin: fixtures for testing software that sends mail."""
