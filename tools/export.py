@@ -94,6 +94,7 @@ def export(notebooks: list[Path], package: Path) -> list[Path]:
 def tidy(text: str) -> str:
     """Two blank lines before each cell, and an `__all__` that fits the page: as one would write it by hand."""
     text = re.sub(r"\n+(?=# %% )", "\n\n\n", text)
+    text = re.sub(r"\n+(?=# %% auto )", "\n\n", text)
     if found := ALL.search(text):
         names = ", ".join(f'"{name}"' for name in re.findall(r"['\"](\w+)['\"]", found[1]))
         one_line = f"__all__ = [{names}]"
