@@ -52,13 +52,13 @@ measure: test-env
 bench: test-env
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-# For maintainers: newer versions (needs uv), and what Binder would build (needs jupyter-repo2docker, no Docker).
+# For maintainers: newer versions (needs uv), and what Binder would build (no Docker needed).
 constraints:
 	@{ head -n 2 constraints.txt; uv pip compile --quiet --universal --python-version 3.11 --all-extras --upgrade \
 	    --no-annotate --no-header pyproject.toml; } > constraints.new && mv constraints.new constraints.txt
 
-binder-check:
-	@jupyter-repo2docker --no-build --debug .
+binder-check: test-env
+	@$(BIN)/jupyter-repo2docker --no-build --debug .
 
 clean:
 	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -34,9 +35,9 @@ def test_post_build_can_be_run() -> None:
 
 
 def test_binder_would_build_what_we_mean(tmp_path: Path) -> None:
-    tool = shutil.which("jupyter-repo2docker") or shutil.which("repo2docker")
+    tool = shutil.which("jupyter-repo2docker", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if tool is None:
-        pytest.skip("jupyter-repo2docker is not installed (pip install jupyter-repo2docker, in a place of its own)")
+        pytest.skip("jupyter-repo2docker is not installed; on Unix `make test` does it")
     done = subprocess.run([tool, "--no-build", "--debug", str(ROOT)], cwd=tmp_path, capture_output=True, text=True,
                           timeout=120)
     said = done.stdout + done.stderr

@@ -182,6 +182,8 @@ def test_nothing_that_nbval_cannot_check(path: Path) -> None:
     for cell in cells(path):
         assert "interact(" not in cell["source"], f"cell {cell['id']}: a VBox with .observe instead of interact"
         assert not tags(cell) & {"nbval-skip", "skip-execution"}, f"cell {cell['id']} would never be run"
+        assert not cell["source"].rstrip().endswith(";"), (
+            f"cell {cell['id']}: under nbval a semicolon hides nothing; assign to _ or end with plt.show()")
         assert not SKIPS.search(cell["source"]), f"cell {cell['id']}: tags, not comments, tell nbval what to do"
         for output in cell["outputs"]:
             data = output.get("data", {})
