@@ -35,7 +35,8 @@ def has_display() -> bool:
 
 
 def command(arguments: list[str]) -> list[str]:
-    line = [sys.executable, "-m", "jupyterlab", str(FIRST), f"--ServerApp.root_dir={ROOT}"]
+    line = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}",
+            f"--LabApp.default_url=/lab/tree/{FIRST.relative_to(ROOT).as_posix()}"]
     if not has_display():
         line.append("--no-browser")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
