@@ -35,7 +35,7 @@ lint: test-env
 
 test: lint
 	@echo "pytest, the notebooks included"
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=60 $(ARGS)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=60 $(ARGS)
 
 quick: lint
 	@$(BIN)/python -m pytest -q tests -m "not slow" $(ARGS)

@@ -127,6 +127,8 @@ def kernel_environment(scratch: str) -> dict[str, str]:
     """The environment of a kernel: this checkout's package, and no settings of the person who runs it."""
     environment = dict(os.environ, IPYTHONDIR=scratch, PYDEVD_DISABLE_FILE_VALIDATION="1",
                        MPLBACKEND="module://matplotlib_inline.backend_inline")
+    # Cells say `!python ../tools/export.py`: let "python" be this one.
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     if found := importlib.util.find_spec("matplotlib"):
         environment["MATPLOTLIBRC"] = str(Path(found.origin or "").parent / "mpl-data" / "matplotlibrc")
