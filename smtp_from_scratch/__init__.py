@@ -1,33 +1,30 @@
-"""SMTP from Scratch: a mail system whose source code is a course of notebooks.
+"""SMTP from scratch: a mail system whose source code is a course."""
 
-The public names below are looked up where they are first used, so that importing one chapter's module
-loads no other.
-"""
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+
+__version__ = "0.1.0"
 
 _HOME = {
-    "Client": "smtp",
+    "Client": "smtp", "Server": "smtp", "ReceivedMessage": "smtp", "deliver": "smtp",
     "Maildir": "maildir",
+    "Envelope": "envelope",
     "Reply": "wire",
-    "Server": "smtp",
+    "Receipt": "client",
+    "SMTPException": "client", "SMTPServerDisconnected": "client", "SMTPTimeout": "client",
+    "SMTPNotSupportedError": "client", "SMTPResponseException": "client", "SMTPConnectError": "client",
+    "SMTPHeloError": "client", "SMTPSenderRefused": "client", "SMTPRecipientsRefused": "client",
+    "SMTPDataError": "client",
 }
-
 __all__ = sorted(_HOME)
 
 
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import version
-
-        return version("smtp-from-scratch")
+def __getattr__(name: str) -> object:
     if name in _HOME:
-        value = globals()[name] = getattr(import_module(f".{_HOME[name]}", __name__), name)
-        return value
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__, "__version__"])
+    return [*globals(), *_HOME]

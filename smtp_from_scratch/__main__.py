@@ -1,0 +1,240 @@
+"""The command line: `smtp-from-scratch serve`, `send`, `talk`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from typing import IO, Any
+
+from smtp_from_scratch import __version__
+from smtp_from_scratch.client import (
+    Receipt,
+    SMTPNotSupportedError,
+    SMTPResponseException,
+    SMTPServerDisconnected,
+)
+from smtp_from_scratch.envelope import BadPath, Envelope, parse_path
+from smtp_from_scratch.maildir import Maildir
+from smtp_from_scratch.smtp import Client, Server
+from smtp_from_scratch.wire import Reply
+
+OK, REFUSED, USAGE, UNREACHABLE, DEFERRED = 0, 1, 2, 69, 75     # exit codes; the last two are sysexits.h's
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command, and return its exit code."""
+    options = parser().parse_args(argv)
+    try:
+        return int(options.run(options))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 141
+
+
+def parser() -> argparse.ArgumentParser:
+    """The grammar of the command line."""
+    top = argparse.ArgumentParser("smtp-from-scratch", description="A mail system whose source code is a course.")
+    top.add_argument("--version", action="version", version=__version__)
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="take in mail", description="Takes in mail, into Maildirs.")
+    serve.add_argument("--smtp", type=host_port, metavar="HOST:PORT", default=("127.0.0.1", 2525),
+                       help="where to listen (default 127.0.0.1:2525; port 0: the system chooses)")
+    serve.add_argument("--maildir", metavar="DIR", default="Maildir",
+                       help="keep letters here, a Maildir for each recipient (default ./Maildir)")
+    serve.add_argument("--domain", action="append", metavar="D", default=[],
+                       help="refuse recipients of other domains; may be repeated")
+    serve.add_argument("--hostname", metavar="NAME", default="", help="what the server calls itself")
+    serve.add_argument("--max-size", type=octets, metavar="N", default=200_000_000, help="octets a letter may have")
+    serve.add_argument("--stage", choices=["threads"], default="threads", help="what plays the sessions")
+    serve.add_argument("--verbose", action="store_true", help="a line for each transaction, on standard error")
+    serve.set_defaults(run=run_serve)
+
+    send = commands.add_parser("send", help="send letters", description="Sends letters from files, as they are.")
+    send.add_argument("--server", type=host_port, metavar="HOST:PORT", required=True)
+    send.add_argument("--from", dest="sender", type=mailbox_or_null, metavar="A", required=True,
+                      help="the envelope's sender; <> for none")
+    send.add_argument("--to", dest="recipients", action="append", type=mailbox, metavar="B", required=True,
+                      help="a recipient; may be repeated")
+    send.add_argument("--hostname", metavar="NAME", default="", help="what to call ourselves in HELO")
+    send.add_argument("--timeout", type=float, metavar="S", default=None, help="seconds that any wait may take")
+    send.add_argument("--show", action="store_true", help="the dialogue, on standard error")
+    send.add_argument("files", nargs="+", metavar="FILE", help="a letter; - is standard input")
+    send.set_defaults(run=run_send)
+
+    talk = commands.add_parser("talk", help="type SMTP by hand",
+                               description="A telnet that ends lines with CR LF, and shows the octets.")
+    talk.add_argument("address", type=host_port, metavar="HOST:PORT")
+    talk.set_defaults(run=run_talk)
+    return top
+
+
+# --- arguments ---------------------------------------------------------------------------------------------------
+
+
+def host_port(text: str) -> tuple[str, int]:
+    """`HOST:PORT`, `[::1]:PORT`."""
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise argparse.ArgumentTypeError(f"write an IPv6 address in brackets: [{host}]:{port}")
+    if not (colon and host and port.isascii() and port.isdigit() and int(port) < 65_536):
+        raise argparse.ArgumentTypeError(f"expected HOST:PORT, got {text!r}")
+    return host, int(port)
+
+
+def octets(text: str) -> int:
+    """A number of octets, above 0."""
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"expected a number of octets, got {text!r}")
+    return int(text)
+
+
+def mailbox(text: str) -> str:
+    """An address, with or without angle brackets."""
+    bare = text[1:-1] if text.startswith("<") and text.endswith(">") else text
+    try:
+        path, rest = parse_path(f"<{bare}>")
+    except BadPath as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if rest or not path.mailbox:
+        raise argparse.ArgumentTypeError(f"expected an address, got {text!r}")
+    return bare
+
+
+def mailbox_or_null(text: str) -> str:
+    """An address, or `<>` or nothing for the null path."""
+    return "" if text in ("", "<>") else mailbox(text)
+
+
+# --- serve -------------------------------------------------------------------------------------------------------
+
+
+def run_serve(options: argparse.Namespace) -> int:
+    """Serve until SIGTERM or Ctrl-C, then finish the transactions in hand."""
+    if options.verbose:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    try:
+        hostname = options.hostname or socket.gethostname()
+        server = Server(*options.smtp, deliver=Maildir(options.maildir, hostname), hostname=hostname,
+                        accept_recipient=only(options.domain), max_size=options.max_size)
+    except (OSError, OverflowError) as error:
+        where = "{}:{}".format(*options.smtp)
+        return complain(f"cannot serve on {where} into {options.maildir}: {error}", UNREACHABLE)
+    over = threading.Event()
+    for name in ("SIGTERM", "SIGINT"):
+        signal.signal(getattr(signal, name), lambda *_: over.set())
+    with server:
+        host, port = server.address
+        print(f"listening on {f'[{host}]' if ':' in host else host}:{port} (smtp)", flush=True)
+        while not over.wait(3600):
+            pass
+    return OK
+
+
+def only(domains: Sequence[str]) -> Any:
+    """A policy that takes recipients of these domains, and all when there are none."""
+    ours = {domain.lower() for domain in domains}
+
+    def accept_recipient(address: str, envelope: Envelope) -> Reply | None:
+        domain = address.rpartition("@")[2].lower() if "@" in address else ""
+        if not ours or not domain or domain in ours:
+            return None
+        return Reply(550, f"{domain} is not served here, and I do not relay", "5.7.1")
+
+    return accept_recipient
+
+
+# --- send --------------------------------------------------------------------------------------------------------
+
+
+def run_send(options: argparse.Namespace) -> int:
+    """Send each file; a line for each recipient on standard output."""
+    with contextlib.ExitStack() as stack:
+        try:
+            files = [sys.stdin.buffer if name == "-" else stack.enter_context(open(name, "rb"))
+                     for name in options.files]
+        except OSError as error:
+            return complain(f"cannot read {error.filename}: {error.strerror}", USAGE)
+        show = None
+        if options.show:
+            from smtp_from_scratch.lab import Transcript
+
+            show = Transcript()
+        try:
+            with Client(*options.server, local_hostname=options.hostname, timeout=options.timeout, tap=show) as smtp:
+                return max((send_file(smtp, options, file) for file in files), key=[OK, DEFERRED, REFUSED].index)
+        except SMTPResponseException as error:
+            return complain(str(error), DEFERRED if error.reply.temporary else REFUSED)
+        except SMTPServerDisconnected as error:
+            return complain(str(error), DEFERRED)
+        except (OSError, ValueError) as error:
+            where = "{}:{}".format(*options.server)
+            return complain(f"cannot talk to {where}: {error}", UNREACHABLE)
+        finally:
+            if show is not None:
+                print(show, file=sys.stderr)
+
+
+def send_file(smtp: Client, options: argparse.Namespace, file: IO[bytes]) -> int:
+    """One letter; returns the exit code that it alone would cause."""
+    try:
+        receipt = smtp.transact(Envelope(options.sender, list(dict.fromkeys(options.recipients))), file)
+    except SMTPNotSupportedError as error:
+        receipt = Receipt(options.sender, dict.fromkeys(options.recipients, Reply(554, str(error))))
+    for address, reply in receipt.recipients.items():
+        print(f"{address}: {reply}", flush=True)
+    replies = receipt.recipients.values()
+    if any(reply.permanent for reply in replies):
+        return REFUSED
+    return DEFERRED if any(not reply.positive for reply in replies) else OK
+
+
+# --- talk --------------------------------------------------------------------------------------------------------
+
+
+def run_talk(options: argparse.Namespace) -> int:
+    """Lines from standard input go out with CR LF; what comes back is shown octet by octet."""
+    try:
+        sock = socket.create_connection(options.address, 30)
+    except OSError as error:
+        where = "{}:{}".format(*options.address)
+        return complain(f"cannot connect to {where}: {error}", UNREACHABLE)
+    with sock:
+        sock.settimeout(None)
+        listener = threading.Thread(target=show_octets, args=(sock,), daemon=True)
+        listener.start()
+        with contextlib.suppress(OSError):
+            for line in sys.stdin.buffer:
+                sock.sendall(line.rstrip(b"\r\n") + b"\r\n")
+                if not listener.is_alive():
+                    break
+            sock.shutdown(socket.SHUT_WR)
+        listener.join()
+    return OK
+
+
+def show_octets(sock: socket.socket) -> None:
+    """Print what the server says, CR and LF visible, until it hangs up."""
+    with contextlib.suppress(OSError):
+        while data := sock.recv(65_536):
+            text = data.decode("utf-8", "backslashreplace")
+            print(text.replace("\r", "␍").replace("\n", "␊\n"), end="", flush=True)
+
+
+def complain(text: str, code: int) -> int:
+    """Say on standard error what is wrong, and return the exit code."""
+    print(f"smtp-from-scratch: {text}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
