@@ -1,0 +1,21 @@
+"""Colors and words that every figure shares (the Okabe–Ito palette); color never tells anything alone."""
+from __future__ import annotations
+
+CLIENT, SERVER, TLS, WAITING, TROUBLE = "#0072B2", "#D55E00", "#009E73", "#999999", "#CC79A7"
+INK, PAPER, FAINT = "#1a1a1a", "#ffffff", "#e6e6e6"
+MONO = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
+SANS = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
+COLORS = {"C": CLIENT, "S": SERVER}
+NAMES = {"C": "client", "S": "server"}
+SIGNS = {2: "✓", 3: "…", 4: "~", 5: "✗"}       # one for each class of replies
+CLASSES = {2: TLS, 3: CLIENT, 4: WAITING, 5: TROUBLE}
+
+
+def plural(count: int, thing: str) -> str:
+    """`1 flight`, `2 flights`."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def shorten(text: str, width: int) -> str:
+    """The text in at most `width` characters, `…` at its end if it was longer."""
+    return text if len(text) <= width else text[: max(0, width - 1)] + "…"
