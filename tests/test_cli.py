@@ -137,7 +137,7 @@ def test_letters_travel_through_smtplib(tmp_path: Path, kind: str) -> None:
         bare = re.search(rb"\r(?!\n)|(?<!\r)\n", letter)
         assert outcomes[name] == (554 if bare else 250), name
         if not bare:
-            assert kept.pop(0) == as_kept(letter), name
+            assert kept.pop(0) == (as_kept(letter) or b"\n"), name      # of no letter smtplib makes an empty line
     assert not kept
 
 

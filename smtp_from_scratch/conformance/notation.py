@@ -1,0 +1,229 @@
+"""The notation of dialogues: how a file of them is read, strictly, with line numbers in errors.
+
+GRAMMAR.md beside this file has it on one page, with examples.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+LEVELS = ("MUST", "SHOULD", "MAY")
+SETUPS = ("tls", "starttls", "user", "refused", "size", "lmtp", "submission", "implicit")
+FACTS = ("rfc", "level", "end", "needs", "setup", "asks", "note", "hello")
+
+
+class NotationError(ValueError):
+    """A dialogue file breaks the grammar; the message begins with file and line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Octets to send: `text` with its variables still in braces; CR LF follows unless `raw`."""
+
+    line: int
+    text: str
+    raw: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hear:
+    """What must come now: one of `patterns`; for replies, lines that must or must not be in it."""
+
+    line: int
+    patterns: tuple[str, ...]
+    has: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Something that is neither said nor heard: `tls`, `wait`, `hang up`, `body`."""
+
+    line: int
+    verb: str
+    argument: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Steps that are repeated (`repeat N`), or played only after a certain reply (`when 354`)."""
+
+    line: int
+    verb: str
+    argument: str
+    steps: tuple[Step, ...]
+
+
+Step = Say | Hear | Act | Block
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """One rule of an RFC, as the exchange that shows whether it is kept."""
+
+    title: str
+    source: str                                 # file:line
+    rfc: str                                    # "5321"
+    section: str                                # "§4.1.4"
+    level: str                                  # MUST, SHOULD, MAY
+    end: str                                    # whose conduct is examined: "server" or "client"
+    asks: str                                   # the rule in our own words
+    steps: tuple[Step, ...]
+    needs: tuple[str, ...] = ()                 # extensions that must be offered
+    setup: tuple[str, ...] = ()                 # what the other end must be prepared for
+    note: str = ""
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+_FACT = re.compile(r"([a-z]+):\s*(.*)")
+_RFC = re.compile(r"(\d+) (§\S.*)")
+_ACTS = {"tls": 0, "wait": 1, "hang": 1, "body": None, "serve": None, "never": 1, "octets": None, "exit": 1}
+_BLOCKS = ("repeat", "when")
+_REPLY_PATTERN = re.compile(r"[2-5]([0-9][0-9]|[0-9]z|yz)( [245x]\.[0-9*]+\.[0-9*]+)?|any|nothing|closed")
+
+
+def load(path: Path) -> list[Dialogue]:
+    """All dialogues of a file; raises NotationError."""
+    return list(parse(path.read_text("utf-8"), path.name))
+
+
+def parse(text: str, name: str = "dialogues") -> Iterator[Dialogue]:
+    """The dialogues in a text; `name` is what errors call it."""
+    lines = list(enumerate(text.splitlines(), 1))
+    starts = [index for index, (_, line) in enumerate(lines) if line.startswith("== ")]
+    if not starts:
+        raise NotationError(f"{name}:1: no dialogue begins here: expected a line `== title`")
+    for number, line in lines[: starts[0]]:
+        if line.strip() and not line.startswith("#"):
+            raise NotationError(f"{name}:{number}: expected `== title` or a comment, got {line!r}")
+    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+        yield _Reader(name, lines[start:end]).dialogue()
+
+
+class _Reader:
+    """Reads one dialogue, line by line."""
+
+    def __init__(self, name: str, lines: list[tuple[int, str]]) -> None:
+        self.name = name
+        self.lines = [(number, line.rstrip()) for number, line in lines
+                      if line.strip() and not line.lstrip().startswith("#")]
+        self.at = 0
+        self.speaker = "C"                      # whose part the runner plays
+
+    def wrong(self, what: str) -> NotationError:
+        number, _ = self.lines[min(self.at, len(self.lines) - 1)]
+        return NotationError(f"{self.name}:{number}: {what}")
+
+    def dialogue(self) -> Dialogue:
+        first, title = self.lines[0]
+        self.at = 1
+        facts = self.facts()
+        rfc = _RFC.fullmatch(facts.get("rfc", ""))
+        if not rfc:
+            raise self.wrong("the fact `rfc:` must read like `5321 §4.1.4`")
+        if facts.get("level") not in LEVELS:
+            raise self.wrong(f"the fact `level:` must be one of {', '.join(LEVELS)}")
+        if facts.get("end", "server") not in ("server", "client"):
+            raise self.wrong("the fact `end:` must be server or client")
+        if not facts.get("asks"):
+            raise self.wrong("the fact `asks:` must say what the RFC asks, in our own words")
+        setup = tuple(facts.get("setup", "").split())
+        for word in setup:
+            if word not in SETUPS:
+                raise self.wrong(f"no such setup: {word!r}; there are {', '.join(SETUPS)}")
+        self.speaker = "C" if facts.get("end", "server") == "server" else "S"
+        steps = self.steps(nested=False)
+        if not steps:
+            raise self.wrong("a dialogue has at least one step")
+        return Dialogue(title[3:].strip(), f"{self.name}:{first}", rfc[1], rfc[2], facts["level"],
+                        facts.get("end", "server"), facts["asks"], steps, tuple(facts.get("needs", "").upper().split()),
+                        setup, facts.get("note", ""), facts)
+
+    def facts(self) -> dict[str, str]:
+        facts: dict[str, str] = {}
+        key = ""
+        while True:
+            if self.at >= len(self.lines):
+                raise self.wrong("the facts end with a line `--`")
+            line = self.lines[self.at][1]
+            match = _FACT.fullmatch(line)
+            if line == "--":
+                self.at += 1
+                return facts
+            if match and match[1] in FACTS and match[1] not in facts:
+                key, facts[match[1]] = match[1], match[2]
+            elif line.startswith("  ") and key:
+                facts[key] += " " + line.strip()
+            else:
+                raise self.wrong(f"expected a fact ({', '.join(FACTS)}, each once) or `--`, got {line!r}")
+            self.at += 1
+
+    def steps(self, nested: bool) -> tuple[Step, ...]:
+        steps: list[Step] = []
+        while self.at < len(self.lines):
+            number, line = self.lines[self.at]
+            line = line.strip()
+            word, _, rest = line.partition(" ")
+            if line == "end":
+                if not nested:
+                    raise self.wrong("`end` without `repeat` or `when`")
+                self.at += 1
+                return tuple(steps)
+            if word in _BLOCKS:
+                steps.append(self.block(number, word, rest.strip()))
+                continue
+            steps.append(self.step(number, line, word, rest.strip()))
+            self.at += 1
+        if nested:
+            raise self.wrong("`end` is missing")
+        return tuple(steps)
+
+    def block(self, number: int, word: str, argument: str) -> Block:
+        if word == "repeat" and not (argument.isdigit() and 0 < int(argument) <= 100_000):
+            raise self.wrong("`repeat` takes a number up to 100000")
+        if word == "when" and not argument:
+            raise self.wrong("`when` takes the reply codes it waits for, such as `354` or `2yz|354`")
+        self.at += 1
+        return Block(number, word, argument, self.steps(nested=True))
+
+    def step(self, number: int, line: str, word: str, rest: str) -> Step:
+        who, mark = line[:1], line[1:3].strip()
+        if who in ("C", "S") and mark in (":", "=") and word in (f"{who}:", f"{who}="):
+            if who == self.speaker:
+                return self.say(number, rest, raw=mark == "=")
+            if mark == "=":
+                raise self.wrong(f"`{who}=` sends octets; this dialogue examines that end, so it is heard: `{who}:`")
+            return self.hear(number, rest)
+        if word in _ACTS:
+            wanted = _ACTS[word]
+            if wanted == 0 and rest or wanted == 1 and not rest:
+                raise self.wrong(f"`{word}` takes {'no' if wanted == 0 else 'an'} argument")
+            return Act(number, word, rest)
+        raise self.wrong(f"expected `C:`, `S:`, `C=`, `S=`, {', '.join([*_ACTS, *_BLOCKS])} or `end`, got {line!r}")
+
+    def say(self, number: int, text: str, raw: bool) -> Say:
+        if raw:
+            try:
+                text = text.encode("latin-1", "backslashreplace").decode("unicode_escape")
+            except UnicodeDecodeError as error:
+                raise self.wrong(f"an escape that Python does not know: {error}") from None
+        return Say(number, text, raw)
+
+    def hear(self, number: int, text: str) -> Hear:
+        words = re.split(r"\s+(has|lacks)\s+", text)
+        has = tuple(words[i + 1] for i in range(1, len(words), 2) if words[i] == "has")
+        lacks = tuple(words[i + 1] for i in range(1, len(words), 2) if words[i] == "lacks")
+        patterns = tuple(part.strip() for part in re.split(r"\||\bor\b", words[0])) if self.speaker == "C" else (
+            tuple(part.strip() for part in words[0].split("|")))
+        if not all(patterns):
+            raise self.wrong("what is expected is missing")
+        if self.speaker == "C":
+            for pattern in patterns:
+                if not _REPLY_PATTERN.fullmatch(pattern):
+                    raise self.wrong(f"expected a reply like 250, 5yz, 550 5.7.*, any, nothing or closed, got {pattern!r}")
+        return Hear(number, patterns, has, lacks)

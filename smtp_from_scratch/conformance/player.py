@@ -1,0 +1,149 @@
+"""Plays a dialogue against one end of SMTP: over a socket, or in rehearsal. It is a conversation like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from smtp_from_scratch.conformance.notation import Act, Block, Dialogue, Hear, Say, Step
+from smtp_from_scratch.conformance.values import Values
+from smtp_from_scratch.conversation import FLUSH, Conversation, Disconnected, Line, Timeout, Upgrade, read_reply
+from smtp_from_scratch.wire import Reply, WireError
+
+
+class Difference(Exception):
+    """Something other than what the dialogue has came; `line` is the line of its file."""
+
+    def __init__(self, line: int, expected: str, got: str) -> None:
+        super().__init__(f"expected {expected}, got {got}")
+        self.line, self.expected, self.got = line, expected, got
+
+
+class Over(Exception):
+    """The dialogue has come to a permitted end before its last line."""
+
+
+@dataclass(slots=True)
+class Player:
+    """Plays the client's part at a server; `moment` (s) is how long silence must last to be believed."""
+
+    dialogue: Dialogue
+    values: Values
+    moment: float = 0.3
+    patience: float = 10.0
+    context: Any = None                         # an ssl.SSLContext for `tls`
+    last: str = ""                              # the code of the last reply
+    heard: list[Reply] = field(default_factory=list)
+
+    def conversation(self) -> Conversation[None]:
+        """The whole dialogue; raises Difference."""
+        try:
+            yield from self.play(self.dialogue.steps)
+        except Over:
+            return
+        except Disconnected:
+            raise Difference(0, "an open connection", "closed") from None
+
+    def play(self, steps: Iterable[Step]) -> Conversation[None]:
+        """Some steps, one after another."""
+        for step in steps:
+            if isinstance(step, Say):
+                yield from self.say(step)
+            elif isinstance(step, Hear):
+                yield from self.hear(step)
+            elif isinstance(step, Block):
+                yield from self.block(step)
+            else:
+                yield from self.act(step)
+
+    def say(self, step: Say) -> Conversation[None]:
+        """A line, in as many segments as it is cut into."""
+        first, *others = self.values.expand(step.text, step.raw)
+        yield first
+        for segment in others:
+            yield FLUSH
+            yield segment
+        if not step.raw:
+            yield b"\r\n"
+
+    def hear(self, step: Hear) -> Conversation[None]:
+        """A reply, silence, or the end of the connection, as the line demands."""
+        expected = " or ".join(step.patterns)
+        silence = "nothing" in step.patterns
+        try:
+            reply = yield from read_reply(self.moment if silence else self.patience)
+        except Timeout:
+            if silence:
+                return
+            raise Difference(step.line, expected, f"nothing within {self.patience:g} s") from None
+        except Disconnected:
+            if "closed" in step.patterns:
+                raise Over from None
+            raise Difference(step.line, expected, "the end of the connection") from None
+        except WireError as error:
+            raise Difference(step.line, expected, f"what is no reply ({error})") from None
+        self.last = str(reply.code)
+        self.heard.append(reply)
+        if reply.code == 334:
+            self.values.challenge = reply.text
+        if not any(matches(reply, pattern) for pattern in step.patterns):
+            raise Difference(step.line, expected, str(reply))
+        for word in step.has:
+            if not has_line(reply, word):
+                raise Difference(step.line, f"{expected} with a line {word}", str(reply))
+        for word in step.lacks:
+            if has_line(reply, word):
+                raise Difference(step.line, f"{expected} without a line {word}", str(reply))
+
+    def block(self, step: Block) -> Conversation[None]:
+        """`repeat N`, with `{n}` counting from 1; `when CODE`, played if the last reply was of that kind."""
+        if step.verb == "repeat":
+            for number in range(1, int(step.argument) + 1):
+                self.values.numbers["n"] = number
+                yield from self.play(step.steps)
+        elif any(code_matches(self.last, pattern.strip()) for pattern in step.argument.split("|")):
+            yield from self.play(step.steps)
+
+    def act(self, step: Act) -> Conversation[None]:
+        """`tls` shakes hands, `wait` lets time pass, `hang up` leaves."""
+        if step.verb == "tls":
+            from smtp_from_scratch.conformance.tls import TLSClient
+
+            try:
+                yield Upgrade(TLSClient(self.context, self.values.names.get("server", "")), self.patience)
+            except (OSError, Timeout, Disconnected) as error:
+                raise Difference(step.line, "a TLS handshake", f"{type(error).__name__}: {error}") from None
+        elif step.verb == "wait":
+            try:
+                line = yield Line(8192, float(step.argument))
+            except Timeout:
+                return
+            raise Difference(step.line, "silence", repr(line))
+        elif step.verb == "hang":
+            raise Over
+        else:
+            raise Difference(step.line, "a step of a client", f"`{step.verb}`, which only a server does")
+
+
+def code_matches(code: str, pattern: str) -> bool:
+    """Whether a code is what a pattern such as 250, 25z or 5yz asks for."""
+    return len(code) == 3 and all(p in (c, "y", "z") for c, p in zip(code, pattern, strict=False))
+
+
+def matches(reply: Reply, pattern: str) -> bool:
+    """Whether a reply is what a pattern asks for: `250`, `5yz`, `550 5.7.*`, `any`."""
+    code, _, enhanced = pattern.partition(" ")
+    if pattern == "any":
+        return True
+    if pattern in ("nothing", "closed") or not code_matches(str(reply.code), code):
+        return False
+    return not enhanced or all(fnmatchcase(line.split(" ")[0], enhanced.replace("x", "?")) for line in reply.lines)
+
+
+def has_line(reply: Reply, word: str) -> bool:
+    """Whether a line of the reply is the word, begins with it, or matches it as a pattern."""
+    lines = [line.upper() for line in reply.lines]
+    word = word.upper()
+    return any(line == word or line.startswith(word + " ") or fnmatchcase(line, word) for line in lines)
