@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from smtp_from_scratch.client import (
     SMTPResponseException,
     SMTPServerDisconnected,
 )
+from smtp_from_scratch.conversation import Interruption
 from smtp_from_scratch.envelope import BadPath, Envelope, parse_path
 from smtp_from_scratch.maildir import Maildir
 from smtp_from_scratch.smtp import Client, Server
@@ -68,6 +70,25 @@ def parser() -> argparse.ArgumentParser:
     send.add_argument("--show", action="store_true", help="the dialogue, on standard error")
     send.add_argument("files", nargs="+", metavar="FILE", help="a letter; - is standard input")
     send.set_defaults(run=run_send)
+
+    check = commands.add_parser("check", help="does a server conform?",
+                                description="Plays dialogues from the RFCs at a server, and says where it differs.")
+    check.add_argument("address", type=host_port, metavar="HOST:PORT", nargs="?")
+    check.add_argument("--rfc", action="append", metavar="N", default=[], help="only this RFC; may be repeated")
+    check.add_argument("--only", metavar="TITLE", default="", help="only dialogues with this in their title")
+    check.add_argument("--list", action="store_true", help="say which dialogues there are, and play none")
+    check.add_argument("--user", metavar="U", default="", help="a user of the server, for AUTH")
+    check.add_argument("--password-file", metavar="F", help="a file with the user's password in its first line")
+    check.add_argument("--ca-file", metavar="F", help="certificates to trust; without it none is verified")
+    check.add_argument("--sender", type=mailbox, metavar="A", default="sender@example.org")
+    check.add_argument("--recipient", type=mailbox, metavar="A", default="postmaster@example.org",
+                       help="somebody it has a mailbox for (default postmaster@example.org)")
+    check.add_argument("--refused-recipient", type=mailbox_or_null, metavar="A", default="", help="somebody it refuses")
+    check.add_argument("--patience", type=float, metavar="S", default=10.0, help="seconds for a reply (default 10)")
+    check.add_argument("--at-once", type=octets, metavar="N", default=8, help="connections at a time (default 8)")
+    check.add_argument("--json", action="store_true", help="the outcomes as JSON on standard output")
+    check.add_argument("--junit", metavar="F", help="write the outcomes to this file, as CI systems read them")
+    check.set_defaults(run=run_check)
 
     talk = commands.add_parser("talk", help="type SMTP by hand",
                                description="A telnet that ends lines with CR LF, and shows the octets.")
@@ -166,7 +187,7 @@ def run_send(options: argparse.Namespace) -> int:
             return complain(f"cannot read {error.filename}: {error.strerror}", USAGE)
         show = None
         if options.show:
-            from smtp_from_scratch.lab import Transcript
+            from smtp_from_scratch.lab.transcript import Transcript
 
             show = Transcript()
         try:
@@ -196,6 +217,62 @@ def send_file(smtp: Client, options: argparse.Namespace, file: IO[bytes]) -> int
     if any(reply.permanent for reply in replies):
         return REFUSED
     return DEFERRED if any(not reply.positive for reply in replies) else OK
+
+
+# --- check -------------------------------------------------------------------------------------------------------
+
+
+def run_check(options: argparse.Namespace) -> int:
+    """Play dialogues at a server; 1 when it breaks a MUST."""
+    from smtp_from_scratch.conformance import report, runner
+
+    dialogues = [dialogue for dialogue in runner.all_dialogues()
+                 if (not options.rfc or dialogue.rfc in options.rfc) and options.only.lower() in dialogue.title.lower()]
+    if options.list:
+        print(report.listing(dialogues))
+        return OK
+    if not options.address:
+        return complain("check needs HOST:PORT (or --list)", USAGE)
+    dialogues = [dialogue for dialogue in dialogues if dialogue.end == "server"]
+    if not dialogues:
+        return complain("no dialogue is called that; --list shows them all", USAGE)
+    where = "{}:{}".format(*options.address)
+    try:
+        host, port = options.address
+        target = runner.Target(host, port, options.recipient, options.refused_recipient, options.sender, options.user,
+                               first_line(options.password_file), trusting(options.ca_file),
+                               patience=options.patience)
+    except (OSError, ValueError) as error:
+        return complain(f"cannot use {options.password_file or options.ca_file}: {error}", USAGE)
+    try:
+        runner.probe(target)
+    except (OSError, Interruption, ValueError) as error:
+        return complain(f"no SMTP server at {where}: {error or type(error).__name__}", UNREACHABLE)
+    outcomes = list(report.with_progress(runner.check(target, dialogues, options.at_once), len(dialogues)))
+    failed = [outcome for outcome in outcomes if outcome.status == runner.FAILED]
+    if options.json:
+        print(report.as_json(outcomes, where))
+    else:
+        for outcome in failed:
+            print(report.failure(outcome), end="\n\n")
+        print(report.table(outcomes))
+    if options.junit:
+        with open(options.junit, "w", encoding="utf-8") as file:
+            file.write(report.as_junit(outcomes, where))
+    return REFUSED if any(outcome.dialogue.level == "MUST" for outcome in failed) else OK
+
+
+def first_line(name: str | None) -> str:
+    """The first line of a file: a password; raises OSError."""
+    if not name:
+        return ""
+    with open(name, encoding="utf-8") as file:
+        return file.readline().rstrip("\r\n")
+
+
+def trusting(name: str | None) -> ssl.SSLContext | None:
+    """A TLS context that trusts the certificates in a file; None without one. Raises OSError."""
+    return ssl.create_default_context(cafile=name) if name else None
 
 
 # --- talk --------------------------------------------------------------------------------------------------------

@@ -225,5 +225,5 @@ class _Reader:
         if self.speaker == "C":
             for pattern in patterns:
                 if not _REPLY_PATTERN.fullmatch(pattern):
-                    raise self.wrong(f"expected a reply like 250, 5yz, 550 5.7.*, any, nothing or closed, got {pattern!r}")
+                    raise self.wrong(f"expected 250, 5yz, 550 5.7.*, any, nothing or closed, got {pattern!r}")
         return Hear(number, patterns, has, lacks)
