@@ -1,235 +1,215 @@
-"""The journey of a letter: six stations, six frames; at each handover a 250 that says whose promise it is now."""
+"""The journey of a letter: six stations, six frames, and who is responsible at each moment."""
 from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
+from textwrap import fill, wrap
 from typing import Any
 
-from smtp_from_scratch.lab.faces import Face, card
-from smtp_from_scratch.lab.style import CLIENT, INK, MONO, PAPER, SERVER, TLS, WAITING
+from smtp_from_scratch.lab.faces import card
+from smtp_from_scratch.lab.style import CLIENT, FAINT, INK, PAPER, SERVER, TLS, TROUBLE, WAITING
 from smtp_from_scratch.lab.svg import Drawing
+from smtp_from_scratch.lab.widget import Interactive, button, column, pane, row
+
+WIDE, HIGH = 422.0, 230.0                      # px: one frame
 
 
 @dataclass(frozen=True, slots=True)
 class Station:
-    """A program that the letter meets: in plain words, in the RFCs' word, and where it runs."""
+    """A host or a program on the way: its short name in two lines, what it is, where it runs."""
 
+    name: str
+    more: str
     what: str
-    role: str
-    town: str
+    where: str
+
+    @property
+    def short(self) -> str:
+        return f"{self.name} {self.more}" if self.more == "MUA" else self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One step: `caller` talks to `holder` (numbers of stations), which has the letter afterwards."""
+    """One moment: the letter moves from one station to another (numbers), and what has become of it."""
 
     title: str
-    caller: int
-    holder: int
-    promise: str
+    start: int
+    end: int
+    how: str
+    says: str
+    holder: str
     if_stopped: str
-    talk: str = ""             # the protocol, and the port behind which it is spoken
-    door: str = ""
-    tls: bool = False
-    stamped: bool = False      # 250 was said
-    adds: str = ""             # the line that now stands on top of the letter
+    received: int = 0                          # Received lines on the letter
+    stamp: bool = False                        # a 250 was given
 
 
 STATIONS = (
-    Station("Ana's laptop", "MUA", "Rio"),
-    Station("submission", "MSA", "Rio"),
-    Station("relay", "MTA", "Rio"),
-    Station("mail exchanger", "MX", "Tokyo"),
-    Station("Kenji's mailbox", "MDA", "Tokyo"),
-    Station("Kenji's phone", "MUA", "Tokyo"),
+    Station("Ana's", "MUA", "Ana's mail program", "laptop.harbor.example"),
+    Station("MSA", "587/465", "submission server", "submit.harbor.example"),
+    Station("MTA", "queue", "transfer server", "out.harbor.example"),
+    Station("MX", "port 25", "Kenji's domain takes mail in", "mx.lighthouse.example"),
+    Station("mailbox", "files", "Kenji's letters on disk", "store.lighthouse.example"),
+    Station("Kenji's", "MUA", "Kenji's mail program", "phone.lighthouse.example"),
 )
-ENVELOPE = ("MAIL FROM:<ana@rio.example>", "RCPT TO:<kenji@tokyo.example>")
-NO_ENVELOPE = ("not yet: MAIL and RCPT will say it", "gone: Return-Path keeps its sender")
-HEADER = ("From: Ana <ana@rio.example>", "To: Kenji <kenji@tokyo.example>", "Subject: The mangoes are ripe")
 FRAMES = (
-    Frame("Ana writes a letter.", 0, 0, "Ana's own",
-          "The letter waits on the laptop, and nobody else has heard of it."),
-    Frame("Her mail program submits it, with a password.", 0, 1, "Rio's",
-          "Rio said 250, so the letter is on Rio's disk. The laptop may stay off.",
-          "SMTP", "465 or 587", True, True, "Received: from laptop.rio.example by submit.rio.example"),
-    Frame("Rio asks the DNS: which machine takes mail for tokyo.example?", 1, 2, "Rio's",
-          "The letter is in Rio's queue. Rio tries again when it is back.", "queue"),
-    Frame("Rio hands it to that machine, the MX, and may forget it.", 2, 3, "Tokyo's",
-          "Tokyo said 250, and Rio has forgotten the letter. Tokyo alone can lose it, and may not.",
-          "SMTP", "25", False, True, "Received: from relay.rio.example by mx.tokyo.example"),
-    Frame("Tokyo puts it into the mailbox. Here SMTP ends.", 3, 4, "Tokyo's",
-          "The letter is a file in Tokyo. Kenji reads it when Tokyo is back.",
-          "file", adds="Return-Path: <ana@rio.example>"),
-    Frame("Kenji's phone asks: anything new?", 5, 4, "Tokyo's",
-          "By IMAP the letter stayed in the mailbox. By POP3 the phone may hold the only copy.",
-          "IMAP or POP3", "993 or 995", True),
+    Frame("Ana writes", 0, 0, "header and text",
+          "Ana's mail program makes a header and a text, and an envelope: from ana@harbor.example, "
+          "to kenji@lighthouse.example.",
+          "Ana's MUA", "The letter stays in Ana's outbox, and she sees it there."),
+    Frame("Submission", 0, 1, "SMTP, port 587 or 465",
+          "The MSA asks who she is (AUTH), under TLS, repairs what is missing, and takes the letter in.",
+          "the MSA", "Ana's program gets no 250, keeps the letter in the outbox, and tries again.", 1, True),
+    Frame("Which server is next?", 1, 2, "queue, then DNS: MX?",
+          "The MTA puts the letter on disk and asks the DNS: who takes mail for lighthouse.example? "
+          "MX 10 mx.lighthouse.example.",
+          "the MTA", "The MSA has said 250: it keeps the letter in its queue until the MTA is back.", 2, True),
+    Frame("Relay", 2, 3, "SMTP, port 25",
+          "The MTA calls the MX, with no password: MAIL, RCPT, DATA. The 250 after the dot hands the letter over.",
+          "the MX", "The MTA keeps the letter and tries for days; in the end it sends Ana a bounce.", 3, True),
+    Frame("Delivery", 3, 4, "LMTP, or a file",
+          "The last server writes Return-Path on top, from the envelope, and puts the letter into the mailbox. "
+          "The envelope is used up.",
+          "the mailbox's host", "The MX has said 250: the letter waits in its queue until the disk is back.", 3, True),
+    Frame("Kenji reads", 4, 5, "IMAP 993 or POP3 995",
+          "Kenji's program fetches the letter. SMTP had no part in this: SMTP pushes, IMAP and POP3 pull.",
+          "Kenji", "The letter stays in the mailbox until he looks.", 3),
 )
-WIDTH, LEFT, LANE, HEAD, ROW = 860.0, 78.0, 141.0, 84.0, 86.0
-TINTS = {"Rio": "#eef5fa", "Tokyo": "#fcf2ec"}
-LANE_LINE, GONE, SOFT = "#cfcfcf", "#b4b4b4", "#5a5a5a"
 
 
-class Journey(Face):
-    """All frames below each other; `step()` shows them one at a time, with buttons."""
+class Journey(Interactive):
+    """Six frames as a figure; `Journey().step()` shows one at a time, with Next and Back."""
 
     def text(self) -> str:
-        return "\n\n".join([road(), *(frame_text(number) for number in range(len(FRAMES)))])
+        road = " → ".join(station.short for station in STATIONS)
+        return "\n".join([road, *(told(number) for number in range(1, len(FRAMES) + 1))])
 
     def svg(self) -> str:
-        return picture(range(len(FRAMES)))
+        pen = Drawing()
+        for number in range(len(FRAMES)):
+            draw(pen, number, 6 + (number % 2) * (WIDE + 4), 6 + (number // 2) * (HIGH + 6))
+        height = 6 + (len(FRAMES) + 1) // 2 * (HIGH + 6)
+        return pen.render(2 * WIDE + 16, height, "The journey of a letter in six frames", self.text())
 
-    def step(self) -> Any:
-        """A widget: one frame, the letter as it looks now, and who holds it if everything stops."""
-        return stepper()
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        return {"text/plain": str(self), "image/svg+xml": self.svg()}
 
-
-def letter_at(number: int) -> list[str]:
-    """The lines of the letter's header at this frame, the newest on top."""
-    return [frame.adds for frame in FRAMES[number::-1] if frame.adds] + list(HEADER)
-
-
-def road() -> str:
-    """The stations in a row."""
-    names = [f"{station.what} ({station.role})" for station in STATIONS]
-    return " → ".join(names[:-1]) + " ← " + names[-1]
+    def step(self) -> Stepper:
+        """The same, a frame at a time."""
+        return Stepper()
 
 
-def frame_text(number: int) -> str:
-    """One frame in words."""
+class Stepper(Journey):
+    """One frame at a time; `Stop` asks who holds the promise when the next server does not answer."""
+
+    def __init__(self) -> None:
+        self.at = 0
+        self.stopped = False
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        return Interactive._repr_mimebundle_(self)
+
+    def go(self, by: int) -> None:
+        """So many frames on, or back."""
+        self.at = max(0, min(len(FRAMES) - 1, self.at + by))
+        self.stopped = False
+        self._show()
+
+    def stop_next(self) -> None:
+        """Stop the server that the letter goes to in this frame, or start it again."""
+        self.stopped = not self.stopped
+        self._show()
+
+    def build(self) -> Any:
+        self._pane = pane()
+        self._back = button("Back", lambda: self.go(-1), "one frame back")
+        self._next = button("Next", lambda: self.go(1), "one frame on")
+        self._next.button_style = "primary"
+        self._stop = button("", self.stop_next, "stop the receiving end, or start it again", "190px")
+        self._show()
+        return column(row(self._back, self._next, self._stop), self._pane)
+
+    def _show(self) -> None:
+        if not hasattr(self, "_pane"):
+            return
+        frame = FRAMES[self.at]
+        self._back.disabled, self._next.disabled = self.at == 0, self.at == len(FRAMES) - 1
+        self._stop.description = f"{'Start' if self.stopped else 'Stop'}: {STATIONS[frame.end].short}"
+        pen = Drawing()
+        draw(pen, self.at, 6, 6, self.stopped)
+        picture = pen.render(WIDE + 12, HIGH + 12, frame.title, told(self.at + 1))
+        trouble = f"<p><b>Down: {STATIONS[frame.end].short}.</b> {escape(frame.if_stopped)}</p>" * self.stopped
+        self._pane.value = picture + card(f"{trouble}{papers(self.at, self.stopped)}")
+
+
+def told(number: int) -> str:
+    """A frame in words."""
+    frame = FRAMES[number - 1]
+    way = STATIONS[frame.start].short + (f" → {STATIONS[frame.end].short}" if frame.end != frame.start else "")
+    stamp = " Handed over with 250." if frame.stamp else ""
+    words = (f"{number}. {frame.title} ({way}; {frame.how}). {frame.says}{stamp} "
+             f"Responsible: {frame.holder}. Received lines: {frame.received}.")
+    return fill(words, 100, subsequent_indent="   ")
+
+
+def papers(number: int, stopped: bool = False) -> str:
+    """Envelope and header at this moment, in HTML."""
+    frame = FRAMES[number - 1 if stopped and number else number]
+    hops = list(zip(STATIONS, STATIONS[1:], strict=False))[: frame.received]
+    received = "".join(f"Received: from {a.where}\n          by {b.where}\n" for a, b in reversed(hops))
+    used_up = frame.end >= 4
+    envelope = "(used up)" if used_up else "MAIL FROM:<ana@harbor.example>\nRCPT TO:<kenji@lighthouse.example>"
+    path = "Return-Path: <ana@harbor.example>\n" * used_up
+    header = f"{path}{received}From: Ana <ana@harbor.example>\nTo: Kenji <kenji@lighthouse.example>\nSubject: tide"
+    return (f"<b>Envelope</b><pre style='color:{INK};background:none'>{escape(envelope)}</pre>"
+            f"<b>Letter</b><pre style='color:{INK};background:none'>{escape(header)}\n\nHigh water at nine.</pre>")
+
+
+def draw(pen: Drawing, number: int, x: float, y: float, stopped: bool = False) -> None:
+    """One frame at (x, y)."""
     frame = FRAMES[number]
-    rows = [f"{number + 1}  {frame.title}"]
-    if frame.caller != frame.holder:
-        door = f", port {frame.door}" if frame.door else ""
-        rows.append(f"   {STATIONS[frame.caller].what} → {STATIONS[frame.holder].what}: {frame.talk}{door}"
-                    + (", encrypted" if frame.tls else "") + (", and the answer is 250" if frame.stamped else ""))
-    if frame.adds:
-        rows.append(f"   on top now: {frame.adds}")
-    rows.append(f"   whose promise: {frame.promise}")
-    return "\n".join(rows)
+    pen.box(x, y, WIDE, HIGH, stroke="#cccccc", radius=8)
+    pen.text(x + 12, y + 22, f"{number + 1}. {frame.title}", size=14, bold=True)
+    pen.text(x + WIDE - 12, y + 22, frame.how, anchor="end", color="#555555")
+    places = [x + 40 + index * (WIDE - 80) / (len(STATIONS) - 1) for index in range(len(STATIONS))]
+    line = y + 92
+    pen.line((places[0], line), (places[-1], line), stroke=FAINT, line=3)
+    for index, (station, place) in enumerate(zip(STATIONS, places, strict=True)):
+        active = index in (frame.start, frame.end)
+        down = stopped and index == frame.end
+        color = TROUBLE if down else WAITING if not active else CLIENT if index == frame.start else SERVER
+        pen.box(place - 31, line - 19, 62, 38, fill=PAPER, stroke=color, line=2.4 if active else 1.2, radius=8,
+                dash="4 3" if down else "")
+        pen.text(place, line - 3, "down" if down else station.name, anchor="middle", bold=active)
+        pen.text(place, line + 12, station.name if down else station.more, anchor="middle", bold=active)
+    moved(pen, frame, places, line, stopped)
+    for index, text in enumerate(wrap(frame.if_stopped if stopped else frame.says, 62)[:3]):
+        pen.text(x + 12, y + 150 + index * 17, text)
+    holder = FRAMES[number - 1].holder if stopped and number else frame.holder
+    pen.text(x + 12, y + HIGH - 30, f"responsible: {holder}", bold=True, color=INK)
+    received = FRAMES[number - 1].received if stopped and number else frame.received
+    pen.text(x + 12, y + HIGH - 12, f"Received lines: {received or 'none yet'}", color="#555555")
+    for index in range(received):
+        pen.box(x + WIDE - 48, y + HIGH - 18 - index * 9, 36, 6, fill=CLIENT, stroke="none", radius=1)
 
 
-def picture(numbers: range) -> str:
-    """These frames below each other, the stations above them."""
-    pen, height = Drawing(), HEAD + ROW * len(numbers) + 10
-    stations(pen, height)
-    for place, number in enumerate(numbers):
-        if place:
-            pen.line((9, HEAD + ROW * place), (WIDTH - 9, HEAD + ROW * place), stroke=PAPER, line=3)
-        draw_frame(pen, number, HEAD + ROW * place)
-    words = " ".join(f"{number + 1}: {FRAMES[number].title}" for number in numbers)
-    return pen.render(WIDTH, height, "The journey of a letter from Rio to Tokyo", words)
+def moved(pen: Drawing, frame: Frame, places: list[float], line: float, stopped: bool) -> None:
+    """The letter on its way, and the 250 that comes back."""
+    start, end = places[frame.start], places[frame.end]
+    if frame.start == frame.end:
+        letter(pen, start, line - 37)
+    elif stopped:
+        letter(pen, start, line - 37)
+        pen.text(end, line - 28, "✗", anchor="middle", size=16, color=TROUBLE, bold=True)
+    else:
+        pen.arrow((start, line - 28), (end, line - 28), CLIENT)
+        letter(pen, (start + end) / 2, line - 40)
+    if frame.stamp and not stopped:
+        pen.arrow((end, line + 29), (start, line + 29), TLS)
+        pen.box((start + end) / 2 - 16, line + 21, 32, 17, fill=PAPER, stroke=TLS, line=1.5, radius=3)
+        pen.text((start + end) / 2, line + 34, "250", anchor="middle", bold=True)
 
 
-def lane(station: int) -> float:
-    return LEFT + LANE * station
-
-
-def stations(pen: Drawing, height: float) -> None:
-    """Two towns, six stations."""
-    for town, first in (("Rio", 0), ("Tokyo", 3)):
-        pen.box(lane(first) - 69, 6, 2 * LANE + 138, height - 12, fill=TINTS[town], stroke="none", radius=10)
-        pen.text(lane(first + 1), 25, town.upper(), anchor="middle", size=11, color=SOFT)
-    for number, station in enumerate(STATIONS):
-        pen.text(lane(number), 49, station.what, anchor="middle", size=13.5, bold=True)
-        pen.text(lane(number), 66, station.role, anchor="middle", size=12, color=SOFT)
-
-
-def draw_frame(pen: Drawing, number: int, top: float) -> None:
-    """What happens, above; the letter, where it was and where it is, below."""
-    frame, y = FRAMES[number], top + 50
-    caller, holder = lane(frame.caller), lane(frame.holder)
-    for station in range(len(STATIONS)):
-        pen.line((lane(station), top + 31), (lane(station), top + ROW - 6), stroke=LANE_LINE, line=1)
-    pen.text(24, top + 22, f"{number + 1}", size=14, bold=True, color=SERVER)
-    pen.text(42, top + 22, frame.title, size=14, bold=True)
-    if frame.caller != frame.holder:
-        draw_talk(pen, frame, caller, holder, y)
-        envelope(pen, caller, y, gone=frame.caller < frame.holder)
-    envelope(pen, holder, y)
-    if frame.stamped:
-        stamp(pen, holder + 19, y + 12)
-    if frame.adds:
-        draw_addition(pen, frame, y + 4)
-
-
-def draw_talk(pen: Drawing, frame: Frame, caller: float, holder: float, y: float) -> None:
-    """The call: protocol above its arrow, port below."""
-    way = 1 if holder > caller else -1
-    pen.arrow((caller + 22 * way, y), (holder - 23 * way, y), CLIENT, dash="" if frame.door else "3 4")
-    middle = (caller + holder) / 2
-    pen.text(middle, y - 7, frame.talk, anchor="middle", size=12, color=CLIENT, bold=True)
-    if frame.door:
-        pen.text(middle, y + 16, frame.door, anchor="middle", size=12, color=CLIENT)
-    if frame.tls:
-        pen.text(middle, y + 29, "encrypted", anchor="middle", size=11, color=TLS)
-
-
-def draw_addition(pen: Drawing, frame: Frame, y: float) -> None:
-    """The line that now stands on top of the letter, beside it, where there is room."""
-    if frame.holder > 3:
-        pen.text(lane(frame.caller) - 30, y, f"+ {frame.adds}", anchor="end", size=11, mono=True, color=SOFT)
-        return
-    start, by, host = frame.adds.partition(" by ")
-    pen.text(lane(frame.holder) + 44, y - 8, f"+ {start}", size=11, mono=True, color=SOFT)
-    pen.text(lane(frame.holder) + 44, y + 7, f"          {by}{host}", size=11, mono=True, color=SOFT)
-
-
-def envelope(pen: Drawing, x: float, y: float, gone: bool = False) -> None:
-    """The letter; a dashed outline where it was."""
-    stroke, dash = (GONE, "3 2") if gone else (INK, "")
-    pen.box(x - 17, y - 12, 34, 24, fill=PAPER if gone else "#fff4d6", stroke=stroke, line=1.5, radius=3, dash=dash)
-    pen.path(f"M{x - 16} {y - 11}L{x} {y + 2}L{x + 16} {y - 11}", stroke=stroke, line=1.3, dash=dash)
-
-
-def stamp(pen: Drawing, x: float, y: float) -> None:
-    """The postmark of a handover: 250."""
-    for radius, line in ((15, 1.8), (12, 0.7)):
-        pen.box(x - radius, y - radius, 2 * radius, 2 * radius, fill=PAPER, stroke=SERVER, line=line, radius=radius)
-    pen.text(x, y + 4, "250", anchor="middle", size=11, bold=True, color=SERVER)
-
-
-def frame_html(number: int) -> str:
-    """One frame: its picture, and the letter as it looks now."""
-    frame = FRAMES[number]
-    lines = "".join(f'<div style="{"font-weight:bold" if line == frame.adds else ""}">{escape(line)}</div>'
-                    for line in letter_at(number))
-    column = "flex:1 1 250px;border-left:4px solid {};padding-left:10px"
-    mono = f"font-family:{MONO};font-size:12px"
-    said = f'<div style="{mono}">{"<br>".join(map(escape, ENVELOPE))}</div>'
-    parts = [
-        (WAITING, "Envelope", said if 0 < number < 4 else f"<div>{NO_ENVELOPE[number > 0]}</div>"),
-        (INK, "Header", f'<div style="{mono}">{lines}</div>'),
-        (SERVER, f"Whose promise: {frame.promise}",
-         f"<div><b>If everything stops now:</b> {escape(frame.if_stopped)}</div>"),
-    ]
-    columns = "".join(f'<div style="{column.format(color)}"><b>{escape(name)}</b>{text}</div>'
-                      for color, name, text in parts)
-    return card(picture(range(number, number + 1))
-                + f'<div style="display:flex;flex-wrap:wrap;gap:14px;margin-top:8px">{columns}</div>')
-
-
-def stepper() -> Any:
-    """The widget; ipywidgets is imported here, since the rest of the lab does without."""
-    import ipywidgets as w
-
-    class Steps(w.VBox):
-        """A frame at a time; without a kernel it is the text of the whole journey."""
-
-        def __init__(self) -> None:
-            self.number, self.view, self.count = 0, w.HTML(), w.Label()
-            self.back, self.next = w.Button(description="Back"), w.Button(description="Next")
-            self.back.on_click(lambda _: self.show(self.number - 1))
-            self.next.on_click(lambda _: self.show(self.number + 1))
-            super().__init__([w.HBox([self.back, self.next, self.count]), self.view])
-            self.show(0)
-
-        def show(self, number: int) -> None:
-            """Go to a frame."""
-            self.number = max(0, min(number, len(FRAMES) - 1))
-            self.view.value, self.count.value = frame_html(self.number), f"{self.number + 1} of {len(FRAMES)}"
-            self.back.disabled, self.next.disabled = self.number == 0, self.number == len(FRAMES) - 1
-
-        def __repr__(self) -> str:
-            return Journey().text()
-
-    return Steps()
+def letter(pen: Drawing, x: float, y: float) -> None:
+    """An envelope, its middle at (x, y)."""
+    pen.box(x - 13, y - 9, 26, 18, fill="#fff8dc", stroke=INK, line=1.2, radius=2)
+    pen.path(f"M{x - 13:.1f} {y - 8:.1f}L{x:.1f} {y + 2:.1f}L{x + 13:.1f} {y - 8:.1f}", line=1.2)

@@ -101,8 +101,8 @@ class Rungs:
 
     def __init__(self, ladder: Ladder, width: float) -> None:
         self.ladder, self.width, self.pen = ladder, width, Drawing()
-        self.clock = 58.0 if ladder.latency else 0.0
-        side = (width - self.clock) * 0.36
+        self.clock = 52.0 if ladder.latency else 0.0
+        side = (width - self.clock) * (0.36 if width > 600 else 0.4)
         self.x = {"C": self.clock + side, "S": width - side}
         self.room = int((side - 26) / LETTER)
         self.top = 66.0 if ladder.title else 44.0
@@ -115,8 +115,9 @@ class Rungs:
         y, before = self.top + 10, 0.0
         for flight in self.ladder.shown():
             if isinstance(flight, int):
-                self.pen.text(sum(self.x.values()) / 2, y + 18, f"⋮ {flight} flights more ⋮", anchor="middle")
-                y, self.spoke = y + 34, {}
+                y = max(*self.bottom.values(), *self.heard.values()) + 16
+                self.pen.text(sum(self.x.values()) / 2, y, f"⋮ {flight} flights more ⋮", anchor="middle")
+                y, self.spoke = y + 18, {}
                 before = -1.0
                 continue
             y = max(y + (self.fall(flight.left - before) if before >= 0 else 0.0), self.bottom[flight.who])
