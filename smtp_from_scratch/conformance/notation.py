@@ -12,7 +12,11 @@ from pathlib import Path
 
 LEVELS = ("MUST", "SHOULD", "MAY")
 SETUPS = ("tls", "starttls", "user", "refused", "size", "lmtp", "submission", "implicit")
-FACTS = ("rfc", "level", "end", "needs", "setup", "asks", "note", "hello")
+FACTS = ("rfc", "level", "end", "needs", "setup", "asks", "note", "after")
+PRELUDE = {                                     # what `after: EHLO MAIL RCPT DATA` stands for
+    "EHLO": ("EHLO {client}", "250"), "HELO": ("HELO {client}", "250"), "LHLO": ("LHLO {client}", "250"),
+    "MAIL": ("MAIL FROM:<{sender}>", "250"), "RCPT": ("RCPT TO:<{recipient}>", "250"), "DATA": ("DATA", "354"),
+}
 
 
 class NotationError(ValueError):
@@ -140,9 +144,30 @@ class _Reader:
         steps = self.steps(nested=False)
         if not steps:
             raise self.wrong("a dialogue has at least one step")
+        steps = self.prelude(first, facts.get("after", "")) + steps
         return Dialogue(title[3:].strip(), f"{self.name}:{first}", rfc[1], rfc[2], facts["level"],
-                        facts.get("end", "server"), facts["asks"], steps, tuple(facts.get("needs", "").upper().split()),
+                        facts.get("end", "server"), facts["asks"], steps, self.needs(facts),
                         setup, facts.get("note", ""), facts)
+
+    def needs(self, facts: dict[str, str]) -> tuple[str, ...]:
+        """The extensions a dialogue needs; one that says EHLO needs a server that knows it."""
+        needs = facts.get("needs", "").upper().split()
+        if self.speaker == "C" and "EHLO" not in needs and any("EHLO" in line for _, line in self.lines[1:]
+                                                               if line.startswith(("C: EHLO", "after:"))):
+            needs.insert(0, "EHLO")
+        return tuple(needs)
+
+    def prelude(self, number: int, after: str) -> tuple[Step, ...]:
+        """The steps that `after:` stands for: the greeting, and each verb with its usual reply."""
+        if not after:
+            return ()
+        steps: list[Step] = [Hear(number, ("220",))]
+        for verb in after.split():
+            if verb not in PRELUDE or self.speaker != "C":
+                raise self.wrong(f"`after:` takes {', '.join(PRELUDE)}, where a server is examined; got {verb!r}")
+            text, code = PRELUDE[verb]
+            steps += [Say(number, text), Hear(number, (code,))]
+        return tuple(steps)
 
     def facts(self) -> dict[str, str]:
         facts: dict[str, str] = {}

@@ -56,6 +56,7 @@ class Target:
         return Values({
             "client": "client.example", "sender": self.sender, "recipient": self.recipient, "refused": self.refused,
             "user": self.user, "password": self.password, "server": self.host,
+            "domain": self.recipient.rpartition("@")[2], "DOMAIN": self.recipient.rpartition("@")[2].upper(),
             "size": self.keywords.get("SIZE", ""),
         })
 
@@ -95,7 +96,7 @@ def probe(target: Target) -> None:
         yield b"EHLO client.example\r\n"
         offer = yield from read_reply(target.patience)
         yield b"QUIT\r\n"
-        lines = offer.lines[1:] if offer.positive else []
+        lines = ["EHLO", *offer.lines[1:]] if offer.positive else []
         return {word.upper(): rest for word, _, rest in (line.partition(" ") for line in lines)}
 
     with line_to(target) as connection:
@@ -104,7 +105,7 @@ def probe(target: Target) -> None:
 
 def obstacle(dialogue: Dialogue, target: Target) -> str:
     """Why a dialogue cannot be played at this server, or an empty text."""
-    for keyword in dialogue.needs:
+    for keyword in dialogue.needs:              # "EHLO": it knows EHLO at all; "!X": it does not offer X
         missing = keyword.startswith("!") and keyword[1:] in target.keywords
         if missing or (not keyword.startswith("!") and keyword not in target.keywords):
             return f"offers {keyword[1:]}" if missing else f"does not offer {keyword}"
