@@ -24,6 +24,9 @@ class Transcript(Face):
     def __len__(self) -> int:
         return len(self.said)
 
+    def __bool__(self) -> bool:
+        return True                            # a tap that has heard nothing is still a tap
+
     def __iter__(self) -> Iterator[Record]:
         return iter(self.said)
 
