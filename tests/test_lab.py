@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import re
+import smtplib
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -441,3 +443,18 @@ def test_stop_all_stops_what_was_left() -> None:
     for address in (peer.address, link.address):
         with pytest.raises(OSError):
             socket.create_connection(address, 1)
+
+
+def test_transcripts_and_taps_of_tls(tmp_path: Any) -> None:
+    pytest.importorskip("aiosmtpd")
+    trustme = pytest.importorskip("trustme")
+    authority = trustme.CA()
+    theirs, ours = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(theirs)
+    authority.configure_trust(ours)
+    with lab.aiosmtpd_server(tls_context=theirs) as peer, lab.tap(peer.address) as link:
+        with smtplib.SMTP("localhost", link.address[1], local_hostname="a.example") as smtp:
+            smtp.starttls(context=ours)
+            smtp.sendmail("ana@a.example", "kenji@b.example", "hi")
+    assert "C: hi\nC: .\nS: 250 OK, kept" in str(peer.transcript), "aiosmtpd's own ears are above TLS"
+    assert "C: (sealed by TLS)\nS: (sealed by TLS)" in str(link.transcript) and "kenji" not in str(link.transcript)

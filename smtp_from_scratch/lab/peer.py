@@ -138,5 +138,10 @@ class Overheard:
         self._note("S", data)
         self._transport.write(data)
 
+    def set_protocol(self, protocol: Any) -> None:
+        """TLS takes over: from here on its octets pass, and the plain ones are noted above it."""
+        self._note = lambda who, data: None
+        self._transport.set_protocol(protocol)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)

@@ -24,7 +24,7 @@ class Record(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line, its CR LF included. `kind`: command, reply, body, dot (the end of a body), or secret."""
+    """One line, its CR LF included. `kind`: command, reply, body, dot (the end of a body), secret, or sealed (TLS)."""
 
     when: float
     who: str
@@ -34,6 +34,8 @@ class Line:
     @property
     def text(self) -> str:
         """The line for people: no line end, secrets masked."""
+        if self.kind == "sealed":
+            return "(sealed by TLS)"
         text = self.data.removesuffix(b"\r\n").removesuffix(b"\n").decode("utf-8", "backslashreplace")
         if self.kind == "secret":
             return text if text == "*" else "***"
@@ -42,11 +44,14 @@ class Line:
     @property
     def octets(self) -> str:
         """The same, with every control character visible: CR LF is ␍␊."""
+        if self.kind == "sealed":
+            return self.text
         end = self.data[len(self.data.rstrip(b"\r\n")) :].decode()
         return "".join(chr(0x2400 + ord(c)) if c < " " else "␡" if c == "\x7f" else c for c in self.text + end)
 
 
 _AUTH = re.compile(r"(?i)^(AUTH +\S+) +\S.*")
+HANDSHAKE = b"\x16\x03"                        # how TLS begins (RFC 8446 §5.1)
 _BDAT = re.compile(rb"(?i)^BDAT +(\d{1,12})\b")
 
 
@@ -72,12 +77,15 @@ class Reader:
         self.hears_server = hears_server
         self.expected = "command"              # the client's next line: command, body or secret
         self.chunk = 0                         # octets of a BDAT chunk still to come
+        self.sealed: set[str] = set()          # who has begun to speak TLS
         self.rest: dict[str, bytes] = {}
         self.began: dict[str, float] = {}
 
     def feed(self, record: Record) -> None:
         """Read one record; half a line waits for its other half."""
         who = record.who
+        if who in self.sealed or (record.data[:2] == HANDSHAKE and not self.rest.get(who)):
+            return self.seal(record)
         if not self.rest.get(who):
             self.began[who] = record.when
         data = self.rest.pop(who, b"") + record.data
@@ -89,6 +97,12 @@ class Reader:
             data, self.began[who] = data[size:], record.when
         if data:
             self.rest[who] = data
+
+    def seal(self, record: Record) -> None:
+        """Octets of TLS: how many pieces they come in says nothing, so one line stands for a turn."""
+        self.sealed.add(record.who)
+        if not self.lines or (self.lines[-1].who, self.lines[-1].kind) != (record.who, "sealed"):
+            self.lines.append(Line(record.when, record.who, record.data, "sealed"))
 
     def chunk_line(self, data: bytes) -> int:
         return min(data.find(b"\n") + 1 or len(data), self.chunk)
