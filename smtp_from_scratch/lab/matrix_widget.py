@@ -5,6 +5,8 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from smtp_from_scratch.lab.faces import card
+from smtp_from_scratch.lab.matrix import TINTS
+from smtp_from_scratch.lab.style import INK
 from smtp_from_scratch.lab.widget import Interactive, button, column, pane, row
 
 if TYPE_CHECKING:
@@ -39,7 +41,9 @@ class MatrixWidget(Interactive):
 
         def chooser(verb: str, state: str) -> Any:
             cell = self.matrix.cell(verb, state)
-            return button(str(cell), lambda: self.choose(verb, state), f"{verb} in state {state}")
+            made = button(str(cell), lambda: self.choose(verb, state), f"{verb} in state {state}")
+            made.style.button_color, made.style.text_color = TINTS.get(cell.code // 100), INK
+            return made
 
         self._pane = pane()
         self._pane.value = card("Choose a cell.")
