@@ -1,0 +1,353 @@
+"""The dialogues, at our own server: in rehearsal and over sockets; and the runner, at servers that misbehave."""
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from smtp_from_scratch import Reply, Server
+from smtp_from_scratch.conformance.notation import Dialogue, NotationError, parse
+from smtp_from_scratch.conformance.player import Difference, Player
+from smtp_from_scratch.conformance.report import as_json, as_junit, failure, table
+from smtp_from_scratch.conformance.runner import (
+    FAILED,
+    PASSED,
+    SKIPPED,
+    Target,
+    all_dialogues,
+    check,
+    obstacle,
+    play,
+    probe,
+)
+from smtp_from_scratch.conversation import BothListening, Conversation, rehearse
+from smtp_from_scratch.lab import aiosmtpd_server
+from smtp_from_scratch.session import Session, serve
+
+DIALOGUES = [dialogue for dialogue in all_dialogues() if dialogue.end == "server"]
+REFUSED = "nobody@elsewhere.example"
+
+
+def accept_recipient(address: str, envelope: object) -> Reply | None:
+    return Reply(550, "not served here", "5.7.1") if address == REFUSED else None
+
+
+def session(**settings: Any) -> Session:
+    return Session("mx.example.org", accept_recipient=accept_recipient, **settings)
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[Target]:
+    with Server(accept_recipient=accept_recipient) as server:
+        target = Target(*server.address, refused=REFUSED)
+        probe(target)
+        yield target
+
+
+def rehearsed(dialogue: Dialogue, target: Target, make: Callable[[], Conversation[Any]]) -> None:
+    """Play a dialogue in memory; raises Difference."""
+    rehearse(Player(dialogue, target.values()).conversation(), make(), patient=True)
+
+
+@pytest.mark.parametrize("dialogue", DIALOGUES, ids=lambda dialogue: dialogue.source)
+def test_our_server_keeps_it_in_rehearsal(dialogue: Dialogue, target: Target) -> None:
+    if reason := obstacle(dialogue, target):
+        pytest.skip(f"not built yet: {reason}")
+    rehearsed(dialogue, target, lambda: serve(session()))
+
+
+@pytest.mark.parametrize("dialogue", DIALOGUES, ids=lambda dialogue: dialogue.source)
+def test_our_server_keeps_it_over_a_socket(dialogue: Dialogue, target: Target) -> None:
+    outcome = play(dialogue, target)
+    if outcome.status == SKIPPED:
+        pytest.skip(f"not built yet: {outcome.reason}")
+    assert outcome.status == PASSED, failure(outcome)
+
+
+# --- the runner itself: it must catch what is wrong ------------------------------------------------------------------
+
+CALM = """
+== a rule
+rfc: 5321 §4.1.4
+level: MUST
+asks: something
+--
+S: 220
+C: NOOP
+S: 250
+"""
+
+
+@contextmanager
+def misbehaving(conduct: Callable[[socket.socket], None]) -> Iterator[Target]:
+    """A server that does whatever `conduct` does to each caller."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        def answer() -> None:
+            while True:
+                try:
+                    sock, _ = listener.accept()
+                except OSError:
+                    return
+                threading.Thread(target=one, args=(sock,), daemon=True).start()
+
+        def one(sock: socket.socket) -> None:
+            with sock:
+                try:
+                    conduct(sock)
+                except OSError:
+                    pass
+
+        threading.Thread(target=answer, daemon=True).start()
+        try:
+            yield Target(*listener.getsockname(), patience=0.5, dialogue_limit=2.0, moment=0.1)
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+
+
+def flood(line: bytes) -> Callable[[socket.socket], None]:
+    def conduct(sock: socket.socket) -> None:
+        deadline = time.monotonic() + 5                  # bounded, whatever the other end does
+        while time.monotonic() < deadline:
+            sock.sendall(line * 1000)
+
+    return conduct
+
+
+def hang(sock: socket.socket) -> None:
+    sock.sendall(b"220 ready\r\n")
+    sock.settimeout(5)
+    while sock.recv(1000):
+        pass
+
+
+CONDUCTS: dict[str, tuple[Callable[[socket.socket], None], str]] = {
+    "says nothing": (lambda sock: time.sleep(1), "nothing within"),
+    "hangs": (hang, "nothing within"),
+    "closes at once": (lambda sock: None, "end of the connection"),
+    "is no SMTP server": (lambda sock: sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "no reply"),
+    "never ends its line": (flood(b"x" * 1000), "no reply"),
+    "never ends its reply": (flood(b"220-more\r\n"), "no reply"),
+    "mixes codes": (lambda sock: sock.sendall(b"220-a\r\n250 b\r\n"), "no reply"),
+    "greets with 554": (lambda sock: sock.sendall(b"554 go away\r\n"), "expected 220"),
+}
+
+
+@pytest.mark.parametrize("name", CONDUCTS)
+def test_misconduct_costs_bounded_time_and_is_reported(name: str) -> None:
+    conduct, expected = CONDUCTS[name]
+    [dialogue] = parse(CALM)
+    start = time.monotonic()
+    with misbehaving(conduct) as target:
+        outcome = play(dialogue, target)
+    assert outcome.status == FAILED and expected in outcome.reason, outcome.reason
+    assert time.monotonic() - start < 4
+    assert "a rule" in failure(outcome)
+
+
+def test_a_reply_when_nothing_should_come_is_caught() -> None:
+    [dialogue] = parse(CALM.replace("C: NOOP", "C= DATA\\r\\nx\\n.\\n").replace("S: 250", "S: nothing"))
+    def conduct(sock: socket.socket) -> None:
+        sock.sendall(b"220 ready\r\n")
+        sock.recv(1000)
+        sock.sendall(b"354 go on\r\n250 smuggled\r\n")
+        sock.recv(1000)
+
+    with misbehaving(conduct) as target:
+        outcome = play(dialogue, target)
+    assert outcome.status == FAILED and "354 go on" in outcome.reason and outcome.line == 9
+
+
+# --- a rule removed from our server must be noticed ------------------------------------------------------------------
+
+
+def without(name: str, patch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Remove one rule; returns settings for the session."""
+    import smtp_from_scratch.conversation as conversation
+    import smtp_from_scratch.envelope as envelope
+    import smtp_from_scratch.session as rules
+    from smtp_from_scratch.wire import Command, Inbox
+
+    everywhere = dict.fromkeys(rules.STATES[:-1])
+    verbs = dict(rules.VERBS)
+    quiet = Reply(250, "fine")
+
+    def lax(verb: str, leads: str) -> None:
+        verbs[verb] = replace(verbs[verb], moves=dict.fromkeys(everywhere, leads))
+
+    def parsed(session: Session, argument: str) -> Reply:
+        session.envelope.recipients.append("somebody")
+        return quiet
+
+    def cutter(**changes: Any) -> type:
+        return type("Cutter", (envelope.BodyCutter,), changes)
+
+    def lf_ends(self: Any, data: bytes) -> tuple[bytes, bytes]:
+        return envelope.BodyCutter.cut(self, re.sub(rb"\r?\n", b"\r\n", data))
+
+    def any_dot_ends(self: Any, data: bytes) -> tuple[bytes, bytes]:
+        return envelope.BodyCutter.cut(self, re.sub(rb"[\r\n\0]+\.[\r\n\0]+", b"\r\n.\r\n", data))
+
+    def stuffed_ends(self: Any, data: bytes) -> tuple[bytes, bytes]:
+        return envelope.BodyCutter.cut(self, data.replace(b"\r\n..\r\n", b"\r\n.\r\n").replace(b"..\r\n", b".\r\n"))
+
+    def lf_line(self: Inbox, limit: int = 512) -> bytes | None:
+        end = self._data.find(b"\n", self._start)
+        if end < 0:
+            return None
+        line, self._start = self._data[self._start : end], end + 1
+        return line.rstrip(b"\r")
+
+    def cr_line(self: Inbox, limit: int = 512) -> bytes | None:
+        self._data = self._data[: self._start] + re.sub(rb"\r(?!\n)", b"\r\n", self._data[self._start :])
+        return lf_line(self, limit)
+
+    rules_by_name: dict[str, Callable[[], Any]] = {
+        "order: RCPT": lambda: lax("RCPT", "rcpt"),
+        "order: DATA": lambda: lax("DATA", "ready"),
+        "order: MAIL": lambda: lax("MAIL", "mail"),
+        "order: RSET": lambda: verbs.update(RSET=replace(verbs["RSET"], moves={"mail": "ready", "rcpt": "ready"})),
+        "order: QUIT": lambda: verbs.update(QUIT=replace(verbs["QUIT"], moves={"ready": "closed"})),
+        "QUIT closes": lambda: verbs.update(QUIT=replace(verbs["QUIT"], moves=rules.STAY)),
+        "forget after a letter": lambda: (patch.setattr(rules, "forget", lambda session: None), verbs.update(
+            DATA=replace(verbs["DATA"], moves={"rcpt": "rcpt"}))),
+        "RSET forgets": lambda: verbs.update(RSET=replace(verbs["NOOP"])),
+        "HELO forgets": lambda: verbs.update(HELO=replace(verbs["HELO"], handler=lambda s, a: quiet, moves=rules.STAY
+                                                          | {"start": "ready"})),
+        "case of verbs": lambda: patch.setattr(rules, "parse_command", lambda line: Command(
+            *(line.decode().partition(" ")[::2]))),
+        "syntax of RCPT": lambda: verbs.update(RCPT=replace(verbs["RCPT"], handler=parsed)),
+        "syntax of MAIL": lambda: verbs.update(MAIL=replace(verbs["MAIL"], handler=lambda s, a: quiet)),
+        "the null path": lambda: patch.setattr(rules, "NULL_PATH", envelope.Path("x", "y")),
+        "unknown verbs": lambda: patch.setattr(rules, "obey", obey_anything(rules.obey)),
+        "7 bits": lambda: patch.setattr(rules, "obey", obey_ascii(rules.obey)),
+        "CR LF only, LF in commands": lambda: patch.setattr(Inbox, "line", lf_line),
+        "CR LF only, CR in commands": lambda: patch.setattr(Inbox, "line", cr_line),
+        "CR LF only, LF in bodies": lambda: patch.setattr(rules, "BodyCutter", cutter(cut=lf_ends)),
+        "the end mark": lambda: patch.setattr(rules, "BodyCutter", cutter(cut=any_dot_ends)),
+        "dot-unstuffing": lambda: patch.setattr(rules, "BodyCutter", cutter(cut=stuffed_ends)),
+        "100 recipients": lambda: {"max_recipients": 99},
+        "64 KB": lambda: {"max_size": 65_000},
+        "512 octets": lambda: {"busy_line": conversation.Line(100), "idle_line": conversation.Line(100, idle=True)},
+        "recipients that are refused": lambda: {"accept_recipient": lambda address, envelope: None},
+    }
+    if name == "":
+        return {"names": list(rules_by_name)}
+    settings = rules_by_name[name]()
+    return {"verbs": verbs, **(settings if isinstance(settings, dict) else {})}
+
+
+def obey_anything(obey: Any) -> Any:
+    def changed(session: Session, line: bytes) -> Any:
+        reply, now = yield from obey(session, line)
+        return (Reply(250, "fine") if reply.code == 500 else reply), now
+
+    return changed
+
+
+def obey_ascii(obey: Any) -> Any:
+    def changed(session: Session, line: bytes) -> Any:
+        return (yield from obey(session, bytes(octet for octet in line if 0 < octet < 128)))
+
+    return changed
+
+
+@pytest.mark.parametrize("name", without("", pytest.MonkeyPatch())["names"])
+def test_a_server_without_this_rule_is_caught(name: str, monkeypatch: pytest.MonkeyPatch, target: Target) -> None:
+    settings = {"accept_recipient": accept_recipient, **without(name, monkeypatch)}
+    caught = []
+    for dialogue in DIALOGUES:
+        if obstacle(dialogue, target) or "1100" in str(dialogue.steps) or "4000000" in str(dialogue.steps):
+            continue
+        try:
+            rehearsed(dialogue, target, lambda: serve(Session("mx.example.org", **settings)))
+        except (Difference, BothListening):
+            caught.append(dialogue.title)
+    assert caught
+
+
+# --- notation and reports --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("old, new, complaint", [
+    ("== a rule", "a rule", "expected `== title`|no dialogue begins"),
+    ("rfc: 5321 §4.1.4", "rfc: 5321", "5: .*must read like|must read like"),
+    ("level: MUST", "level: MAYBE", "MUST, SHOULD, MAY"),
+    ("asks: something", "asked: something", ":5: expected a fact"),
+    ("--", "-", "expected a fact"),
+    ("S: 220", "S: 22", ":7: expected 250, 5yz"),
+    ("S: 220", "C= \\xzz", "escape"),
+    ("S: 220", "S= octets", "sends octets"),
+    ("S: 220", "wait", "takes an argument"),
+    ("S: 220", "repeat many\nend", "takes a number"),
+    ("S: 220", "repeat 3", "`end` is missing"),
+    ("S: 220", "end", "without"),
+    ("S: 220", "220 hello", "expected `C:`"),
+])
+def test_the_notation_is_strict_and_names_the_line(old: str, new: str, complaint: str) -> None:
+    with pytest.raises(NotationError, match=complaint) as error:
+        list(parse(CALM.replace(old, new, 1), "here.txt"))
+    assert re.match(r"here\.txt:\d+: ", str(error.value))
+
+
+def test_titles_are_unique_and_rules_complete() -> None:
+    titles = [(dialogue.end, dialogue.rfc, dialogue.title) for dialogue in all_dialogues()]
+    assert len(titles) == len(set(titles))
+
+
+def test_reports_say_what_failed(target: Target) -> None:
+    broken = next(parse(CALM.replace("S: 250", "S: 251")))
+    skipped = next(parse(CALM.replace("level:", "needs: XYZZY\nlevel:")))
+    outcomes = list(check(target, [next(parse(CALM)), broken, skipped]))
+    assert [outcome.status for outcome in outcomes] == [PASSED, FAILED, SKIPPED]
+    assert " 5321        1        1        1" in table(outcomes) and "does not offer XYZZY" in table(outcomes)
+    text = failure(outcomes[1])
+    assert "C: NOOP" in text and "→ expected 251, got 250 still here (dialogues:9)" in text
+    parsed = json.loads(as_json(outcomes, "here"))
+    assert [entry["status"] for entry in parsed["dialogues"]] == ["passed", "failed", "skipped"]
+    junit = ElementTree.fromstring(as_junit(outcomes, "here"))
+    assert junit.attrib["failures"] == "1" and junit.find("testcase/failure") is not None
+
+
+# --- as a command ----------------------------------------------------------------------------------------------------
+
+
+def run_check(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "smtp_from_scratch", "check", *arguments], capture_output=True,
+                          text=True, timeout=60)
+
+
+def test_check_our_own_server(target: Target, tmp_path: Path) -> None:
+    junit = tmp_path / "junit.xml"
+    done = run_check(f"{target.host}:{target.port}", "--refused-recipient", REFUSED, "--junit", str(junit))
+    assert done.returncode == 0, done.stdout
+    assert ElementTree.parse(junit).getroot().attrib["failures"] == "0"
+
+
+def test_check_finds_what_aiosmtpd_does_differently() -> None:
+    with aiosmtpd_server() as theirs:
+        done = run_check("{}:{}".format(*theirs.address), "--json", "--only", "RCPT with the null path")
+    assert done.returncode == 1                          # aiosmtpd 1.4.6 takes RCPT TO:<>
+    assert [entry["status"] for entry in json.loads(done.stdout)["dialogues"]] == ["failed"]
+
+
+def test_check_says_what_it_cannot_do() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        done = run_check("{}:{}".format(*nobody.getsockname()))
+    assert done.returncode == 69 and "Traceback" not in done.stderr
+    assert run_check().returncode == 2
+    assert run_check("127.0.0.1:1", "--only", "no such title").returncode == 2
+    listed = run_check("--list")
+    assert listed.returncode == 0 and len(listed.stdout.splitlines()) == len(all_dialogues())
