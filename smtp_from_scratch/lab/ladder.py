@@ -169,7 +169,7 @@ class Rungs:
             pen.text(x, self.top - 8, NAMES[who], anchor="middle", size=14, bold=True, color=COLORS[who])
             pen.line((x, self.top), (x, end), stroke=COLORS[who], line=2)
         pen.shapes += paper
-        note = " · grey: waiting" if 'fill="#999999"' in "".join(paper) else ""
+        note = " · gray: waiting" if 'fill="#999999"' in "".join(paper) else ""
         pen.text(self.width / 2, end + 22, ladder.summary + note, anchor="middle", size=13)
         return pen.render(self.width, end + 36, ladder.title or f"A ladder of {ladder.summary}", ladder.text())
 
