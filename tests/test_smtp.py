@@ -1,0 +1,214 @@
+"""The front door: what users of the package see."""
+from __future__ import annotations
+
+import io
+import logging
+import smtplib
+import socket
+import threading
+from email.message import EmailMessage
+from email.mime.text import MIMEText
+from pathlib import Path
+
+import pytest
+
+import smtp_from_scratch
+from smtp_from_scratch import (
+    Client,
+    Maildir,
+    Reply,
+    Server,
+    SMTPDataError,
+    SMTPException,
+    SMTPNotSupportedError,
+    SMTPRecipientsRefused,
+    SMTPSenderRefused,
+    SMTPServerDisconnected,
+    SMTPTimeout,
+    deliver,
+)
+
+
+def letter(subject: str = "Hello", **header: str) -> EmailMessage:
+    message = EmailMessage()
+    message["From"] = "Ana <ana@rio.example>"
+    message["To"] = "kenji@tokyo.example"
+    message["Subject"] = subject
+    for name, value in header.items():
+        message[name] = value
+    message.set_content("One line.\n")
+    return message
+
+
+def test_public_names_are_these() -> None:
+    assert smtp_from_scratch.__all__ == [
+        "Client", "Envelope", "Maildir", "Receipt", "ReceivedMessage", "Reply", "SMTPConnectError", "SMTPDataError",
+        "SMTPException", "SMTPHeloError", "SMTPNotSupportedError", "SMTPRecipientsRefused", "SMTPResponseException",
+        "SMTPSenderRefused", "SMTPServerDisconnected", "SMTPTimeout", "Server", "deliver"]
+    for name in smtp_from_scratch.__all__:
+        assert getattr(smtp_from_scratch, name).__doc__
+    with pytest.raises(AttributeError, match="no attribute 'Postman'"):
+        smtp_from_scratch.Postman  # noqa: B018
+
+
+def test_the_fixture_keeps_what_it_is_sent(smtp_server: Server) -> None:
+    with smtplib.SMTP(*smtp_server.address) as smtp:
+        smtp.send_message(letter())
+    [kept] = smtp_server.wait_for(1)
+    assert kept.envelope.recipients == ["kenji@tokyo.example"]
+    assert kept.message["Subject"] == "Hello" and kept.envelope.peer == "127.0.0.1"
+
+
+def test_a_message_for_seven_bits(smtp_server: Server) -> None:
+    message = letter("Olá, São Paulo", Bcc="secret@oslo.example")
+    message.set_content("É março em Tóquio.\n")
+    old = MIMEText("Grüße", _charset="utf-8")
+    old["From"], old["To"] = "ana@rio.example", "kenji@tokyo.example"
+    with Client(*smtp_server.address) as smtp:
+        assert smtp.send_message(message).accepted == ["kenji@tokyo.example", "secret@oslo.example"]
+        smtp.send_message(old)
+    first, second = smtp_server.wait_for(2)
+    assert first.data.isascii() and first.message.get_content() == "É março em Tóquio.\r\n".replace("\r\n", "\n")
+    assert first.message["Subject"] == "Olá, São Paulo" and "Bcc" not in first.message
+    assert message["Bcc"] == "secret@oslo.example"                  # the caller's message is left alone
+    assert second.data.isascii() and "Grüße" in second.message.get_content()
+
+
+def test_bodies_of_every_kind(smtp_server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "letter"
+    path.write_bytes(b"from a file\n")
+    with Client(*smtp_server.address) as smtp, path.open("rb") as file:
+        for body in ("text\n", b"octets\n", file, io.BytesIO(b"memory\n"), [b"blo", b"cks\n"], iter([b"once\n"])):
+            assert smtp.sendmail("ana@rio.example", "kenji@tokyo.example", body).accepted
+    assert [kept.data for kept in smtp_server.wait_for(6)] == [
+        b"text\r\n", b"octets\r\n", b"from a file\r\n", b"memory\r\n", b"blocks\r\n", b"once\r\n"]
+
+
+@pytest.mark.parametrize("body", ["São", "São".encode(), [b"S\xc3", b"\xa3o"], io.BytesIO(b"S\xe3o")])
+def test_eight_bits_are_refused_before_anything_is_sent(smtp_server: Server, body: object) -> None:
+    with Client(*smtp_server.address) as smtp:
+        with pytest.raises(SMTPNotSupportedError):
+            smtp.sendmail("ana@rio.example", "kenji@tokyo.example", body)  # type: ignore[arg-type]
+        assert smtp.noop().positive and not smtp_server.messages
+
+
+@pytest.mark.parametrize("sender, recipients", [
+    ("ana@rio.example", "kenji@tokyo.example>\r\nRCPT TO:<evil@x.example"), ("ana@rio.example\r\nDATA", "a@b.example"),
+    ("ana@rio.example", "ken\0ji@tokyo.example"), ("ana@rio.example", "josé@exemplo.example"), ("ana@rio.example", []),
+    ("ana@rio.example", ""), ("ana@rio.example", "two words@tokyo.example"), ("", "a" * 65 + "@b.example"),
+])
+def test_bad_addresses_cost_nothing(smtp_server: Server, sender: str, recipients: list[str] | str) -> None:
+    with Client(*smtp_server.address) as smtp:
+        with pytest.raises(ValueError):
+            smtp.sendmail(sender, recipients, "hello")
+        with pytest.raises(ValueError):
+            smtp.docmd("NOOP", "a\r\nQUIT")
+        assert smtp.sendmail("ana@rio.example", "kenji@tokyo.example", "hello").accepted
+
+
+def test_refusals_are_named_as_in_smtplib() -> None:
+    def sender(address: str, envelope: object) -> Reply | None:
+        return Reply(550, "we do not write to each other") if address.startswith("mallory") else None
+
+    def recipient(address: str, envelope: object) -> Reply | None:
+        return Reply(450, "later") if address.startswith("li@") else None
+
+    with Server(accept_sender=sender, accept_recipient=recipient, max_size=1000) as server, \
+            Client(*server.address) as smtp:
+        with pytest.raises(SMTPSenderRefused) as mail:
+            smtp.sendmail("mallory@x.example", "kenji@tokyo.example", "x")
+        with pytest.raises(SMTPRecipientsRefused) as rcpt:
+            smtp.sendmail("ana@rio.example", "li@beijing.example", "x")
+        with pytest.raises(SMTPDataError) as data:
+            smtp.sendmail("ana@rio.example", "kenji@tokyo.example", "x" * 2000)
+        assert (mail.value.smtp_code, data.value.smtp_code) == (550, 552)
+        assert mail.value.smtp_error == b"we do not write to each other"
+        assert rcpt.value.recipients == {"li@beijing.example": Reply(450, "later")}
+        receipts = list(smtp.send_messages([letter(), letter(To2="x"), letter(Cc="li@beijing.example")]))
+        assert [len(receipt.accepted) for receipt in receipts] == [1, 1, 1]
+        assert list(receipts[2].refused) == ["li@beijing.example"]
+    assert len(deliver_to_a_new_server()) == 2
+
+
+def deliver_to_a_new_server() -> list[object]:
+    with Server() as server:
+        return list(deliver(server.address, [letter("one"), letter("two")]))
+
+
+def scripted(*lines: bytes) -> tuple[tuple[str, int], threading.Thread]:
+    """A server that says one of these for each thing it hears, then hangs up."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def run() -> None:
+        with listener, listener.accept()[0] as sock:
+            for line in lines:
+                sock.sendall(line)
+                sock.recv(65_536)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return listener.getsockname(), thread
+
+
+@pytest.mark.parametrize("lines, kind", [
+    ((b"220 hi\r\n", b"250 hi\r\n", b"421 leaving\r\n"), SMTPServerDisconnected),
+    ((b"220 hi\r\n", b"250 hi\r\n"), SMTPServerDisconnected),
+    ((b"220 hi\r\n", b"250 hi\r\n", b"HTTP/1.1 400\r\n"), SMTPServerDisconnected),
+    ((b"220 hi\r\n", b"250 hi\r\n", b""), SMTPTimeout),
+])
+def test_servers_that_leave_are_left(lines: tuple[bytes, ...], kind: type[SMTPException]) -> None:
+    address, thread = scripted(*lines)
+    smtp = Client(*address, timeout=0.3)
+    with pytest.raises(kind):
+        smtp.sendmail("ana@rio.example", "kenji@tokyo.example", "x")
+    with pytest.raises(SMTPServerDisconnected, match="not connected"):
+        smtp.noop()
+    thread.join(5)
+
+
+@pytest.mark.parametrize("greeting, kind", [
+    (b"554 go away\r\n", SMTPException), (b"x\r\n", SMTPServerDisconnected), (b"", SMTPTimeout)])
+def test_greetings_that_are_none(greeting: bytes, kind: type[SMTPException]) -> None:
+    address, thread = scripted(greeting)
+    with pytest.raises(kind):
+        Client(*address, timeout=0.3)
+    thread.join(5)
+
+
+def test_nobody_there_is_an_oserror() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        with pytest.raises(ConnectionRefusedError):
+            Client(*nobody.getsockname())
+
+
+def test_deliver_may_answer_for_each_recipient_or_fail(caplog: pytest.LogCaptureFixture) -> None:
+    answers: list[object] = [
+        {"a@x.example": Reply(250, "fine"), "b@x.example": Reply(452, "disk full")}, Reply(550, "no"), None,
+        ValueError("broken")]
+
+    def deliver(envelope: object, body: object) -> object:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    with Server(deliver=deliver) as server, smtplib.SMTP(*server.address) as smtp, \
+            caplog.at_level(logging.CRITICAL + 1, "smtp_from_scratch"):
+        codes = []
+        for _ in range(4):
+            try:
+                smtp.sendmail("ana@rio.example", ["a@x.example", "b@x.example"], "x")
+                codes.append(250)
+            except smtplib.SMTPDataError as error:
+                codes.append(error.smtp_code)
+                assert b"broken" not in error.smtp_error or error.smtp_code == 451
+    assert codes == [452, 550, 250, 451]
+
+
+def test_into_a_maildir(tmp_path: Path) -> None:
+    with Server(deliver=Maildir(tmp_path)) as server:
+        [receipt] = deliver(server.address, [letter()])
+    assert receipt.accepted == ["kenji@tokyo.example"]
+    [file] = (tmp_path / "kenji@tokyo.example" / "new").iterdir()
+    assert b"\nSubject: Hello\n" in file.read_bytes()
