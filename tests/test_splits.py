@@ -12,7 +12,8 @@ from smtp_from_scratch.conversation import Conversation, Disconnected, Timeout, 
 from smtp_from_scratch.session import Session, serve
 
 SPLITS = 20_000                                 # in all, half of them in each test
-BODIES = (b"", b".", b".\r\n", b"..\r\n.\r\n", b"one\r\n.two\r\n", b"\n.\n", b"\r", b"a\r\rb\n\nc", b"x" * 3000, b"\r\n" * 5)
+BODIES = (b"", b".", b".\r\n", b"..\r\n.\r\n", b"one\r\n.two\r\n", b"\n.\n",
+          b"\r", b"a\r\rb\n\nc", b"x" * 3000, b"\r\n" * 5)
 LINES = (b"HELO rio.example", b"MAIL FROM:<ana@rio.example>", b"RCPT TO:<kenji@tokyo.example>", b"RCPT TO:<>", b"NOOP",
          b"RSET", b"DATA", b".", b"..", b".hidden", b"text", b"", b"x" * 600, b"VRFY ana", b"HELP", b"no\0", b"caf\xe9")
 ENDS = (b"\r\n", b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r", b"\r\r\n")
