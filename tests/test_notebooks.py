@@ -42,7 +42,7 @@ def tags(cell: dict[str, Any]) -> set[str]:
 
 
 def is_exported(cell: dict[str, Any]) -> bool:
-    return re.match(r"\s*#\s*\|\s*exporti?\b", cell["source"]) is not None
+    return re.match(r"(\s*#\s*\|.*\n)*\s*#\s*\|\s*exporti?\b", cell["source"]) is not None
 
 
 def length(cell: dict[str, Any]) -> int:

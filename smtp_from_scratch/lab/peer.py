@@ -55,11 +55,11 @@ class aiosmtpd_server:
             if not logger.handlers:
                 logger.addHandler(logging.NullHandler())     # a server's thread never prints
         self._loop = asyncio.new_event_loop()
-        self._server = self._loop.run_until_complete(
-            self._loop.create_server(self._protocol, "127.0.0.1", 0))
-        self.address = self._server.sockets[0].getsockname()[:2]
         self._thread = threading.Thread(target=self._loop.run_forever, name="aiosmtpd", daemon=True)
-        self._thread.start()
+        self._thread.start()                   # a kernel runs a loop of its own in this thread
+        listening = self._loop.create_server(self._protocol, "127.0.0.1", 0)
+        self._server = asyncio.run_coroutine_threadsafe(listening, self._loop).result(5.0)
+        self.address = self._server.sockets[0].getsockname()[:2]
         started(self)
 
     def _protocol(self) -> asyncio.BaseProtocol:
