@@ -114,7 +114,7 @@ CALLERS = {"silent": silent, "dripping": dripping, "polite": polite, "trickle": 
 WHERE = {
     "silent": "Loop 2: how long may the next command take?",
     "dripping": "Loop 2: what does an octet prove, and does it move the deadline?",
-    "polite": "Each NOOP is complete, so no timeout strikes. Which limit of chapter 05 does? When was the first NOOP said?",
+    "polite": "Each NOOP is complete, so no timeout strikes. Which limit of chapter 05 does? When was the first one?",
     "trickle": "Loop 2: a balance of 180 seconds, one is spent each second. How many are earned?",
     "flood": "It is not about time. What does `LineTooLong` do in chapter 01 when no end is in sight?",
 }
@@ -129,7 +129,7 @@ def check_06_seconds(my_seconds: dict[str, float]) -> Problem | None:
         if name not in my_seconds:
             raise NotYet(f"a number of seconds for `{name}` is missing.")
         show = rehearse(talk(), serve(Session("mail.tokyo.example")), patient=True)
-        truth = min((said.when for said in show.said if said.who == "S" and said.data[:3] in (b"421", b"500")))
+        truth = min(said.when for said in show.said if said.who == "S" and said.data[:3] in (b"421", b"500"))
         if not abs(float(my_seconds[name]) - truth) <= 0.02 * truth + 1:
             earlier = "earlier" if truth < float(my_seconds[name]) else "later"
             return Problem(gave=f"{float(my_seconds[name]):,.0f} seconds for `{name}`",
