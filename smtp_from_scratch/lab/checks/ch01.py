@@ -52,7 +52,7 @@ def wrong_octets(given: object, right: bytes) -> str:
     if not given.endswith(CR_LF):
         return "the last line has no CR LF, so it is not over; the client listens on."
     if given.count(CR_LF) != right.count(CR_LF):
-        return f"the client finds {given.count(CR_LF)} ends of lines, and there should be {right.count(CR_LF)}."
+        return f"ends of lines that the client finds: {given.count(CR_LF)}; there should be {right.count(CR_LF)}."
     for number, (line, want) in enumerate(zip(given.split(CR_LF), right.split(CR_LF), strict=True), 1):
         if line != want and line[:3] == want[:3] and line[3:4] != want[3:4]:
             what = "a hyphen promises another line" if want[3:4] == b"-" else "a space ends the reply"
@@ -93,9 +93,10 @@ def check_01_order(my_order: str) -> Problem | None:
         phone.hear()
         problem = speak(phone, given)
         letters = list(tokyo.messages)
+    problem = problem or misdelivered(given, letters)
     if problem is None and not given.endswith("A"):
         problem = unfinished(given, "the letter is in Tokyo, and nobody has said goodbye.", "end")
-    return problem or misdelivered(given, letters)
+    return problem
 
 
 def speak(phone: raw, order: str) -> Problem | None:
@@ -109,7 +110,8 @@ def speak(phone: raw, order: str) -> Problem | None:
         if not heard or heard[:1] not in b"23":
             says = f"the server says: {text_of(heard)}" if heard else "nobody answers: the server has hung up."
             return Problem(gave=order, wire=f"you come to {name}, `{LINES[name]}`, and {says}",
-                           look="What did it want to hear before this line? Is this line a command at all?")
+                           look="What did it want to hear before this line? Is this line a command at all?" if heard
+                           else "Which line ends the conversation, and so stands last?")
         in_letter = heard.startswith(b"354")
     if in_letter:
         return unfinished(order, "Tokyo still waits for the end of the letter; what follows DATA is text to it.", "dot")
