@@ -116,7 +116,7 @@ def path_argument(argument: str, keyword: str) -> Path | Reply:
     if argument[: len(keyword)].upper() != keyword:
         return Reply(501, f"{keyword} and a path in angle brackets must follow")
     try:
-        path, rest = parse_path(argument[len(keyword) :].lstrip(" "))    # a space there is common (§3.3)
+        path, rest = parse_path(argument[len(keyword) :].lstrip(" "))    # a space: common, if wrong (§3.3)
     except BadPath as error:
         return Reply(501, str(error))
     return Reply(501, f"nothing may follow the path: {rest.strip()[:80]!r}") if rest else path

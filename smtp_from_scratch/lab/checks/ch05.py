@@ -154,7 +154,7 @@ BUGS = {
 }
 
 
-@check(hints=("Follow the state diagram with a finger, line by line: where does the finger stand when the line is said?",
+@check(hints=("Follow the state diagram with a finger: where does the finger stand when the line is said?",
               "Two of the five are at state mail, two at ready, one at rcpt."), solution="05",
        passed="Five bugs found, each in its state. Two of them lose mail without a trace: C and E.")
 def check_05_bugs(my_bugs: Mapping[str, tuple[int, str]]) -> Iterator[Problem]:
@@ -171,7 +171,7 @@ def check_05_bugs(my_bugs: Mapping[str, tuple[int, str]]) -> Iterator[Problem]:
                           look=f"The wrong reply is the one that breaks an order: {look}")
         elif answer[1] != state:
             yield Problem(gave=f"state {answer[1]!r} for line {line} of {name}", wire=wire,
-                          look=f"Right line. In which state was the session when it was said: {look}")
+                          look=f"The line is right. Which state was the session in by then? Ask yourself: {look}")
 
 
 # --- exercise 2: postmaster only -----------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ def check_05_postmaster(my_verbs: Mapping[str, Any]) -> Iterator[Problem]:
     """Only the postmaster receives."""
     row = my_verbs.get("RCPT")
     if not hasattr(row, "moves"):
-        yield Problem(gave=f"{row!r} in the row of RCPT", look="A row is a Verb(handler, moves, usage).")
+        yield Problem(gave=f"a {type(row).__name__} in the row of RCPT", look="A row is a Verb(handler, moves, usage).")
     for line, code, wire in [
         ("RCPT TO:<kenji@tokyo.example>", 550, "Kenji's letter is accepted in a house where nobody opens letters."),
         ("RCPT TO:<postmaster@tokyo.example>", 250, "The postmaster is refused: nobody can report a problem."),
@@ -201,7 +201,8 @@ def check_05_postmaster(my_verbs: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(gave=f"{got} to `{line}`, where {code} is due", wire=wire,
                           look="Your handler for RCPT: `path_argument` first, then its `local`.")
     kept: list[list[str]] = []
-    letter = [*OPEN, "RCPT TO:<postmaster>", "RCPT TO:<kenji@tokyo.example>", "DATA", "Help!\r\n.", "RCPT TO:<postmaster>"]
+    letter = [*OPEN, "RCPT TO:<postmaster>", "RCPT TO:<kenji@tokyo.example>", "DATA", "Help!\r\n.",
+              "RCPT TO:<postmaster>"]
     codes = codes_of(letter, verbs=my_verbs, deliver=lambda envelope, body: kept.append(envelope.recipients))
     if codes[4:] != [354, 250, 503]:
         yield Problem(gave=f"{codes[4:]} to DATA, a letter, and RCPT after it, where 354, 250, 503 are due",
@@ -209,7 +210,7 @@ def check_05_postmaster(my_verbs: Mapping[str, Any]) -> Iterator[Problem]:
                       look="`moves`: take those of the old row, VERBS[\"RCPT\"].moves.")
     if kept != [["postmaster"]]:
         yield Problem(gave=f"a letter to {kept[0] if kept else 'nobody'}", wire="The postmaster waits for it, alone.",
-                      look="A 250 to RCPT must be followed by a note in `session.envelope.recipients`; `rcpt` does both.")
+                      look="A 250 to RCPT needs a note in `session.envelope.recipients`; `rcpt` does both.")
     if codes_of([*OPEN, "RCPT TO:<kenji@tokyo.example>"])[-1] != 250:
         yield Problem(gave="a change to everybody's table", look="`VERBS | {…}` makes a new table.")
 
@@ -228,8 +229,9 @@ WEAK = VERBS | {"RSET": Verb(weak_rset, STAY, "RSET forgets the transaction")}
 
 @check(hints=("What does a session remember besides its envelope?",
               "Say RSET when a recipient has been named, then the verb that is allowed only there."), solution="05",
-       passed="Convicted. The weak server takes a letter for nobody and promises to deliver it: whoever wrote it suffers.")
-def check_05_break(my_dialogue: Sequence[tuple[str, int]]) -> Problem | None:
+       passed="Convicted. The weak server takes a letter for nobody and promises to deliver it:"
+              " whoever wrote it suffers.")
+def check_05_break(my_dialogue: Sequence[Any]) -> Problem | None:
     """A dialogue that passes at our server and fails at the weak one."""
     for number, step in enumerate(my_dialogue, 1):
         if is_blank(step):
@@ -261,7 +263,7 @@ LINES = [
     ("RCPT TO:<@relay.example:yui@tokyo.example>", 250, "a source route is accepted and ignored (chapter 03)"),
     ("RCPT TO: yui@tokyo.example", 501, "a path has angle brackets"),
     ("data", 354, "two recipients are noted, the refused one changed nothing"),
-    ("QUIT\r\n..\r\n.", 250, "after 354 all is letter up to a dot alone: a line QUIT, and a line with one dot (chapter 03)"),
+    ("QUIT\r\n..\r\n.", 250, "after 354 all is letter up to a dot alone: a line QUIT, and a line with one dot"),
     ("RCPT TO:<yui@tokyo.example>", 503, "the transaction was forgotten with the 250"),
     ("QUIT now", 501, "QUIT stands alone"),
 ]
@@ -278,4 +280,5 @@ def check_05_codes(my_codes: Sequence[int]) -> Iterator[Problem]:
     for code, (line, right, rule) in zip(my_codes, LINES, strict=False):
         if code != right:
             name = "the letter" if right == 250 and "\r\n" in line else f"`{line}`"
-            yield Problem(gave=f"{code} for {name}", wire="A good server says something else.", look=f"Think of this: {rule}.")
+            yield Problem(gave=f"{code} for {name}", wire="A good server says something else.",
+                          look=f"Think of this: {rule}.")
