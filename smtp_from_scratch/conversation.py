@@ -30,7 +30,7 @@ from smtp_from_scratch.wire import (
 
 # %% auto #0
 __all__ = [
-    "LINE", "REPLY_LINE", "FLUSH", "Want", "Result", "Conversation", "Tap", "BULK", "OUTBOX_LIMIT",
+    "LINE", "REPLY_LINE", "FLUSH", "Want", "Result", "Conversation", "Tap", "OUTBOX_LIMIT", "BULK",
     "INBOX_LIMIT", "LINE_READ", "BULK_READ", "Line", "Cutter", "Octets", "Body", "Layer", "Upgrade", "Work",
     "Flush", "Interruption", "Timeout", "Disconnected", "Closing", "BothListening", "read_reply", "Said",
     "Channel", "answer", "next_block", "Patience", "Actor", "perform", "hear", "flights", "Rehearsal",
@@ -161,6 +161,7 @@ class Said(NamedTuple):
 
 
 Tap = Callable[[Said], None]
+OUTBOX_LIMIT = 65_536                          # octets that may wait before they are sent
 
 
 # %% ../notebooks/02_conversation.ipynb #channel-class
@@ -258,9 +259,6 @@ class Patience:
 
 
 # %% ../notebooks/02_conversation.ipynb #actor
-OUTBOX_LIMIT = 65_536                          # octets that may wait before they are sent
-
-
 class Actor:
     """One end at work: a conversation, played on a channel. It does no I/O; the stages do."""
 

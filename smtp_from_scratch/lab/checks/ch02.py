@@ -84,19 +84,28 @@ def check_02_play(my_play: Callable[[Any, Talk], Any]) -> Iterator[Problem]:
                        [b"220 ready\r\n250 fine\r\n"]):
             yield from problems_of_play(my_play, line, pieces)
         wire = Wire([b"220 rea"])
-        result = my_play(wire, last_words(line, gone))
+        result = played(my_play, wire, last_words(line, gone))
     except Astray as astray:
         yield astray.problem
         return
     if result != "gone":
         yield Problem(f"a stage that returns {result!r} when the server hangs up in the middle of a line",
                       "recv returned b\"220 rea\" and then b\"\".",
-                      "The conversation expects Disconnected to be thrown at its `yield`, and returns what it makes of it.")
+                      "Throw Disconnected at its `yield`; what the conversation then returns is yours to return.")
+
+
+def played(my_play: Callable[[Any, Talk], Any], wire: Wire, talk: Talk) -> Any:
+    """What the learner's stage returns; Astray when it lets a StopIteration through."""
+    try:
+        return my_play(wire, talk)
+    except StopIteration:
+        raise Astray(Problem("a stage that raises StopIteration", "The conversation ends, and so does your program.",
+                             "What a generator returns rides in StopIteration, as its `value`.")) from None
 
 
 def problems_of_play(my_play: Callable[[Any, Talk], Any], line: Any, pieces: list[bytes]) -> Iterator[Problem]:
     wire, wanted = Wire(pieces), (b"220 ready", b"250 fine")
-    result = my_play(wire, two_lines(line))
+    result = played(my_play, wire, two_lines(line))
     if wire.sent != b"EHLO rio.example\r\n":
         yield Problem(f"a stage that sends {wire.sent!r}", f"`recv` returned {pieces!r}.",
                       "The conversation hears a line, says b\"EHLO rio.example\\r\\n\", and hears a line. "
@@ -104,7 +113,8 @@ def problems_of_play(my_play: Callable[[Any, Talk], Any], line: Any, pieces: lis
     if result != wanted:
         yield Problem(f"a stage that returns {result!r}; the conversation returned {wanted!r}",
                       f"`recv` returned {pieces!r}.",
-                      "What a generator returns rides in StopIteration, as its `value`.")
+                      "What a generator returns rides in StopIteration, as its `value`." if result is None else
+                      "`recv` returns pieces. What makes lines of them?")
 
 
 # -- number guessing --
@@ -156,7 +166,8 @@ def dealer_says(line: bytes, secret: int, guesses: int) -> bytes:
 
 
 @check(hints=("Who speaks first, and what do you do with what they say?",
-              "low, high = 1, 100; then, as long as it takes: guess = (low + high) // 2, say it, hear a reply, move low or high"),
+              "low, high = 1, 100; then, again and again: guess = (low + high) // 2, say it, hear a reply, "
+              "move low or high"),
        solution="02", passed="it finds every number from 1 to 100, with at most seven guesses.")
 def check_02_guesser(my_guesser: Callable[[], Talk]) -> Iterator[Problem]:
     """A conversation that guesses."""
@@ -174,7 +185,7 @@ def check_02_guesser(my_guesser: Callable[[], Talk]) -> Iterator[Problem]:
         if result != secret:
             yield Problem(f"a conversation that returns {result!r} when the number is {secret}",
                           f"It made {guesses} guess{'' if guesses == 1 else 'es'}.",
-                          "Play `rehearse(my_guesser(), dealer("f"{secret}"")).said` and read along. What does it return, and when?")
+                          f"Read `rehearse(my_guesser(), dealer({secret})).said`. What is returned, and when?")
 
 
 # -- silence --
@@ -192,7 +203,7 @@ SILENCES = {
 
 
 @check(hints=("For each: is the last line complete? If it is, who was waiting for more, and for what?",
-              "a lacks two octets, b the last line of a reply, c a line with a dot; in d the client may say any command"),
+              "a lacks two octets, b the last line of a reply, c a line with a dot; in d any command will do"),
        solution="02", passed="four silences broken, each by the end that owed the words.")
 def check_02_words(my_words: dict[str, tuple[str, bytes]]) -> Iterator[Problem]:
     """The words that end a silence."""
@@ -200,14 +211,20 @@ def check_02_words(my_words: dict[str, tuple[str, bytes]]) -> Iterator[Problem]:
         given = my_words.get(name)
         if given is None:
             raise NotYet(f"there is no answer for {name} yet.")
-        if not isinstance(given, tuple) or len(given) != 2 or given[0] not in ("C", "S") or not isinstance(given[1], bytes):
-            yield Problem(f"for {name}: {given!r}", "", 'A pair such as ("S", b"221 goodbye\\r\\n"): who, and which octets.')
+        if not is_saying(given):
+            yield Problem(f"for {name}: {given!r}", "",
+                          'A pair such as ("S", b"221 goodbye\\r\\n"): who, and which octets.')
             return
         who, words = given
         if who != speaker:
-            yield Problem(f"for {name}: {who} says {words!r}", "The other end still waits for what it was promised.", look)
+            yield Problem(f"for {name}: {who} says {words!r}",
+                          "The other end still waits for what it was promised.", look)
         elif outcome := consequence(name, before + words):
             yield Problem(f"for {name}: {who} says {words!r}", outcome, look)
+
+
+def is_saying(given: Any) -> bool:
+    return isinstance(given, tuple) and len(given) == 2 and given[0] in ("C", "S") and isinstance(given[1], bytes)
 
 
 def consequence(name: str, said: bytes) -> str:
@@ -224,7 +241,8 @@ def consequence(name: str, said: bytes) -> str:
     if name == "b":
         return reply_consequence(lines)
     if name == "c":
-        return "" if lines[-1] == b"." and lines.count(b".") == 1 else "The server takes it for more of the letter, and goes on waiting."
+        ended = lines[-1] == b"." and lines.count(b".") == 1
+        return "" if ended else "The server takes it for more of the letter, and goes on waiting."
     if name == "a":
         return "" if lines[0] == b"HELO rio.example" else f"The server hears {lines[0]!r}, which is not what Ana meant."
     return "" if lines[0][:4].isalpha() else f"The server hears {lines[0]!r}, and answers 500: no such command."
@@ -242,7 +260,7 @@ def reply_consequence(lines: list[bytes]) -> str:
 
 # -- a layer --
 
-KEY = b"samba"
+KEY = b"ipanema"
 
 
 def scrambled(data: bytes, start: int = 0) -> bytes:
@@ -260,10 +278,12 @@ def check_02_layer(my_layer: Callable[[bytes], Any]) -> Iterator[Problem]:
     if out is None:
         raise NotYet("`send` returns nothing yet.")
     if not isinstance(out, bytes):
-        yield Problem(f"a `send` that returns {type(out).__name__}", "Octets go in, octets come out.", "bytes(…) makes them.")
+        yield Problem(f"a `send` that returns {type(out).__name__}", "Octets go in, octets come out.",
+                      "bytes(…) makes them.")
         return
     if out != scrambled(words):
-        yield Problem(f"send({words!r}) returns {out!r}", f"With the key {KEY!r} the wire should carry {scrambled(words)!r}.",
+        yield Problem(f"send({words!r}) returns {out!r}",
+                      f"With the key {KEY!r} the wire should carry {scrambled(words)!r}.",
                       "octet ^ key[position % len(key)], for each octet and its position, from 0 on.")
         return
     for cut in range(1, len(words)):
@@ -282,14 +302,15 @@ def problems_of_cut(my_layer: Callable[[bytes], Any], words: bytes, cut: int) ->
     pieces = [words[:cut], words[cut:]]
     if (out := b"".join(map(layer.send, pieces))) != wire:
         yield Problem(f"send({pieces[0]!r}), then send({pieces[1]!r}), makes {out!r}",
-                      "The same octets in one piece make something else: the other end reads garbage from the second piece on.",
+                      "In one piece they make something else: the other end reads garbage from the second piece on.",
                       "Where does the second call begin in the key?")
     layer = my_layer(KEY)
     got = [layer.receive(wire[:cut]), layer.receive(wire[cut:])]
     if None in got:
         raise NotYet("`receive` returns nothing yet.")
     if b"".join(got) != words:
-        yield Problem(f"{words!r}, scrambled and cut after {cut} octet{'' if cut == 1 else 's'}, is received as {b''.join(got)!r}",
+        after = f"{cut} octet{'' if cut == 1 else 's'}"
+        yield Problem(f"{words!r}, scrambled and cut after {after}, is received as {b''.join(got)!r}",
                       "The wire cuts where it likes.", "Where does the second call begin in the key?")
 
 
@@ -300,28 +321,46 @@ ENOUGH = 32_768                                # octets, the bound of read_reply
 
 @check(hints=("Which character says that another line of this reply follows?",
               "while True: yield b\"220-…\\r\\n\""),
-       solution="02", passed="every line is legal, and none is the last: whole_reply would listen until its memory is full.")
+       solution="02", passed="every line is legal, and none is the last: whole_reply listens until memory is full.")
 def check_02_endless(my_endless: Callable[[], Talk]) -> Iterator[Problem]:
     """A reply without an end."""
+    try:
+        yield from problems_of_endless(my_endless())
+    except Astray as astray:
+        yield astray.problem
+
+
+def problems_of_endless(talk: Talk) -> Iterator[Problem]:
     inbox, heard, code = Inbox(), 0, b""
-    for words in my_endless():
+    for words in talk:
         if not isinstance(words, bytes):
-            yield Problem(f"a server that yields {words!r}", "It should talk without pause.", "It needs no want: only bytes.")
+            yield Problem(f"a server that yields {words!r}", "It should talk without pause.",
+                          "It needs no want: only bytes.")
             return
         inbox.feed(words)
         if len(inbox) > 512 and b"\r\n" not in words:
-            yield Problem("a line that does not end", "A client that bounds its lines hangs up after 512 octets (RFC 5321 §4.5.3.1.5).",
+            yield Problem("a line that does not end",
+                          "A client that bounds its lines hangs up after 512 octets (RFC 5321 §4.5.3.1.5).",
                           "Many lines, each of them legal.")
             return
-        while (line := inbox.line(512)) is not None:
+        while (line := legal_line(inbox)) is not None:
             heard, code = heard + len(line) + 2, code or line[:3]
             if problem := line_problem(line, code):
                 yield problem
                 return
         if heard > ENOUGH:
             return
-    yield Problem(f"a server that stops after {heard:,} octets", "It hangs up, and the client is told so: Disconnected.",
+    yield Problem(f"a server that stops after {heard:,} octets",
+                  "It hangs up, and the client is told so: Disconnected.",
                   f"It should still talk after {ENOUGH:,} octets. Which loop has no end?")
+
+
+def legal_line(inbox: Inbox) -> bytes | None:
+    try:
+        return inbox.line(512)
+    except WireError as error:
+        raise Astray(Problem("a line that is not legal", f"{error}.",
+                             "Many lines, each of them legal, and none too long.")) from None
 
 
 def line_problem(line: bytes, code: bytes) -> Problem | None:
@@ -332,7 +371,8 @@ def line_problem(line: bytes, code: bytes) -> Problem | None:
     try:
         parse_reply([line[:3] + b" " + line[4:]])
     except BadReply as error:
-        return Problem(f"the line {line[:60]!r}", f"{error}.", "Three digits, the first from 2 to 5, a hyphen, any text.")
+        return Problem(f"the line {line[:60]!r}", f"{error}.",
+                       "Three digits, the first from 2 to 5, a hyphen, any text.")
     if line[:3] != code:
         return Problem(f"the line {line[:60]!r} after lines that began with {code.decode()}",
                        "All lines of a reply have the same code.", "RFC 5321 §4.2.1.")
