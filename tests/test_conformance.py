@@ -351,3 +351,19 @@ def test_check_says_what_it_cannot_do() -> None:
     assert run_check("127.0.0.1:1", "--only", "no such title").returncode == 2
     listed = run_check("--list")
     assert listed.returncode == 0 and len(listed.stdout.splitlines()) == len(all_dialogues())
+
+
+# --- in the course ---------------------------------------------------------------------------------------------------
+
+
+def test_a_table_for_the_learners_own_server() -> None:
+    from smtp_from_scratch import lab
+
+    table = lab.dialogues(lambda: serve(session()), "rfc5321-order", refused=REFUSED)
+    assert not table.failed and len(table.outcomes) > 15 and "1 skipped" in table.summary
+    lax = lab.dialogues(lambda: serve(session(max_recipients=2)), only="A hundred recipients")
+    assert lax.failed and "✗ A hundred recipients" in lax.text() and "expected 250" in lax.html()
+    broken = lab.dialogues(lambda: (_ for _ in [3]), only="two letters")
+    assert "TypeError" in broken.failed[0].reason
+    with Server() as server:
+        assert lab.dialogues(server.address, only="RSET ends").summary == "1 passed"

@@ -27,7 +27,7 @@ ALLOWED = (
     {"wire": set(), "envelope": GROUND, "conversation": GROUND, "client": MIDDLE, "session": MIDDLE, "ehlo": ENDS}
     | dict.fromkeys(EXTENSIONS, HELLO)
     | dict.fromkeys(STAGES, MIDDLE)
-    | {"smtp": PROTOCOL, "lab": FRONT_DOOR, "conformance": FRONT_DOOR, "pytest_plugin": FRONT_DOOR,
+    | {"smtp": PROTOCOL, "lab": FRONT_DOOR | {"conformance"}, "conformance": FRONT_DOOR, "pytest_plugin": FRONT_DOOR,
        "__main__": FRONT_DOOR | {"lab", "conformance"}, "__init__": set()}
 )
 # What a module may import beyond the standard library. The protocol: nothing, but for the extra named after it.

@@ -19,7 +19,7 @@ _HOME = {
     "aiosmtpd_server": "peer", "raw": "rawline",
     "slow_link": "link", "tap": "link",
     "stop_all": "running", "reset": "running",
-    "predict": "prediction",
+    "predict": "prediction", "dialogues": "conformity",
     "Problem": "verdict", "NotYet": "verdict", "Verdict": "verdict",
 }
 _CHECK = re.compile(r"check_(\d\d)_\w+")

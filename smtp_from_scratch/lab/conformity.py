@@ -1,0 +1,78 @@
+"""The dialogues of the conformance suite at the learner's own server: in rehearsal, or over a socket."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+from smtp_from_scratch.conformance.notation import Dialogue
+from smtp_from_scratch.conformance.player import Difference, Player
+from smtp_from_scratch.conformance.runner import FAILED, PASSED, SKIPPED, Outcome, Target, all_dialogues, obstacle, play
+from smtp_from_scratch.conversation import rehearse
+from smtp_from_scratch.lab.faces import Face, card
+from smtp_from_scratch.lab.style import TLS, TROUBLE, WAITING
+
+SIGNS = {PASSED: ("✓", TLS), FAILED: ("✗", TROUBLE), SKIPPED: ("–", WAITING)}
+
+
+class DialogueTable(Face):
+    """A row a dialogue; `outcomes` is the data, `failed` those that differ."""
+
+    def __init__(self, outcomes: list[Outcome]) -> None:
+        self.outcomes = outcomes
+
+    @property
+    def failed(self) -> list[Outcome]:
+        """What the server does otherwise."""
+        return [outcome for outcome in self.outcomes if outcome.status == FAILED]
+
+    @property
+    def summary(self) -> str:
+        """How many passed, failed, were skipped."""
+        counts = {status: sum(outcome.status == status for outcome in self.outcomes) for status in SIGNS}
+        return ", ".join(f"{count} {status}" for status, count in counts.items() if count) or "no dialogues"
+
+    def text(self) -> str:
+        wide = max((len(outcome.dialogue.title) for outcome in self.outcomes), default=0)
+        rows = [f"{SIGNS[o.status][0]} {o.dialogue.title:{wide}}  {o.dialogue.section:<12} {o.reason}".rstrip()
+                for o in self.outcomes]
+        return "\n".join([*rows, self.summary])
+
+    def html(self) -> str:
+        rows = "".join(
+            f'<tr><td style="color:{SIGNS[o.status][1]};font-weight:bold">{SIGNS[o.status][0]}</td>'
+            f'<td style="text-align:left">{escape(o.dialogue.title)}</td>'
+            f'<td style="text-align:left;white-space:nowrap">RFC {o.dialogue.rfc} {escape(o.dialogue.section)}</td>'
+            f'<td style="text-align:left">{escape(o.reason)}</td></tr>' for o in self.outcomes)
+        return card(f"<table>{rows}</table><p>{escape(self.summary)}</p>")
+
+
+def dialogues(server: Callable[[], Any] | tuple[str, int], *files: str, only: str = "", offers: str = "",
+              refused: str = "") -> DialogueTable:
+    """Play dialogues at a server: a function that returns its conversation, or a host and a port.
+
+    `files` are names such as "rfc5321-order" (none: all), `only` a part of a title, `offers` the extensions of a
+    server that is rehearsed, `refused` a recipient that it refuses.
+    """
+    chosen = [dialogue for dialogue in all_dialogues()
+              if dialogue.end == "server" and (not files or dialogue.source.partition(".")[0] in files)
+              and only.lower() in dialogue.title.lower()]
+    keywords = dict.fromkeys(offers.upper().split(), "")
+    if not callable(server):
+        target = Target(*server, refused=refused, keywords=keywords)
+        return DialogueTable([play(dialogue, target) for dialogue in chosen])
+    target = Target("", 0, refused=refused, keywords=keywords)
+    return DialogueTable([rehearsed(dialogue, target, server) for dialogue in chosen])
+
+
+def rehearsed(dialogue: Dialogue, target: Target, server: Callable[[], Any]) -> Outcome:
+    """One dialogue in memory; an error of the server's code is a failure, too."""
+    if reason := obstacle(dialogue, target):
+        return Outcome(dialogue, SKIPPED, reason)
+    try:
+        rehearse(Player(dialogue, target.values()).conversation(), server(), patient=True)
+    except Difference as difference:
+        return Outcome(dialogue, FAILED, str(difference), difference.line)
+    except Exception as error:
+        return Outcome(dialogue, FAILED, f"{type(error).__name__}: {error}")
+    return Outcome(dialogue, PASSED)
