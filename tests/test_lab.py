@@ -216,7 +216,7 @@ def saying_stub(n: int) -> int:
 
 
 @pytest.mark.parametrize("thing", [None, ..., [], "", [1, ...], {"a": ...}, stub, documented_stub, EmptyStub,
-                                   raising_stub], ids=repr)
+                                   raising_stub], ids=lambda thing: getattr(thing, "__name__", repr(thing)))
 def test_a_stub_is_not_yet_an_answer(thing: Any) -> None:
     assert str(verdict_on(thing)).startswith("Not yet: ") and not verdict_on(thing).passed
 

@@ -3,15 +3,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from smtp_from_scratch.conformance.notation import Dialogue
-from smtp_from_scratch.conformance.player import Difference, Player
-from smtp_from_scratch.conformance.runner import FAILED, PASSED, SKIPPED, Outcome, Target, all_dialogues, obstacle, play
-from smtp_from_scratch.conversation import rehearse
 from smtp_from_scratch.lab.faces import Face, card
 from smtp_from_scratch.lab.style import TLS, TROUBLE, WAITING
 
+if TYPE_CHECKING:                              # at run time only where a dialogue is played: lab loads no chapter
+    from smtp_from_scratch.conformance.notation import Dialogue
+    from smtp_from_scratch.conformance.runner import Outcome, Target
+
+PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 SIGNS = {PASSED: ("✓", TLS), FAILED: ("✗", TROUBLE), SKIPPED: ("–", WAITING)}
 
 
@@ -54,6 +55,8 @@ def dialogues(server: Callable[[], Any] | tuple[str, int], *files: str, only: st
     `files` are names such as "rfc5321-order" (none: all), `only` a part of a title, `offers` the extensions of a
     server that is rehearsed, `refused` a recipient that it refuses.
     """
+    from smtp_from_scratch.conformance.runner import Target, all_dialogues, play
+
     chosen = [dialogue for dialogue in all_dialogues()
               if dialogue.end == "server" and (not files or dialogue.source.partition(".")[0] in files)
               and only.lower() in dialogue.title.lower()]
@@ -67,6 +70,10 @@ def dialogues(server: Callable[[], Any] | tuple[str, int], *files: str, only: st
 
 def rehearsed(dialogue: Dialogue, target: Target, server: Callable[[], Any]) -> Outcome:
     """One dialogue in memory; an error of the server's code is a failure, too."""
+    from smtp_from_scratch.conformance.player import Difference, Player
+    from smtp_from_scratch.conformance.runner import Outcome, obstacle
+    from smtp_from_scratch.conversation import rehearse
+
     if reason := obstacle(dialogue, target):
         return Outcome(dialogue, SKIPPED, reason)
     try:
