@@ -80,6 +80,9 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--user", metavar="U", default="", help="a user of the server, for AUTH")
     check.add_argument("--password-file", metavar="F", help="a file with the user's password in its first line")
     check.add_argument("--ca-file", metavar="F", help="certificates to trust; without it none is verified")
+    check.add_argument("--implicit-tls", action="store_true", help="TLS from the first octet on, as on port 465")
+    check.add_argument("--submission", action="store_true", help="it takes letters from its users only, as on port 587")
+    check.add_argument("--lmtp", action="store_true", help="it speaks LMTP, not SMTP")
     check.add_argument("--sender", type=mailbox, metavar="A", default="sender@example.org")
     check.add_argument("--recipient", type=mailbox, metavar="A", default="postmaster@example.org",
                        help="somebody it has a mailbox for (default postmaster@example.org)")
@@ -241,7 +244,7 @@ def run_check(options: argparse.Namespace) -> int:
         host, port = options.address
         target = runner.Target(host, port, options.recipient, options.refused_recipient, options.sender, options.user,
                                first_line(options.password_file), trusting(options.ca_file),
-                               patience=options.patience)
+                               options.implicit_tls, options.submission, options.lmtp, patience=options.patience)
     except (OSError, ValueError) as error:
         return complain(f"cannot use {options.password_file or options.ca_file}: {error}", USAGE)
     try:

@@ -1,21 +1,24 @@
 """The dialogues, at our own server: in rehearsal and over sockets; and the runner, at servers that misbehave."""
 from __future__ import annotations
 
+import base64
 import json
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import trustme
 
 from smtp_from_scratch import Reply, Server
 from smtp_from_scratch.conformance.notation import Dialogue, NotationError, parse
@@ -32,9 +35,21 @@ from smtp_from_scratch.conformance.runner import (
     play,
     probe,
 )
-from smtp_from_scratch.conversation import BothListening, Conversation, rehearse
+from smtp_from_scratch.conformance.scram import BadChallenge, Scram
+from smtp_from_scratch.conformance.tls import TLSServer
+from smtp_from_scratch.conformance.values import Values
+from smtp_from_scratch.conversation import (
+    BothListening,
+    Connection,
+    Conversation,
+    Interruption,
+    Line,
+    Upgrade,
+    rehearse,
+)
 from smtp_from_scratch.lab import aiosmtpd_server
 from smtp_from_scratch.session import Session, serve
+from smtp_from_scratch.wire import WireError
 
 DIALOGUES = [dialogue for dialogue in all_dialogues() if dialogue.end == "server"]
 REFUSED = "nobody@elsewhere.example"
@@ -294,6 +309,8 @@ def test_a_server_without_this_rule_is_caught(name: str, monkeypatch: pytest.Mon
     ("S: 220", "repeat 3", "`end` is missing"),
     ("S: 220", "end", "without"),
     ("S: 220", "220 hello", "expected `C:`"),
+    ("S: 220", "tls maybe", "or closed"),
+    ("S: 220", "check luck", "`check` takes one of"),
 ])
 def test_the_notation_is_strict_and_names_the_line(old: str, new: str, complaint: str) -> None:
     with pytest.raises(NotationError, match=complaint) as error:
@@ -318,6 +335,187 @@ def test_reports_say_what_failed(target: Target) -> None:
     assert [entry["status"] for entry in parsed["dialogues"]] == ["passed", "failed", "skipped"]
     junit = ElementTree.fromstring(as_junit(outcomes, "here"))
     assert junit.attrib["failures"] == "1" and junit.find("testcase/failure") is not None
+
+
+# --- values that are computed in the exchange -------------------------------------------------------------------------
+
+NONCE = "rOprNGfwEbeRWgbNEkqO"
+SERVER_FIRST = f"r={NONCE}%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096".encode()
+SERVER_FINAL = b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
+
+
+def values(**names: str) -> Values:
+    return Values({"user": "user", "password": "pencil", "nonce": NONCE, **names})
+
+
+def challenged(given: Values, challenge: bytes) -> Values:
+    given.challenge = base64.b64encode(challenge).decode()
+    return given
+
+
+def test_scram_has_the_values_of_rfc_7677() -> None:
+    given = values()
+    assert base64.b64decode(b"".join(given.expand("{scram-first}"))) == f"n,,n=user,r={NONCE}".encode()
+    [final] = challenged(given, SERVER_FIRST).expand("{scram-final}")
+    assert base64.b64decode(final) == SERVER_FIRST.split(b",")[0].join([b"c=biws,", b""]) + (
+        b",p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=")
+    challenged(given, SERVER_FINAL).check("server-final")
+    for wrong in (b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G0=", b"e=other-error", b"", b"v=\xff"):
+        with pytest.raises(BadChallenge):
+            challenged(given, wrong).check("server-final")
+
+
+def test_a_flawed_scram_differs_from_the_good_one_and_nowhere_else() -> None:
+    def final(flaw: str) -> dict[bytes, bytes]:
+        scram = Scram("user", "pencil", NONCE)
+        scram.first()
+        return dict(field.split(b"=", 1) for field in scram.final(SERVER_FIRST, flaw).split(b","))  # type: ignore[misc]
+
+    good = final("")
+    for flaw, keys in {"nonce": b"rp", "proof": b"p", "short": b"p", "binding": b"cp"}.items():
+        bad = final(flaw)
+        assert {key for key in good if bad[key] != good[key]} == {bytes([key]) for key in keys}
+    with pytest.raises(ValueError, match="no such flaw"):
+        final("luck")
+    scram = Scram("a=b,c", "pencil", NONCE)
+    assert scram.first("y,,") == f"y,,n=a=3Db=2Cc,r={NONCE}".encode()
+    assert scram.first("n,,", "x=") == f"n,,n=x=,r={NONCE}".encode()
+
+
+@pytest.mark.parametrize("message", [
+    b"", b"r=other,s=QQ==,i=4096", f"r={NONCE},s=QQ==,i=4096".encode(), f"r={NONCE}x,s=QQ==,i=4095".encode(),
+    f"r={NONCE}x,s=QQ==,i=99999999".encode(), f"r={NONCE}x,s=Q,i=4096".encode(), f"r={NONCE}x,i=4096".encode(),
+    f"m=x,r={NONCE}x,s=QQ==,i=4096".encode(), b"\xff\xfe",
+])
+def test_a_bad_first_message_of_a_scram_server_is_reported(message: bytes) -> None:
+    with pytest.raises(BadChallenge):
+        challenged(values(), message).check("server-first")
+
+
+def test_other_checks_of_a_challenge() -> None:
+    given = values(user="tim", password="tanstaaftanstaaf")
+    challenged(given, b"<1896.697170952@postoffice.reston.mci.net>").check("cram-md5")      # RFC 2195 §2
+    assert base64.b64decode(given.expand("{cram-md5}")[0]) == b"tim b913a602c7eda7a495b4e6e7334d3890"
+    for wrong in (b"", b"1896", b"<no at sign>"):
+        with pytest.raises(BadChallenge):
+            challenged(given, wrong).check("cram-md5")
+    challenged(given, b"").check("empty")
+    with pytest.raises(BadChallenge):
+        challenged(given, b"x").check("empty")
+    given.challenge = "=AAA"
+    with pytest.raises(BadChallenge):
+        given.check("base64")
+    given.challenge = ""
+    given.scram.salts = [b"a", b"a"]
+    given.check("same-salt")
+    given.scram.salts = [b"a", b"b"]
+    with pytest.raises(BadChallenge):
+        given.check("same-salt")
+    assert given.expand("ORCPT=rfc822;{xtext a+b=(user)@x}") == [b"ORCPT=rfc822;a+2Bb+3Dtim@x"]
+
+
+# --- other kinds of servers ------------------------------------------------------------------------------------------
+
+
+def tls_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+def toy(*, starttls: bool = False, implicit: bool = False, offer: str = "AUTH PLAIN") -> Callable[[Any], None]:
+    """A server that knows LHLO, EHLO, STARTTLS and NOOP; it offers AUTH under TLS only."""
+    context = tls_context()
+
+    def talk() -> Conversation[None]:
+        if implicit:
+            yield Upgrade(TLSServer(context))
+        secure = implicit
+        yield b"220 ready\r\n"
+        while True:
+            verb = (yield Line(512)).decode().upper()
+            if verb.startswith(("EHLO", "LHLO")):
+                lines = ["toy", *(["STARTTLS"] if starttls and not secure else []), *([offer] if secure else [])]
+                yield Reply(250, "\n".join(lines))
+            elif verb == "STARTTLS" and starttls:
+                yield b"220 go\r\n"
+                yield Upgrade(TLSServer(context))
+                secure = True
+            else:
+                yield b"250 fine\r\n"
+
+    def conduct(sock: socket.socket) -> None:
+        with suppress(Interruption, WireError):
+            Connection(sock).play(talk())
+
+    return conduct
+
+
+UNDER_TLS = CALM.replace("level:", "needs: AUTH=PLAIN\nafter: EHLO TLS\nlevel:").replace("S: 220\n", "")
+
+
+def test_what_is_offered_under_tls_counts_for_dialogues_that_go_there() -> None:
+    [dialogue] = parse(UNDER_TLS)
+    assert dialogue.setup == ("tls",)
+    with misbehaving(toy(starttls=True)) as target:
+        probe(target)
+        assert "AUTH" not in target.keywords and target.secured["AUTH"] == "PLAIN"
+        outcome = play(dialogue, target)
+        assert outcome.status == PASSED, failure(outcome)
+        [other] = parse(UNDER_TLS.replace("AUTH=PLAIN", "AUTH=LOGIN"))
+        assert obstacle(other, target) == "does not offer AUTH LOGIN"
+        [clear] = parse(UNDER_TLS.replace("EHLO TLS", "EHLO"))
+        assert obstacle(clear, target) == "does not offer AUTH PLAIN"
+        [spared] = parse(UNDER_TLS.replace("AUTH=PLAIN", "!AUTH=PLAIN"))
+        assert obstacle(spared, target) == "offers AUTH PLAIN"
+
+
+def test_implicit_tls_comes_before_the_greeting() -> None:
+    [dialogue] = parse(UNDER_TLS.replace("level:", "setup: implicit\nlevel:"))
+    with misbehaving(toy(implicit=True)) as target:
+        assert obstacle(dialogue, target)
+        target.implicit_tls = True
+        probe(target)
+        outcome = play(dialogue, target)
+        assert outcome.status == PASSED, failure(outcome)
+        done = run_check(f"{target.host}:{target.port}", "--implicit-tls", "--only", "survives ten refusals", "--json")
+        assert json.loads(done.stdout)["dialogues"][0]["reason"].startswith("expected 503, got 250"), done.stderr
+        assert run_check(f"{target.host}:{target.port}", "--patience", "0.5").returncode == 69      # without it
+
+
+def test_implicit_tls_where_there_is_none_is_an_error_in_a_sentence() -> None:
+    [dialogue] = parse(CALM)
+    with misbehaving(toy()) as target:
+        target.implicit_tls = True
+        outcome = play(dialogue, target)
+        assert outcome.status == FAILED and "the connection failed" in outcome.reason
+        done = run_check(f"{target.host}:{target.port}", "--implicit-tls")
+        assert done.returncode == 69 and "Traceback" not in done.stderr
+
+
+def test_a_submission_server_is_spared_letters_without_auth() -> None:
+    [dialogue] = parse(CALM.replace("NOOP", "MAIL FROM:<{sender}>"))
+    [strict] = parse(CALM.replace("level:", "setup: submission\nlevel:"))
+    [quiet] = parse(CALM)
+    [polite] = parse(CALM.replace("C: NOOP", "C: AUTH PLAIN {plain}\nS: 235\nC: MAIL FROM:<{sender}>"))
+    at = Target("127.0.0.1", 0)
+    assert [bool(obstacle(d, at)) for d in (dialogue, strict, quiet, polite)] == [False, True, False, False]
+    at.submission = True
+    assert [bool(obstacle(d, at)) for d in (dialogue, strict, quiet, polite)] == [True, False, False, False]
+
+
+def test_an_lmtp_server_is_asked_with_lhlo_and_for_lmtp_only() -> None:
+    [mine] = parse(CALM.replace("level:", "setup: lmtp\nneeds: LHLO\nlevel:"))
+    [other] = parse(CALM)
+    with misbehaving(toy(implicit=False)) as target:
+        target.lmtp = True
+        probe(target)
+        assert "LHLO" in target.keywords and "EHLO" not in target.keywords
+        assert [outcome.status for outcome in check(target, [mine, other])] == [PASSED, SKIPPED]
+        target.lmtp = False
+        assert "--lmtp" in obstacle(replace(mine, needs=()), target)
+        done = run_check(f"{target.host}:{target.port}", "--lmtp")
+        assert done.returncode == 0 and "this is LMTP" in done.stdout
 
 
 # --- as a command ----------------------------------------------------------------------------------------------------

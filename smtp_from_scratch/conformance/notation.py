@@ -16,7 +16,9 @@ FACTS = ("rfc", "level", "end", "needs", "setup", "asks", "note", "after")
 PRELUDE = {                                     # what `after: EHLO MAIL RCPT DATA` stands for
     "EHLO": ("EHLO {client}", "250"), "HELO": ("HELO {client}", "250"), "LHLO": ("LHLO {client}", "250"),
     "MAIL": ("MAIL FROM:<{sender}>", "250"), "RCPT": ("RCPT TO:<{recipient}>", "250"), "DATA": ("DATA", "354"),
+    "AUTH": ("AUTH PLAIN {plain}", "235"), "TLS": ("", ""),     # TLS: the act `secure`
 }
+CHECKS = ("base64", "empty", "cram-md5", "server-first", "same-salt", "server-final")     # of the last 334
 
 
 class NotationError(ValueError):
@@ -44,7 +46,7 @@ class Hear:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """Something that is neither said nor heard: `tls`, `wait`, `hang up`, `body`."""
+    """Something that is neither said nor heard: `tls`, `secure`, `check`, `wait`, `hang up`, `body`."""
 
     line: int
     verb: str
@@ -86,7 +88,8 @@ class Dialogue:
 
 _FACT = re.compile(r"([a-z]+):\s*(.*)")
 _RFC = re.compile(r"(\d+) (§\S.*)")
-_ACTS = {"tls": 0, "wait": 1, "hang": 1, "body": None, "serve": None, "never": 1, "octets": None, "exit": 1}
+_ACTS = {"tls": None, "secure": 0, "check": 1, "wait": 1, "hang": 1, "body": None, "serve": None, "never": 1,
+         "octets": None, "exit": 1}
 _BLOCKS = ("repeat", "when")
 _REPLY_PATTERN = re.compile(r"[2-5]([0-9][0-9]|[0-9]z|yz)( [245x]\.[0-9*]+\.[0-9*]+)?|any|nothing|closed")
 
@@ -140,6 +143,8 @@ class _Reader:
         for word in setup:
             if word not in SETUPS:
                 raise self.wrong(f"no such setup: {word!r}; there are {', '.join(SETUPS)}")
+        if "TLS" in facts.get("after", "").split() and "tls" not in setup:
+            setup += ("tls",)
         self.speaker = "C" if facts.get("end", "server") == "server" else "S"
         steps = self.steps(nested=False)
         if not steps:
@@ -166,7 +171,7 @@ class _Reader:
             if verb not in PRELUDE or self.speaker != "C":
                 raise self.wrong(f"`after:` takes {', '.join(PRELUDE)}, where a server is examined; got {verb!r}")
             text, code = PRELUDE[verb]
-            steps += [Say(number, text), Hear(number, (code,))]
+            steps += [Say(number, text), Hear(number, (code,))] if text else [Act(number, "secure")]
         return tuple(steps)
 
     def facts(self) -> dict[str, str]:
@@ -228,6 +233,10 @@ class _Reader:
             wanted = _ACTS[word]
             if wanted == 0 and rest or wanted == 1 and not rest:
                 raise self.wrong(f"`{word}` takes {'no' if wanted == 0 else 'an'} argument")
+            if word == "tls" and rest not in ("", "or closed"):
+                raise self.wrong("`tls` stands alone, or `tls or closed` lets the server give up the handshake")
+            if word == "check" and rest not in CHECKS:
+                raise self.wrong(f"`check` takes one of {', '.join(CHECKS)}, got {rest!r}")
             return Act(number, word, rest)
         raise self.wrong(f"expected `C:`, `S:`, `C=`, `S=`, {', '.join([*_ACTS, *_BLOCKS])} or `end`, got {line!r}")
 

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from smtp_from_scratch.conformance.notation import Act, Block, Dialogue, Hear, Say, Step
+from smtp_from_scratch.conformance.scram import BadChallenge
 from smtp_from_scratch.conformance.values import Values
 from smtp_from_scratch.conversation import FLUSH, Conversation, Disconnected, Line, Timeout, Upgrade, read_reply
 from smtp_from_scratch.wire import Reply, WireError
@@ -60,7 +61,10 @@ class Player:
 
     def say(self, step: Say) -> Conversation[None]:
         """A line, in as many segments as it is cut into."""
-        first, *others = self.values.expand(step.text, step.raw)
+        try:
+            first, *others = self.values.expand(step.text, step.raw)
+        except BadChallenge as error:
+            raise Difference(step.line, "a challenge that can be answered", str(error)) from None
         yield first
         for segment in others:
             yield FLUSH
@@ -107,14 +111,25 @@ class Player:
             yield from self.play(step.steps)
 
     def act(self, step: Act) -> Conversation[None]:
-        """`tls` shakes hands, `wait` lets time pass, `hang up` leaves."""
+        """`tls` shakes hands, `check` looks at a challenge, `wait` lets time pass, `hang up` leaves."""
         if step.verb == "tls":
             from smtp_from_scratch.conformance.tls import TLSClient
 
             try:
                 yield Upgrade(TLSClient(self.context, self.values.names.get("server", "")), self.patience)
             except (OSError, Timeout, Disconnected) as error:
+                if step.argument:               # "or closed"
+                    raise Over from None
                 raise Difference(step.line, "a TLS handshake", f"{type(error).__name__}: {error}") from None
+        elif step.verb == "secure":
+            if self.heard and has_line(self.heard[-1], "STARTTLS"):     # an EHLO's reply
+                yield from self.play((Say(step.line, "STARTTLS"), Hear(step.line, ("220",)), Act(step.line, "tls"),
+                                      Say(step.line, "EHLO {client}"), Hear(step.line, ("250",))))
+        elif step.verb == "check":
+            try:
+                self.values.check(step.argument)
+            except BadChallenge as error:
+                raise Difference(step.line, f"a challenge that passes `check {step.argument}`", str(error)) from None
         elif step.verb == "wait":
             try:
                 line = yield Line(8192, float(step.argument))

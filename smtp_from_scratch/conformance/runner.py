@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 import ssl
 import threading
@@ -12,10 +13,11 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
-from smtp_from_scratch.conformance.notation import Dialogue, load
+from smtp_from_scratch.conformance.notation import Block, Dialogue, Say, Step, load
 from smtp_from_scratch.conformance.player import Difference, Player
+from smtp_from_scratch.conformance.tls import TLSClient
 from smtp_from_scratch.conformance.values import UnknownValue, Values
-from smtp_from_scratch.conversation import Connection, Conversation, Said, read_reply
+from smtp_from_scratch.conversation import Connection, Conversation, Interruption, Said, Upgrade, read_reply
 from smtp_from_scratch.wire import WireError
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
@@ -45,11 +47,14 @@ class Target:
     user: str = ""
     password: str = ""
     context: ssl.SSLContext | None = None
-    implicit_tls: bool = False
+    implicit_tls: bool = False                  # TLS before the greeting (RFC 8314 §3)
+    submission: bool = False                    # takes letters from its users only (RFC 6409)
+    lmtp: bool = False                          # speaks LMTP (RFC 2033)
     moment: float = 0.3                         # seconds of silence that count as silence
     patience: float = 10.0                      # seconds that a reply may take
     dialogue_limit: float = 60.0                # seconds that a dialogue may take
     keywords: dict[str, str] = field(default_factory=dict)      # what EHLO offers; `probe` fills it
+    secured: dict[str, str] = field(default_factory=dict)       # the same under TLS, where there is STARTTLS
 
     def values(self) -> Values:
         """The names that dialogues use."""
@@ -57,7 +62,7 @@ class Target:
             "client": "client.example", "sender": self.sender, "recipient": self.recipient, "refused": self.refused,
             "user": self.user, "password": self.password, "server": self.host,
             "domain": self.recipient.rpartition("@")[2], "DOMAIN": self.recipient.rpartition("@")[2].upper(),
-            "size": self.keywords.get("SIZE", ""),
+            "size": self.keywords.get("SIZE", ""), "nonce": secrets.token_urlsafe(18),
         })
 
 
@@ -81,34 +86,53 @@ def line_to(target: Target, tap: Callable[[Said], None] | None = None) -> Iterat
         timer.daemon = True
         timer.start()
         try:
+            if target.implicit_tls:
+                connection.play(shake_hands(target))
             yield connection
         finally:
             timer.cancel()
 
 
+def shake_hands(target: Target) -> Conversation[None]:
+    """TLS, from here on; raises an OSError, Timeout or Disconnected."""
+    yield Upgrade(TLSClient(target.context, target.host), target.patience)
+
+
 def probe(target: Target) -> None:
     """Ask the server once what it offers; raises OSError when there is none, WireError when it is no SMTP."""
 
-    def ask() -> Conversation[dict[str, str]]:
+    def ask() -> Conversation[None]:
         greeting = yield from read_reply(target.patience)
         if greeting.code != 220:
             raise WireError(f"the server greets with {greeting}")
-        yield b"EHLO client.example\r\n"
-        offer = yield from read_reply(target.patience)
+        target.keywords = yield from hello()
+        target.secured = {word: rest for word, rest in target.keywords.items() if word != "STARTTLS"}
+        if "STARTTLS" in target.keywords:
+            with suppress(OSError, Interruption, WireError):    # the dialogues of RFC 3207 will tell
+                yield b"STARTTLS\r\n"
+                if (yield from read_reply(target.patience)).code == 220:
+                    yield from shake_hands(target)
+                    target.secured = yield from hello()
         yield b"QUIT\r\n"
-        lines = ["EHLO", *offer.lines[1:]] if offer.positive else []
+
+    def hello() -> Conversation[dict[str, str]]:
+        verb = "LHLO" if target.lmtp else "EHLO"
+        yield f"{verb} client.example\r\n".encode()
+        offer = yield from read_reply(target.patience)
+        lines = [verb, *offer.lines[1:]] if offer.positive else []
         return {word.upper(): rest for word, _, rest in (line.partition(" ") for line in lines)}
 
     with line_to(target) as connection:
-        target.keywords = connection.play(ask())
+        connection.play(ask())
 
 
 def obstacle(dialogue: Dialogue, target: Target) -> str:
     """Why a dialogue cannot be played at this server, or an empty text."""
-    for keyword in dialogue.needs:              # "EHLO": it knows EHLO at all; "!X": it does not offer X
-        missing = keyword.startswith("!") and keyword[1:] in target.keywords
-        if missing or (not keyword.startswith("!") and keyword not in target.keywords):
-            return f"offers {keyword[1:]}" if missing else f"does not offer {keyword}"
+    for need in dialogue.needs:
+        if reason := lacking(need, target, under_tls="tls" in dialogue.setup):
+            return reason
+    if target.lmtp != ("lmtp" in dialogue.setup):
+        return "is for SMTP, and this is LMTP" if target.lmtp else "is for an LMTP server (--lmtp)"
     for setup in dialogue.setup:
         if setup == "user" and not target.user:
             return "needs --user and --password-file"
@@ -118,9 +142,32 @@ def obstacle(dialogue: Dialogue, target: Target) -> str:
             return "has no size limit"
         if setup == "size" and int(target.keywords["SIZE"]) > 50_000_000:
             return "has a size limit above 50 MB"
-        if setup in ("lmtp", "submission", "implicit"):
-            return f"is for another kind of server ({setup})"
+        if setup == "submission" and not target.submission:
+            return "is for a submission server (--submission)"
+        if setup == "implicit" and not target.implicit_tls:
+            return "is for a server with implicit TLS (--implicit-tls)"
+    if target.submission and "submission" not in dialogue.setup and next(verbs(dialogue.steps), "") == "MAIL":
+        return "sends without AUTH, and this is a submission server"
     return ""
+
+
+def lacking(need: str, target: Target, under_tls: bool) -> str:
+    """What a server does not offer of `SIZE`, `AUTH=PLAIN`, or offers in spite of `!SIZE`; "EHLO": it knows EHLO."""
+    keyword, _, word = need.lstrip("!").partition("=")
+    offered = target.secured if under_tls and keyword not in ("EHLO", "STARTTLS") else target.keywords
+    offers = keyword in offered and (not word or word in offered[keyword].upper().split())
+    if need.startswith("!"):
+        return f"offers {keyword} {word}".rstrip() if offers else ""
+    return "" if offers else f"does not offer {keyword} {word}".rstrip()
+
+
+def verbs(steps: Iterable[Step]) -> Iterator[str]:
+    """Which of MAIL and AUTH a dialogue says, in their order."""
+    for step in steps:
+        if isinstance(step, Block):
+            yield from verbs(step.steps)
+        elif isinstance(step, Say) and (verb := step.text[:4].upper()) in ("MAIL", "AUTH"):
+            yield verb
 
 
 def play(dialogue: Dialogue, target: Target) -> Outcome:
@@ -143,8 +190,8 @@ def play(dialogue: Dialogue, target: Target) -> Outcome:
         return Outcome(dialogue, FAILED, str(difference), difference.line, said)
     except UnknownValue as error:
         return Outcome(dialogue, FAILED, f"{dialogue.source}: {error}", 0, said)
-    except (OSError, ValueError) as error:
-        return Outcome(dialogue, FAILED, f"the connection failed: {error}", 0, said)
+    except (OSError, ValueError, Interruption) as error:
+        return Outcome(dialogue, FAILED, f"the connection failed: {error or type(error).__name__}", 0, said)
     return Outcome(dialogue, PASSED, said=said)
 
 

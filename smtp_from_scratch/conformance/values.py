@@ -8,6 +8,8 @@ import hmac
 import re
 from dataclasses import dataclass, field
 
+from smtp_from_scratch.conformance.scram import BadChallenge, Scram, from_base64
+
 CUT = object()                                  # `{cut}`: here the octets are cut into two segments
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _LINE = b"0123456789abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789abcd\r\n"
@@ -24,6 +26,10 @@ class Values:
     names: dict[str, str]
     challenge: str = ""                         # the text of the last 334
     numbers: dict[str, int] = field(default_factory=dict)
+    scram: Scram = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.scram = Scram(self.names.get("user", ""), self.names.get("password", ""), self.names.get("nonce", ""))
 
     def expand(self, text: str, raw: bool = False) -> list[bytes]:
         """The octets of a line, in the segments that `{cut}` makes of it."""
@@ -54,14 +60,38 @@ class Values:
         if word == "octets" and argument.isdigit():
             return b"x" * int(argument)
         if word == "base64":
-            return base64.b64encode(b"".join(self.expand(argument.replace("(", "{").replace(")", "}"), raw=True)))
+            return base64.b64encode(self.inner(argument))
+        if word == "xtext":
+            return xtext(self.inner(argument))
         if name == "plain":
             return base64.b64encode(b"\0%b\0%b" % (self.secret("user"), self.secret("password")))
         if name == "cram-md5":
-            digest = hmac.new(self.secret("password"), base64.b64decode(self.challenge), hashlib.md5).hexdigest()
+            digest = hmac.new(self.secret("password"), from_base64(self.challenge), hashlib.md5).hexdigest()
             return base64.b64encode(self.secret("user") + b" " + digest.encode())
+        if word == "scram-first" and argument.count(" ") < 2:
+            return base64.b64encode(self.scram.first(*argument.split()))
+        if word == "scram-final":
+            return base64.b64encode(self.scram.final(from_base64(self.challenge), argument))
         raise UnknownValue(f"no such value: {{{name}}}; there are {', '.join(sorted(self.names))}, cut, n, body N, "
-                           "octets N, base64 …, plain, cram-md5")
+                           "octets N, base64 …, xtext …, plain, cram-md5, scram-first, scram-final")
+
+    def inner(self, text: str) -> bytes:
+        """The octets of an argument, in which names stand in parentheses."""
+        return b"".join(self.expand(text.replace("(", "{").replace(")", "}"), raw=True))
+
+    def check(self, what: str) -> None:
+        """See whether the last challenge is what a dialogue's `check` wants; raises BadChallenge."""
+        plain = from_base64(self.challenge)
+        if what == "empty" and plain:
+            raise BadChallenge(f"{plain!r} where nothing should be said")
+        if what == "cram-md5" and not re.fullmatch(rb"<[!-;=?-~]+@[!-;=?-~]+>", plain):     # RFC 2195 §2
+            raise BadChallenge(f"{plain!r} does not look like a message id")
+        if what == "server-first":
+            self.scram.server_first(plain)
+        if what == "same-salt":
+            self.scram.same_salt()
+        if what == "server-final":
+            self.scram.verify(plain)
 
     def secret(self, name: str) -> bytes:
         return self.names.get(name, "").encode()
@@ -70,3 +100,8 @@ class Values:
 def octets(text: str, raw: bool) -> bytes:
     """A line's octets: UTF-8; in a raw line, whose escapes are resolved, each character up to 255 is one octet."""
     return text.encode("latin-1") if raw and all(ord(c) < 256 for c in text) else text.encode()
+
+
+def xtext(data: bytes) -> bytes:
+    """Octets as a parameter's value carries them (RFC 3461 §4)."""
+    return b"".join(b"%c" % o if 33 <= o <= 126 and o not in b"+=" else b"+%02X" % o for o in data)
