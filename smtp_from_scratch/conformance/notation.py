@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from smtp_from_scratch.conformance import clients
 
 LEVELS = ("MUST", "SHOULD", "MAY")
 SETUPS = ("tls", "starttls", "user", "refused", "size", "lmtp", "submission", "implicit")
-FACTS = ("rfc", "level", "end", "needs", "setup", "asks", "note", "after")
+FACTS = ("rfc", "level", "end", "needs", "setup", "asks", "note", "after", "may")
 PRELUDE = {                                     # what `after: EHLO MAIL RCPT DATA` stands for
     "EHLO": ("EHLO {client}", "250"), "HELO": ("HELO {client}", "250"), "LHLO": ("LHLO {client}", "250"),
     "MAIL": ("MAIL FROM:<{sender}>", "250"), "RCPT": ("RCPT TO:<{recipient}>", "250"), "DATA": ("DATA", "354"),
@@ -42,6 +44,7 @@ class Hear:
     patterns: tuple[str, ...]
     has: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
+    optional: bool = False                      # `C?`: whoever says something else is not examined further
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +91,7 @@ class Dialogue:
 
 _FACT = re.compile(r"([a-z]+):\s*(.*)")
 _RFC = re.compile(r"(\d+) (§\S.*)")
-_ACTS = {"tls": None, "secure": 0, "check": 1, "wait": 1, "hang": 1, "body": None, "serve": None, "never": 1,
-         "octets": None, "exit": 1}
+_ACTS = {"tls": None, "secure": 0, "check": 1, "wait": 1, "hang": 1}      # of a client; a server's are in clients.py
 _BLOCKS = ("repeat", "when")
 _REPLY_PATTERN = re.compile(r"[2-5]([0-9][0-9]|[0-9]z|yz)( [245x]\.[0-9*]+\.[0-9*]+)?|any|nothing|closed")
 
@@ -139,13 +141,15 @@ class _Reader:
             raise self.wrong("the fact `end:` must be server or client")
         if not facts.get("asks"):
             raise self.wrong("the fact `asks:` must say what the RFC asks, in our own words")
+        self.speaker = "C" if facts.get("end", "server") == "server" else "S"
         setup = tuple(facts.get("setup", "").split())
         for word in setup:
-            if word not in SETUPS:
-                raise self.wrong(f"no such setup: {word!r}; there are {', '.join(SETUPS)}")
+            if word not in (known := SETUPS if self.speaker == "C" else tuple(clients.TASKS)):
+                raise self.wrong(f"no such setup: {word!r}; there are {', '.join(known)}")
+        if facts.get("may", "refuse") != "refuse" or ("may" in facts and self.speaker == "C"):
+            raise self.wrong("the fact `may:` says `refuse`, where a client is examined")
         if "TLS" in facts.get("after", "").split() and "tls" not in setup:
             setup += ("tls",)
-        self.speaker = "C" if facts.get("end", "server") == "server" else "S"
         steps = self.steps(nested=False)
         if not steps:
             raise self.wrong("a dialogue has at least one step")
@@ -166,12 +170,29 @@ class _Reader:
         """The steps that `after:` stands for: the greeting, and each verb with its usual reply."""
         if not after:
             return ()
+        if self.speaker == "S":
+            return self.host_prelude(number, after)
         steps: list[Step] = [Hear(number, ("220",))]
         for verb in after.split():
             if verb not in PRELUDE or self.speaker != "C":
                 raise self.wrong(f"`after:` takes {', '.join(PRELUDE)}, where a server is examined; got {verb!r}")
             text, code = PRELUDE[verb]
             steps += [Say(number, text), Hear(number, (code,))] if text else [Act(number, "secure")]
+        return tuple(steps)
+
+    def host_prelude(self, number: int, after: str) -> tuple[Step, ...]:
+        """The same where the runner plays the server."""
+        steps: list[Step] = [Say(number, "220 server.example ESMTP ready")]
+        for verb in after.split():
+            if verb not in clients.PRELUDE:
+                raise self.wrong(f"where a client is examined, `after:` takes {', '.join(clients.PRELUDE)}; got {verb!r}")
+            if verb == "TLS":
+                steps += [Hear(number, ("STARTTLS",), optional=True), Say(number, "220 go ahead"), Act(number, "tls")]
+            if verb in ("EHLO", "TLS"):
+                steps.append(Act(number, "hello"))
+            else:
+                pattern = {"MAIL": "MAIL FROM:<*", "RCPT": "RCPT TO:<*", "DATA": "DATA"}[verb]
+                steps += [Hear(number, (pattern,)), Say(number, "354 go on" if verb == "DATA" else "250 fine")]
         return tuple(steps)
 
     def facts(self) -> dict[str, str]:
@@ -223,6 +244,12 @@ class _Reader:
 
     def step(self, number: int, line: str, word: str, rest: str) -> Step:
         who, mark = line[:1], line[1:3].strip()
+        if word == "C?" and self.speaker == "S":
+            return replace(self.hear(number, rest), optional=True)
+        if self.speaker == "S" and word in clients.ACTS:
+            if problem := clients.act_problem(word, rest):
+                raise self.wrong(problem)
+            return Act(number, word, rest)
         if who in ("C", "S") and mark in (":", "=") and word in (f"{who}:", f"{who}="):
             if who == self.speaker:
                 return self.say(number, rest, raw=mark == "=")
@@ -249,15 +276,18 @@ class _Reader:
         return Say(number, text, raw)
 
     def hear(self, number: int, text: str) -> Hear:
+        if self.speaker == "S":
+            try:
+                return Hear(number, *clients.heard(text))
+            except ValueError as error:
+                raise self.wrong(str(error)) from None
         words = re.split(r"\s+(has|lacks)\s+", text)
         has = tuple(words[i + 1] for i in range(1, len(words), 2) if words[i] == "has")
         lacks = tuple(words[i + 1] for i in range(1, len(words), 2) if words[i] == "lacks")
-        patterns = tuple(part.strip() for part in re.split(r"\||\bor\b", words[0])) if self.speaker == "C" else (
-            tuple(part.strip() for part in words[0].split("|")))
+        patterns = tuple(part.strip() for part in re.split(r"\||\bor\b", words[0]))
         if not all(patterns):
             raise self.wrong("what is expected is missing")
-        if self.speaker == "C":
-            for pattern in patterns:
-                if not _REPLY_PATTERN.fullmatch(pattern):
-                    raise self.wrong(f"expected 250, 5yz, 550 5.7.*, any, nothing or closed, got {pattern!r}")
+        for pattern in patterns:
+            if not _REPLY_PATTERN.fullmatch(pattern):
+                raise self.wrong(f"expected 250, 5yz, 550 5.7.*, any, nothing or closed, got {pattern!r}")
         return Hear(number, patterns, has, lacks)
