@@ -1,0 +1,175 @@
+"""How each peer is found, configured and started."""
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+from tests.peers.stage import HERE, PREFIX, ROLES, Stage
+
+BRING = "sh tools/peers.sh, as root on Debian or Ubuntu, brings it"
+
+
+class Server:
+    """One peer. `roles` are the ports it has."""
+
+    roles: tuple[str, ...] = ROLES
+
+    def missing(self) -> str:
+        """What to do to have it, or an empty text."""
+        raise NotImplementedError
+
+    def version(self) -> str:
+        raise NotImplementedError
+
+    @contextmanager
+    def started(self, stage: Stage) -> Iterator[None]:
+        """It runs while the block does."""
+        raise NotImplementedError
+        yield
+
+
+def unpacked(program: Path) -> str:
+    """What to do when a program under .peers is not there, or cannot be started by this user."""
+    if not program.is_file():
+        return BRING
+    return "" if os.geteuid() == 0 else "its processes change their user, for which root must start it"
+
+
+def output_of(*command: str | Path, environment: dict[str, str] | None = None) -> str:
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=20,
+                          env={**os.environ, **(environment or {})}).stdout
+
+
+class Postfix(Server):
+    prefix = PREFIX / "postfix"
+    environment = {"LD_LIBRARY_PATH": str(prefix / "usr/lib/postfix")}
+
+    def missing(self) -> str:
+        return unpacked(self.prefix / "usr/lib/postfix/sbin/smtpd")
+
+    def version(self) -> str:
+        return output_of(self.prefix / "usr/sbin/postconf", "-d", "-h", "mail_version",
+                         environment=self.environment).strip()
+
+    @contextmanager
+    def started(self, stage: Stage) -> Iterator[None]:
+        etc = stage.fill("postfix/main.cf", "etc/main.cf", prefix=self.prefix).parent
+        stage.fill("postfix/master.cf", "etc/master.cf")
+        stage.fill("postfix/smtpd.conf", "sasl/smtpd.conf")
+        self.add_user(stage)
+        self.make_queue(stage.folder)
+        master = self.prefix / "usr/lib/postfix/sbin/master"
+        with stage.process([master, "-c", etc], self.roles, self.environment):
+            yield
+
+    def add_user(self, stage: Stage) -> None:
+        """A user in Cyrus SASL's own database, which smtpd reads as the user mail."""
+        database = stage.folder / "sasldb"
+        subprocess.run([str(PREFIX / "sasl2-bin/usr/sbin/saslpasswd2"), "-c", "-p", "-f", str(database),
+                        "-u", "peer.example", stage.user], input=stage.password.encode(), check=True, timeout=20)
+        shutil.chown(database, "mail")
+
+    @staticmethod
+    def make_queue(folder: Path) -> None:
+        """What `postfix start` would make."""
+        (folder / "data").mkdir()
+        shutil.chown(folder / "data", "mail")
+        for name in ("active bounce corrupt defer deferred flush hold incoming maildrop pid private public saved "
+                     "trace").split():
+            place = folder / "queue" / name
+            place.mkdir(parents=True)
+            if name != "pid":
+                shutil.chown(place, "mail", "daemon" if name in ("maildrop", "public") else "root")
+            place.chmod({"maildrop": 0o730, "public": 0o710, "pid": 0o755}.get(name, 0o700))
+
+
+class Exim(Server):
+    program = PREFIX / "exim4-daemon-heavy/usr/sbin/exim4"
+
+    def missing(self) -> str:
+        return unpacked(self.program) or ("" if wrapper() else "apt-get install libnss-wrapper")
+
+    def version(self) -> str:
+        with tempfile.TemporaryDirectory() as folder:
+            said = output_of(self.program, "-bV", environment=accounts(Path(folder), "Debian-exim"))
+        found = re.search(r"version (\S+)", said)
+        return found[1] if found else "unknown"
+
+    @contextmanager
+    def started(self, stage: Stage) -> Iterator[None]:
+        configuration = stage.fill("exim.conf", "exim.conf", program=self.program)
+        environment = accounts(stage.folder, "Debian-exim")
+        (stage.folder / "spool").mkdir()
+        for place in (stage.folder, stage.folder / "spool"):
+            os.chown(place, ACCOUNT, ACCOUNT)
+        with stage.process([self.program, "-C", configuration, "-bdf"], self.roles, environment):
+            yield
+
+
+ACCOUNT = 64_000                                # the number of the first account that is pretended to exist
+
+
+def wrapper() -> str:
+    """The library that lets a process see accounts that the system does not have."""
+    return next((str(path) for path in Path("/usr/lib").glob("*/libnss_wrapper.so")), "")
+
+
+def accounts(folder: Path, *names: str) -> dict[str, str]:
+    """An environment in which these accounts exist; none is created."""
+    users, groups = Path("/etc/passwd").read_text(), Path("/etc/group").read_text()
+    for number, name in enumerate(names, ACCOUNT):
+        users += f"{name}:x:{number}:{number}::/nonexistent:/usr/sbin/nologin\n"
+        groups += f"{name}:x:{number}:\n"
+    (folder / "passwd").write_text(users)
+    (folder / "group").write_text(groups)
+    return {"LD_PRELOAD": wrapper(), "NSS_WRAPPER_PASSWD": str(folder / "passwd"),
+            "NSS_WRAPPER_GROUP": str(folder / "group")}
+
+
+class Aiosmtpd(Server):
+    def missing(self) -> str:
+        return "" if find_spec("aiosmtpd") else "pip install aiosmtpd"
+
+    def version(self) -> str:
+        return version("aiosmtpd")
+
+    @contextmanager
+    def started(self, stage: Stage) -> Iterator[None]:
+        command = [sys.executable, HERE / "run_aiosmtpd.py", stage.certificate, stage.key, stage.user, stage.password,
+                   *(f"{role}={stage.ports[role]}" for role in self.roles)]
+        with stage.process(command, self.roles):
+            yield
+
+
+class SmtpServer(Server):
+    """Nodemailer's server, smtp-server on npm."""
+
+    modules = PREFIX / "node/node_modules"
+
+    def missing(self) -> str:
+        if not shutil.which("node"):
+            return "there is no node; sh tools/peers.sh takes the rest from npm"
+        return "" if (self.modules / "smtp-server").is_dir() else "sh tools/peers.sh, where npm is, brings it"
+
+    def version(self) -> str:
+        return str(json.loads((self.modules / "smtp-server/package.json").read_text())["version"])
+
+    @contextmanager
+    def started(self, stage: Stage) -> Iterator[None]:
+        command = [shutil.which("node") or "node", HERE / "run_smtp_server.cjs", stage.certificate, stage.key,
+                   stage.user, stage.password, *(f"{role}={stage.ports[role]}" for role in self.roles)]
+        with stage.process(command, self.roles, {"NODE_PATH": str(self.modules)}):
+            yield
+
+
+SERVERS: dict[str, Server] = {"postfix": Postfix(), "exim": Exim(), "aiosmtpd": Aiosmtpd(), "nodemailer": SmtpServer()}
