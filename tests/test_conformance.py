@@ -22,7 +22,7 @@ import trustme
 
 from smtp_from_scratch import Reply, Server
 from smtp_from_scratch.conformance.notation import Dialogue, NotationError, parse
-from smtp_from_scratch.conformance.player import Difference, Player
+from smtp_from_scratch.conformance.player import Difference, Player, misformed
 from smtp_from_scratch.conformance.report import as_json, as_junit, failure, table
 from smtp_from_scratch.conformance.runner import (
     FAILED,
@@ -37,7 +37,7 @@ from smtp_from_scratch.conformance.runner import (
 )
 from smtp_from_scratch.conformance.scram import BadChallenge, Scram
 from smtp_from_scratch.conformance.tls import TLSServer
-from smtp_from_scratch.conformance.values import Values
+from smtp_from_scratch.conformance.values import UnknownValue, Values
 from smtp_from_scratch.conversation import (
     BothListening,
     Connection,
@@ -304,6 +304,7 @@ def test_a_server_without_this_rule_is_caught(name: str, monkeypatch: pytest.Mon
     ("S: 220", "S: 22", ":7: expected 250, 5yz"),
     ("S: 220", "C= \\xzz", "escape"),
     ("S: 220", "S= octets", "sends octets"),
+    ("S: 220", "S: 220 form letter", ":7: no such form of a reply: 'letter'"),
     ("S: 220", "wait", "takes an argument"),
     ("S: 220", "repeat many\nend", "takes a number"),
     ("S: 220", "repeat 3", "`end` is missing"),
@@ -316,6 +317,41 @@ def test_the_notation_is_strict_and_names_the_line(old: str, new: str, complaint
     with pytest.raises(NotationError, match=complaint) as error:
         list(parse(CALM.replace(old, new, 1), "here.txt"))
     assert re.match(r"here\.txt:\d+: ", str(error.value))
+
+
+@pytest.mark.parametrize("form, good, bad", [
+    ("ehlo", ["mx.example.org", "mx.example.org at your service\nSIZE 10\nX-1 a=b ,", "[192.0.2.1] hello\n8BITMIME"],
+     ["", "a_b\nSIZE", " mx.example.org", "mx.example.org\n", "mx.example.org\n-SIZE", "mx.example.org\nAUTH=PLAIN",
+      "mx.example.org\nA  B", "mx.example.org\nSIZE ", "mx.example.org\nSIZE é"]),
+    ("enhanced", ["2.1.0 fine", "2.0.0 a\n2.0.0 b", "2.100.999"],
+     ["fine", "5.1.0 fine", "2.0.0 a\n2.0.1 b", "2.0.0 a\nb", "2.1 fine", "2.1.0. fine", "2.1.0000 fine", " 2.1.0 a"]),
+    ("plain", ["fine", "2.0 fine", "192.0.2.1 hello"], ["2.1.0 fine", "fine\n2.0.0 fine", "5.1.0 fine"]),
+])
+def test_the_form_of_a_reply(form: str, good: list[str], bad: list[str]) -> None:
+    assert [text for text in good if misformed(Reply(250, text), form)] == []
+    assert [text for text in bad if not misformed(Reply(250, text), form)] == []
+    assert misformed(Reply(354, "go on"), "enhanced") == ""              # 3yz has none (RFC 2034 §4)
+    assert "5.x.x" in misformed(Reply(550, "2.1.1 nobody"), "enhanced")
+
+
+def test_a_reply_of_another_form_is_caught() -> None:
+    [dialogue] = parse(CALM.replace("S: 220", "S: 220 form plain").replace("S: 250", "S: 250 has fine form enhanced"))
+    with misbehaving(lambda sock: sock.sendall(b"220 ready\r\n250-2.0.0 first\r\n250 fine\r\n")) as target:
+        outcome = play(dialogue, target)
+    assert outcome.status == FAILED and "2.x.x in every line" in outcome.reason and outcome.line == 9
+
+
+def test_values_are_computed() -> None:
+    values = Values({"size": "100", "user": "ana"}, numbers={"n": 7})
+    expected = {"size": b"100", "size+1": b"101", "size-1": b"99", "n": b"7", "n+1": b"8", "octets n": b"x" * 7,
+                "octets size+20": b"x" * 120, "high-octets": bytes(range(128, 256)), "all-octets": bytes(range(256))}
+    assert {name: values.value(name) for name in expected} == expected
+    assert [len(b"".join(values.expand(f"{{body {size}}}"))) for size in ("2", "81", "size-1")] == [2, 81, 99]
+    for name in ("size+", "size*2", "user+1", "nothing+1", "octets", "octets many", "body -1", "Size+1", ""):
+        with pytest.raises(UnknownValue):
+            values.value(name)
+    with pytest.raises(UnknownValue):
+        Values({"size": ""}).value("size+1")
 
 
 def test_titles_are_unique_and_rules_complete() -> None:

@@ -15,6 +15,7 @@ from smtp_from_scratch.conformance import clients
 LEVELS = ("MUST", "SHOULD", "MAY")
 SETUPS = ("tls", "starttls", "user", "refused", "size", "lmtp", "submission", "implicit")
 FACTS = ("rfc", "level", "end", "needs", "setup", "asks", "note", "after", "may")
+FORMS = ("ehlo", "enhanced", "plain")           # what `form` may ask of every line of a reply
 PRELUDE = {                                     # what `after: EHLO MAIL RCPT DATA` stands for
     "EHLO": ("EHLO {client}", "250"), "HELO": ("HELO {client}", "250"), "LHLO": ("LHLO {client}", "250"),
     "MAIL": ("MAIL FROM:<{sender}>", "250"), "RCPT": ("RCPT TO:<{recipient}>", "250"), "DATA": ("DATA", "354"),
@@ -38,12 +39,13 @@ class Say:
 
 @dataclass(frozen=True, slots=True)
 class Hear:
-    """What must come now: one of `patterns`; for replies, lines that must or must not be in it."""
+    """What must come now: one of `patterns`; for replies, lines that must or must not be in it, and their form."""
 
     line: int
     patterns: tuple[str, ...]
     has: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
+    forms: tuple[str, ...] = ()
     optional: bool = False                      # `C?`: whoever says something else is not examined further
 
 
@@ -161,8 +163,9 @@ class _Reader:
     def needs(self, facts: dict[str, str]) -> tuple[str, ...]:
         """The extensions a dialogue needs; one that says EHLO needs a server that knows it."""
         needs = facts.get("needs", "").upper().split()
-        if self.speaker == "C" and "EHLO" not in needs and any("EHLO" in line for _, line in self.lines[1:]
-                                                               if line.startswith(("C: EHLO", "after:"))):
+        lmtp = "lmtp" in facts.get("setup", "").split()      # where EHLO is there to be refused
+        if self.speaker == "C" and not lmtp and "EHLO" not in needs and any("EHLO" in line for _, line in self.lines[1:]
+                                                                            if line.startswith(("C: EHLO", "after:"))):
             needs.insert(0, "EHLO")
         return tuple(needs)
 
@@ -281,13 +284,16 @@ class _Reader:
                 return Hear(number, *clients.heard(text))
             except ValueError as error:
                 raise self.wrong(str(error)) from None
-        words = re.split(r"\s+(has|lacks)\s+", text)
-        has = tuple(words[i + 1] for i in range(1, len(words), 2) if words[i] == "has")
-        lacks = tuple(words[i + 1] for i in range(1, len(words), 2) if words[i] == "lacks")
+        words = re.split(r"\s+(has|lacks|form)\s+", text)
+        has, lacks, forms = (tuple(words[i + 1] for i in range(1, len(words), 2) if words[i] == clause)
+                             for clause in ("has", "lacks", "form"))
+        for form in forms:
+            if form not in FORMS:
+                raise self.wrong(f"no such form of a reply: {form!r}; there are {', '.join(FORMS)}")
         patterns = tuple(part.strip() for part in re.split(r"\||\bor\b", words[0]))
         if not all(patterns):
             raise self.wrong("what is expected is missing")
         for pattern in patterns:
             if not _REPLY_PATTERN.fullmatch(pattern):
                 raise self.wrong(f"expected 250, 5yz, 550 5.7.*, any, nothing or closed, got {pattern!r}")
-        return Hear(number, patterns, has, lacks)
+        return Hear(number, patterns, has, lacks, forms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -100,6 +101,9 @@ class Player:
         for word in step.lacks:
             if has_line(reply, word):
                 raise Difference(step.line, f"{expected} without a line {word}", str(reply))
+        for form in step.forms:
+            if what := misformed(reply, form):
+                raise Difference(step.line, f"{expected}, {what}", str(reply))
 
     def block(self, step: Block) -> Conversation[None]:
         """`repeat N`, with `{n}` counting from 1; `when CODE`, played if the last reply was of that kind."""
@@ -162,3 +166,26 @@ def has_line(reply: Reply, word: str) -> bool:
     lines = [line.upper() for line in reply.lines]
     word = word.upper()
     return any(line == word or line.startswith(word + " ") or fnmatchcase(line, word) for line in lines)
+
+
+_EHLO_LINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*( [!-~]+)*")
+_EHLO_FIRST = re.compile(r"(\[[!-Z^-~]+\]|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*)( .*)?")
+_ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?= |$)")
+
+
+def misformed(reply: Reply, form: str) -> str:
+    """What the form asks and the reply is not, or an empty text.
+
+    ehlo: a domain, then a keyword with its parameters in each line (RFC 5321 §4.1.1.1). enhanced: in each line of a
+    2yz, 4yz or 5yz the same code of RFC 3463, of the reply's class (RFC 2034 §4). plain: no such code in any line.
+    """
+    codes = [match and match[1] for match in map(_ENHANCED.match, reply.lines)]
+    first, *others = reply.lines
+    if form == "ehlo" and not (_EHLO_FIRST.fullmatch(first) and all(map(_EHLO_LINE.fullmatch, others))):
+        return "a domain, then a keyword with its parameters in each line"
+    if form == "plain" and any(codes):
+        return "without an enhanced status code"
+    if form == "enhanced" and not 300 <= reply.code < 400 and (
+            not codes[0] or len(set(codes)) > 1 or codes[0][0] != str(reply.code)[0]):
+        return f"with the same enhanced status code {str(reply.code)[0]}.x.x in every line"
+    return ""

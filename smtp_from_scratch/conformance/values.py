@@ -12,6 +12,7 @@ from smtp_from_scratch.conformance.scram import BadChallenge, Scram, from_base64
 
 CUT = object()                                  # `{cut}`: here the octets are cut into two segments
 _BRACES = re.compile(r"\{([^{}]*)\}")
+_NUMBER = re.compile(r"(\d+|[a-z]+)([+-]\d+)?")
 _LINE = b"0123456789abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789abcd\r\n"
 
 
@@ -52,13 +53,18 @@ class Values:
             return CUT
         if name in self.names:
             return self.names[name].encode()
-        if name in self.numbers:
-            return str(self.numbers[name]).encode()
-        if word == "body" and argument.isdigit():        # so many octets of text, line ends included
-            whole = _LINE * (int(argument) // len(_LINE) + 1)
-            return whole[: max(0, int(argument) - 2)] + b"\r\n"
-        if word == "octets" and argument.isdigit():
-            return b"x" * int(argument)
+        if (number := self.number(name)) is not None:    # {n}, {size+1}
+            return str(number).encode()
+        count = self.number(argument)
+        if word == "body" and count is not None:         # so many octets of text, line ends included
+            whole = _LINE * (count // len(_LINE) + 1)
+            return whole[: max(0, count - 2)] + b"\r\n"
+        if word == "octets" and count is not None:
+            return b"x" * count
+        if name == "all-octets":
+            return bytes(range(256))
+        if name == "high-octets":
+            return bytes(range(128, 256))
         if word == "base64":
             return base64.b64encode(self.inner(argument))
         if word == "xtext":
@@ -73,7 +79,8 @@ class Values:
         if word == "scram-final":
             return base64.b64encode(self.scram.final(from_base64(self.challenge), argument))
         raise UnknownValue(f"no such value: {{{name}}}; there are {', '.join(sorted(self.names))}, cut, n, body N, "
-                           "octets N, base64 …, xtext …, plain, cram-md5, scram-first, scram-final")
+                           "octets N, all-octets, high-octets, base64 …, xtext …, plain, cram-md5, scram-first, "
+                           "scram-final")
 
     def inner(self, text: str) -> bytes:
         """The octets of an argument, in which names stand in parentheses."""
@@ -92,6 +99,15 @@ class Values:
             self.scram.same_salt()
         if what == "server-final":
             self.scram.verify(plain)
+
+    def number(self, text: str) -> int | None:
+        """What `1000`, `size`, `size+1`, `size-1` or `n` comes to; None when that is no number."""
+        match = _NUMBER.fullmatch(text)
+        if not match:
+            return None
+        known = {name: value for name, value in self.names.items() if value.isdigit()} | self.numbers
+        base = int(match[1] if match[1].isdigit() else known.get(match[1], -1))
+        return None if base < 0 else max(0, base + int(match[2] or 0))
 
     def secret(self, name: str) -> bytes:
         return self.names.get(name, "").encode()
