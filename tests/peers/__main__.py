@@ -28,8 +28,8 @@ def main() -> int:
             print(f"{peer.name} {peer.version}")
             for role, port in peer.ports.items():
                 print(f"{role:12} {peer.host}:{port}")
-            print(f"check with   --recipient {peer.recipient} --refused-recipient {peer.refused} --sender {peer.sender} "
-                  f"--user {peer.user} --password-file {secret.name} --ca-file {peer.ca_file}")
+            print(f"check with   --recipient {peer.recipient} --refused-recipient {peer.refused} "
+                  f"--sender {peer.sender} --user {peer.user} --password-file {secret.name} --ca-file {peer.ca_file}")
             print(f"log          {peer.log}", flush=True)
             wait_for_the_end()
     except Failed as error:

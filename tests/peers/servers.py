@@ -65,7 +65,7 @@ class Postfix(Server):
     def started(self, stage: Stage) -> Iterator[None]:
         etc = stage.fill("postfix/main.cf", "etc/main.cf", prefix=self.prefix).parent
         stage.fill("postfix/master.cf", "etc/master.cf")
-        stage.fill("postfix/smtpd.conf", "sasl/smtpd.conf")
+        stage.fill("postfix/smtpd.conf", "etc/sasl/smtpd.conf")
         self.add_user(stage)
         self.make_queue(stage.folder)
         master = self.prefix / "usr/lib/postfix/sbin/master"
