@@ -34,6 +34,7 @@ class Envelope:
     peer: str = ""                                     # the address that it came from
     protocol: str = "SMTP"                             # for `with` in Received (RFC 3848)
     parameters: dict[str, str | None] = field(default_factory=dict)     # of MAIL, from chapter 08 on
+    options: dict[str, dict[str, str | None]] = field(default_factory=dict, repr=False)     # of RCPT, by recipient
 
 
 # %% ../notebooks/03_envelope.ipynb #envelope-of

@@ -19,22 +19,23 @@ from .wire import LineTooLong, Reply, WireError, parse_command
 # %% auto #0
 __all__ = [
     "log", "Handler", "Deliver", "Policy", "STATES", "EXPECTED", "SPOOL_IN_MEMORY", "STAY", "TO_READY",
-    "VERBS", "Verb", "Session", "noop", "quit", "forget", "rset", "helo", "path_argument", "ask_policy",
-    "mail", "rcpt", "obey", "count_nonsense", "one_command", "serve", "vrfy", "not_here", "help_", "data",
-    "keep", "body_fault", "hand_over", "one_reply",
+    "VERBS", "Verb", "Session", "noop", "quit", "let_go", "forget", "rset", "helo", "path_argument",
+    "ask_policy", "mail", "note_sender", "rcpt", "note_recipient", "obey", "count_nonsense", "one_command",
+    "serve", "vrfy", "not_here", "help_", "data", "keep", "body_fault", "hand_over", "one_reply",
 ]
 
 
 # %% ../notebooks/05_session.ipynb #verb
 log = logging.getLogger(__name__)
-Handler = Callable[["Session", str], "Reply | Conversation[Reply]"]
+Handler = Callable[["Session", str], "Reply | Conversation[Reply | None]"]
 
 
 @dataclass(frozen=True, slots=True)
 class Verb:
     """One row of the table: who handles a verb, from which state to which it leads (RFC 5321 §4.1.4).
 
-    A handler returns its reply, or is a conversation that returns it, when it has more to say or to hear.
+    A handler returns its reply, or is a conversation that returns it, when it has more to say or to hear;
+    None if it has said all there is to say.
     `now`: its reply may not wait in a buffer (RFC 2920 §3.2). `usage` is what HELP says.
     """
 
@@ -70,6 +71,9 @@ class Session:
     envelope: Envelope = field(default_factory=Envelope)
     errors: int = 0
     idle_talk: int = 0
+    held: dict[str, Any] = field(default_factory=dict)  # what the transaction keeps open; each can be closed
+    service: str = "SMTP"                               # how the greeting names what is spoken here
+    obey: Callable[..., Any] | None = None              # instead of `obey` below, from chapter 08 on
 
 
 # %% ../notebooks/05_session.ipynb #noop
@@ -84,8 +88,15 @@ def quit(session: Session, argument: str) -> Reply:
 
 
 # %% ../notebooks/05_session.ipynb #forget
+def let_go(session: Session) -> None:
+    """Close what the transaction has kept open."""
+    while session.held:
+        session.held.popitem()[1].close()
+
+
 def forget(session: Session) -> None:
     """End the transaction: a new envelope, and nothing remembered of the old one (RFC 5321 §4.1.1.5)."""
+    let_go(session)
     session.envelope = Envelope(hello=session.envelope.hello, peer=session.peer)
     if session.state != "start":
         session.state = "ready"
@@ -136,8 +147,11 @@ def ask_policy(policy: Policy, address: str, session: Session) -> Reply | None:
 def mail(session: Session, argument: str) -> Reply:
     """MAIL: a transaction begins, with the reverse-path (RFC 5321 §4.1.1.2)."""
     path = path_argument(argument, "FROM:")
-    if isinstance(path, Reply):
-        return path
+    return path if isinstance(path, Reply) else note_sender(session, path)
+
+
+def note_sender(session: Session, path: Path) -> Reply:
+    """Begin a transaction, if the sender is acceptable."""
     if path != NULL_PATH and not path.domain:
         return Reply(501, "a reverse-path has a domain, or is <>")
     refusal = ask_policy(session.accept_sender, path.mailbox, session)
@@ -150,8 +164,11 @@ def mail(session: Session, argument: str) -> Reply:
 def rcpt(session: Session, argument: str) -> Reply:
     """RCPT: one more recipient (RFC 5321 §4.1.1.3); too many are put off to another transaction (§4.5.3.1.10)."""
     path = path_argument(argument, "TO:")
-    if isinstance(path, Reply):
-        return path
+    return path if isinstance(path, Reply) else note_recipient(session, path)
+
+
+def note_recipient(session: Session, path: Path) -> Reply:
+    """Add a recipient, if it is acceptable."""
     if path == NULL_PATH:
         return Reply(501, "a forward-path names somebody")
     if len(session.envelope.recipients) >= session.max_recipients:
@@ -173,7 +190,7 @@ EXPECTED = {
 
 
 # %% ../notebooks/05_session.ipynb #obey
-def obey(session: Session, line: bytes) -> Generator[Any, Any, tuple[Reply, bool]]:
+def obey(session: Session, line: bytes) -> Generator[Any, Any, tuple[Reply | None, bool]]:
     """Find a command's verb in the table, check that it is its turn, and run its handler."""
     if b"\0" in line or not line.isascii():
         return Reply(501, "a command is 7-bit ASCII, without NUL"), False
@@ -184,10 +201,9 @@ def obey(session: Session, line: bytes) -> Generator[Any, Any, tuple[Reply, bool
     before = session.state
     if before not in verb.moves:
         return Reply(503, EXPECTED[before]), verb.now
-    reply = verb.handler(session, command.argument)
-    if not isinstance(reply, Reply):
-        reply = yield from reply
-    if reply.positive:
+    answer = verb.handler(session, command.argument)
+    reply = answer if isinstance(answer, Reply) else (yield from answer)
+    if reply and reply.positive:
         session.state = verb.moves[before]
     return reply, verb.now
 
@@ -207,15 +223,17 @@ def count_nonsense(session: Session, reply: Reply) -> Reply:
 def one_command(session: Session) -> Conversation[None]:
     """Hear a line, obey it, say the reply."""
     idle = session.state in ("start", "ready")
+    reply: Reply | None
     try:
         line = yield session.idle_line if idle else session.busy_line
     except WireError as error:
-        reply, now = Reply(500, str(error)), False
+        now, reply = False, Reply(500, str(error))
         if isinstance(error, LineTooLong) and error.hopeless:
             session.state = "closed"
     else:
-        reply, now = yield from obey(session, line)
-    yield count_nonsense(session, reply)
+        reply, now = yield from (session.obey or obey)(session, line)
+    if reply:
+        yield count_nonsense(session, reply)
     if now:
         yield FLUSH
 
@@ -224,7 +242,7 @@ def one_command(session: Session) -> Conversation[None]:
 def serve(session: Session) -> Conversation[None]:
     """A whole session, from the greeting to the goodbye (RFC 5321 §3.1 to §3.8)."""
     try:
-        yield Reply(220, f"{session.hostname} SMTP ready")
+        yield Reply(220, f"{session.hostname} {session.service} ready")
         while session.state != "closed":
             yield from one_command(session)
     except Timeout:
@@ -233,6 +251,8 @@ def serve(session: Session) -> Conversation[None]:
         yield Reply(421, f"{session.hostname} is shutting down, closing the connection")
     except Disconnected:
         log.info("%s hung up without QUIT", session.peer or "client")
+    finally:
+        let_go(session)
 
 
 # %% ../notebooks/05_session.ipynb #vrfy
