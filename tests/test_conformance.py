@@ -415,11 +415,12 @@ def test_a_flawed_scram_differs_from_the_good_one_and_nowhere_else() -> None:
         final("luck")
     scram = Scram("a=b,c", "pencil", NONCE)
     assert scram.first("y,,") == f"y,,n=a=3Db=2Cc,r={NONCE}".encode()
+    assert scram.first("n,,", "-", ",x=1") == f"n,,n=a=3Db=2Cc,r={NONCE},x=1".encode()
     assert scram.first("n,,", "x=") == f"n,,n=x=,r={NONCE}".encode()
 
 
 @pytest.mark.parametrize("message", [
-    b"", b"r=other,s=QQ==,i=4096", f"r={NONCE},s=QQ==,i=4096".encode(), f"r={NONCE}x,s=QQ==,i=4095".encode(),
+    b"", b"r=other,s=QQ==,i=4096", f"r={NONCE},s=QQ==,i=4096".encode(), f"r={NONCE}x,s=QQ==,i=0".encode(),
     f"r={NONCE}x,s=QQ==,i=99999999".encode(), f"r={NONCE}x,s=Q,i=4096".encode(), f"r={NONCE}x,i=4096".encode(),
     f"m=x,r={NONCE}x,s=QQ==,i=4096".encode(), b"\xff\xfe",
 ])
@@ -441,12 +442,28 @@ def test_other_checks_of_a_challenge() -> None:
     given.challenge = "=AAA"
     with pytest.raises(BadChallenge):
         given.check("base64")
-    given.challenge = ""
-    given.scram.salts = [b"a", b"a"]
-    given.check("same-salt")
-    given.scram.salts = [b"a", b"b"]
-    with pytest.raises(BadChallenge):
-        given.check("same-salt")
+    for wrong in (b"", b"v=QQ=="):
+        with pytest.raises(BadChallenge):
+            challenged(given, wrong).check("server-error")
+    challenged(given, b"e=invalid-proof").check("server-error")
+
+
+def test_checks_that_compare_exchanges() -> None:
+    given = values()
+    first, other, weak = (f"r={NONCE}{text}".encode() for text in ("x,s=QQ==,i=4096", "y,s=QQ==,i=4096",
+                                                                  "y,s=Qg==,i=4095"))
+    for challenge in (first, other):
+        challenged(given, challenge).check("server-first")
+    for what in ("same-salt", "fresh-nonce", "iterations"):
+        given.check(what)
+    challenged(given, weak).check("server-first")
+    for what in ("same-salt", "fresh-nonce", "iterations"):
+        with pytest.raises(BadChallenge):
+            given.check(what)
+
+
+def test_xtext() -> None:
+    given = values(user="tim")
     assert given.expand("ORCPT=rfc822;{xtext a+b=(user)@x}") == [b"ORCPT=rfc822;a+2Bb+3Dtim@x"]
 
 

@@ -21,7 +21,8 @@ PRELUDE = {                                     # what `after: EHLO MAIL RCPT DA
     "MAIL": ("MAIL FROM:<{sender}>", "250"), "RCPT": ("RCPT TO:<{recipient}>", "250"), "DATA": ("DATA", "354"),
     "AUTH": ("AUTH PLAIN {plain}", "235"), "TLS": ("", ""),     # TLS: the act `secure`
 }
-CHECKS = ("base64", "empty", "cram-md5", "server-first", "same-salt", "server-final")     # of the last 334
+CHECKS = ("base64", "empty", "cram-md5", "server-first", "same-salt", "fresh-nonce", "iterations", "server-final",
+          "server-error")                       # of the last 334
 
 
 class NotationError(ValueError):

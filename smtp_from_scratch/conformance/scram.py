@@ -29,12 +29,13 @@ class Scram:
     header: str = "n,,"                         # the GS2 header (RFC 5802 §7)
     bare: str = ""                              # client-first-message-bare
     signature: bytes = b""                      # what the server must send at the end
-    salts: list[bytes] = field(default_factory=list)
+    seen: list[tuple[str, bytes, int]] = field(default_factory=list)    # what servers' first messages had
 
-    def first(self, header: str = "n,,", user: str = "") -> bytes:
-        """The client's first message; `user`, if given, is encoded already."""
+    def first(self, header: str = "n,,", user: str = "-", extension: str = "") -> bytes:
+        """The client's first message; `user` is encoded already, or `-` for our own."""
+        own = self.user.replace("=", "=3D").replace(",", "=2C")
         self.header, self.signature = header, b""
-        self.bare = f"n={user or self.user.replace('=', '=3D').replace(',', '=2C')},r={self.nonce}"
+        self.bare = f"n={own if user == '-' else user},r={self.nonce}{extension}"
         return (header + self.bare).encode()
 
     def server_first(self, message: bytes) -> tuple[str, bytes, int]:
@@ -45,9 +46,9 @@ class Scram:
         nonce, salt, iterations = match[1], from_base64(match[2]), int(match[3])
         if not nonce.startswith(self.nonce) or nonce == self.nonce:
             raise BadChallenge(f"the nonce {nonce} is not {self.nonce} with the server's own behind it")
-        if not salt or not 4096 <= iterations <= MOST_ITERATIONS:               # RFC 7677 §3
+        if not salt or iterations > MOST_ITERATIONS:
             raise BadChallenge(f"a salt of {len(salt)} octets and {iterations} iterations")
-        self.salts.append(salt)
+        self.seen.append((nonce, salt, iterations))
         return nonce, salt, iterations
 
     def final(self, message: bytes, flaw: str = "") -> bytes:
@@ -55,6 +56,7 @@ class Scram:
         if flaw not in FLAWS:
             raise ValueError(f"no such flaw: {flaw!r}; there are {', '.join(FLAWS[1:])}")
         nonce, salt, iterations = self.server_first(message)
+        self.seen.pop()
         binding = base64.b64encode((self.header if flaw != "binding" else "y,,").encode()).decode()
         without_proof = f"c={binding},r={nonce}{'x' if flaw == 'nonce' else ''}"
         spoken = b",".join([self.bare.encode(), message, without_proof.encode()])
@@ -76,10 +78,16 @@ class Scram:
         if word != "v" or from_base64(rest.partition(",")[0]) != self.signature:
             raise BadChallenge(f"{message!r} does not prove that the server knows the password")
 
-    def same_salt(self) -> None:
-        """See whether the last two exchanges had one salt; raises BadChallenge."""
-        if len(self.salts) < 2 or self.salts[-1] != self.salts[-2]:
+    def compare(self, what: str) -> None:
+        """See whether what the last exchanges had is as it should be; raises BadChallenge."""
+        *_, (nonce, salt, iterations) = self.seen or [("", b"", 0)]
+        before = self.seen[-2] if len(self.seen) > 1 else ("", b"", 0)
+        if what == "same-salt" and salt != before[1]:
             raise BadChallenge("another salt than before: this user does not exist, and it shows")
+        if what == "fresh-nonce" and nonce == before[0]:
+            raise BadChallenge("the same nonce as before")
+        if what == "iterations" and iterations < 4096:                          # RFC 7677 §3
+            raise BadChallenge(f"{iterations} iterations")
 
 
 def mac(key: bytes, data: bytes) -> bytes:

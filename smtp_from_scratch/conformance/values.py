@@ -74,7 +74,7 @@ class Values:
         if name == "cram-md5":
             digest = hmac.new(self.secret("password"), from_base64(self.challenge), hashlib.md5).hexdigest()
             return base64.b64encode(self.secret("user") + b" " + digest.encode())
-        if word == "scram-first" and argument.count(" ") < 2:
+        if word == "scram-first" and argument.count(" ") < 3:
             return base64.b64encode(self.scram.first(*argument.split()))
         if word == "scram-final":
             return base64.b64encode(self.scram.final(from_base64(self.challenge), argument))
@@ -95,8 +95,10 @@ class Values:
             raise BadChallenge(f"{plain!r} does not look like a message id")
         if what == "server-first":
             self.scram.server_first(plain)
-        if what == "same-salt":
-            self.scram.same_salt()
+        if what in ("same-salt", "fresh-nonce", "iterations"):
+            self.scram.compare(what)
+        if what == "server-error" and not plain.startswith(b"e="):
+            raise BadChallenge(f"{plain!r} where only an error could be said")
         if what == "server-final":
             self.scram.verify(plain)
 
