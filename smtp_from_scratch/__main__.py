@@ -227,12 +227,12 @@ def send_file(smtp: Client, options: argparse.Namespace, file: IO[bytes]) -> int
 
 def run_check(options: argparse.Namespace) -> int:
     """Play dialogues at a server; 1 when it breaks a MUST."""
-    from smtp_from_scratch.conformance import report, runner
+    from smtp_from_scratch.conformance import report, requirements, runner
 
     dialogues = [dialogue for dialogue in runner.all_dialogues()
                  if (not options.rfc or dialogue.rfc in options.rfc) and options.only.lower() in dialogue.title.lower()]
     if options.list:
-        print(report.listing(dialogues))
+        print(report.listing(dialogues), requirements.coverage_table(options.rfc), sep="\n\n")
         return OK
     if not options.address:
         return complain("check needs HOST:PORT (or --list)", USAGE)

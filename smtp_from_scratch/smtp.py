@@ -75,7 +75,10 @@ class Client:
             self.connection.channel.longest_wait = self.timeout
         try:
             return self._play(greet(self.local_hostname or host_literal(sock)))
-        except SMTPException:
+        except SMTPException as error:
+            if isinstance(error, SMTPResponseException) and error.reply.code != 421:
+                with contextlib.suppress(SMTPException):
+                    self._play(leave())        # a server that refuses a session still waits for QUIT (§3.1, §4.1.4)
             self.close()
             raise
 

@@ -601,7 +601,9 @@ def test_check_says_what_it_cannot_do() -> None:
     assert run_check().returncode == 2
     assert run_check("127.0.0.1:1", "--only", "no such title").returncode == 2
     listed = run_check("--list")
-    assert listed.returncode == 0 and len(listed.stdout.splitlines()) == len(all_dialogues())
+    titles, coverage = listed.stdout.split("\n\n")
+    assert listed.returncode == 0 and len(titles.splitlines()) == len(all_dialogues())
+    assert "MUST proved" in coverage and " 5321 " in coverage
 
 
 # --- in the course ---------------------------------------------------------------------------------------------------
