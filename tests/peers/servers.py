@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -46,8 +47,8 @@ def unpacked(program: Path) -> str:
 
 
 def output_of(*command: str | Path, environment: dict[str, str] | None = None) -> str:
-    return subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=20,
-                          env={**os.environ, **(environment or {})}).stdout
+    return subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          timeout=20, env={**os.environ, **(environment or {})}).stdout
 
 
 class Postfix(Server):
@@ -136,6 +137,47 @@ def accounts(folder: Path, *names: str) -> dict[str, str]:
             "NSS_WRAPPER_GROUP": str(folder / "group")}
 
 
+class OpenSMTPD(Server):
+    """It has its paths built in, so it gets a root of its own: a folder with copies of the few files it needs."""
+
+    roles = ("smtp",)                           # opensmtpd.conf says why
+    prefix = PREFIX / "opensmtpd"
+
+    def missing(self) -> str:
+        return unpacked(self.prefix / "usr/sbin/smtpd")
+
+    def version(self) -> str:
+        found = re.search(r"OpenSMTPD (\S+)", output_of(self.prefix / "usr/sbin/smtpd", "-h"))
+        return found[1] if found else "unknown"
+
+    @contextmanager
+    def started(self, stage: Stage) -> Iterator[None]:
+        root = stage.folder / "root"
+        stage.fill("opensmtpd.conf", "root/etc/smtpd.conf").chmod(0o600)
+        self.furnish(root)
+        with stage.process(["chroot", root, "/usr/sbin/smtpd", "-d"], self.roles):
+            yield
+
+    def furnish(self, root: Path) -> None:
+        """What a root needs: programs and their libraries, accounts, a few folders and devices."""
+        for name in ("usr/sbin", "usr/libexec", "bin", "dev", "tmp", "var/spool", "var/run", "var/lib/opensmtpd/empty"):
+            (root / name).mkdir(parents=True)
+        shutil.copytree(self.prefix / "usr/libexec", root / "usr/libexec", dirs_exist_ok=True)
+        programs = {self.prefix / "usr/sbin/smtpd": root / "usr/sbin/smtpd", Path("/bin/sh"): root / "bin/sh",
+                    Path("/bin/true"): root / "bin/true"}
+        for source, target in programs.items():
+            shutil.copy(source, target)
+            for library in re.findall(r"(?:=> |^\s*)(/\S+) \(", output_of("ldd", source), re.MULTILINE):
+                (root / library[1:]).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(library, root / library[1:])
+        for device, (major, minor) in {"null": (1, 3), "urandom": (1, 9)}.items():
+            os.mknod(root / "dev" / device, 0o666 | stat.S_IFCHR, os.makedev(major, minor))
+        (root / "tmp").chmod(0o1777)
+        (root / "etc/hosts").write_text("127.0.0.1 localhost\n")
+        (root / "etc/resolv.conf").write_text("nameserver 127.0.0.1\n")
+        accounts(root / "etc", "opensmtpd", "opensmtpq")
+
+
 class Aiosmtpd(Server):
     def missing(self) -> str:
         return "" if find_spec("aiosmtpd") else "pip install aiosmtpd"
@@ -172,4 +214,5 @@ class SmtpServer(Server):
             yield
 
 
-SERVERS: dict[str, Server] = {"postfix": Postfix(), "exim": Exim(), "aiosmtpd": Aiosmtpd(), "nodemailer": SmtpServer()}
+SERVERS: dict[str, Server] = {"postfix": Postfix(), "exim": Exim(), "opensmtpd": OpenSMTPD(),
+                             "aiosmtpd": Aiosmtpd(), "nodemailer": SmtpServer()}

@@ -47,7 +47,7 @@ class Stage:
             folder.chmod(0o755)
             stage = cls(folder, free_ports(ROLES), folder / "ca.pem", folder / "certificate.pem", folder / "key.pem")
             authority = trustme.CA()
-            issued = authority.issue_cert("mx.peer.example", "localhost", "127.0.0.1")
+            issued = authority.issue_cert("mx.peer.example", "localhost", "127.0.0.1", key_type=trustme.KeyType.RSA)
             authority.cert_pem.write_to_path(stage.ca_file)
             stage.certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
             issued.private_key_pem.write_to_path(stage.key)
