@@ -21,7 +21,7 @@ PRELUDE = {                                     # what `after: EHLO MAIL RCPT DA
     "MAIL": ("MAIL FROM:<{sender}>", "250"), "RCPT": ("RCPT TO:<{recipient}>", "250"), "DATA": ("DATA", "354"),
     "AUTH": ("AUTH PLAIN {plain}", "235"), "TLS": ("", ""),     # TLS: the act `secure`
 }
-CHECKS = ("base64", "empty", "cram-md5", "server-first", "same-salt", "fresh-nonce", "iterations", "server-final",
+CHECKS = ("base64", "empty", "cram-md5", "server-first", "same-salt", "fresh", "iterations", "server-final",
           "server-error")                       # of the last 334
 
 
@@ -189,7 +189,7 @@ class _Reader:
         steps: list[Step] = [Say(number, "220 server.example ESMTP ready")]
         for verb in after.split():
             if verb not in clients.PRELUDE:
-                raise self.wrong(f"where a client is examined, `after:` takes {', '.join(clients.PRELUDE)}; got {verb!r}")
+                raise self.wrong(f"for a client, `after:` takes {', '.join(clients.PRELUDE)}; got {verb!r}")
             if verb == "TLS":
                 steps += [Hear(number, ("STARTTLS",), optional=True), Say(number, "220 go ahead"), Act(number, "tls")]
             if verb in ("EHLO", "TLS"):

@@ -38,6 +38,7 @@ class Player:
     context: Any = None                         # an ssl.SSLContext for `tls`
     last: str = ""                              # the code of the last reply
     heard: list[Reply] = field(default_factory=list)
+    at_handshake: bool = False                  # STARTTLS was said: what comes now may be TLS, an alert for instance
 
     def conversation(self) -> Conversation[None]:
         """The whole dialogue; raises Difference."""
@@ -66,6 +67,7 @@ class Player:
             first, *others = self.values.expand(step.text, step.raw)
         except BadChallenge as error:
             raise Difference(step.line, "a challenge that can be answered", str(error)) from None
+        self.at_handshake |= step.text.upper().startswith("STARTTLS")
         yield first
         for segment in others:
             yield FLUSH
@@ -88,11 +90,13 @@ class Player:
                 raise Over from None
             raise Difference(step.line, expected, "the end of the connection") from None
         except WireError as error:
+            if self.at_handshake and "closed" in step.patterns:
+                raise Over from None
             raise Difference(step.line, expected, f"what is no reply ({error})") from None
         self.last = str(reply.code)
         self.heard.append(reply)
         if reply.code == 334:
-            self.values.challenge = reply.text
+            self.values.before, self.values.challenge = self.values.challenge, reply.text
         if not any(matches(reply, pattern) for pattern in step.patterns):
             raise Difference(step.line, expected, str(reply))
         for word in step.has:
@@ -120,6 +124,7 @@ class Player:
             from smtp_from_scratch.conformance.tls import TLSClient
 
             try:
+                self.at_handshake = False
                 yield Upgrade(TLSClient(self.context, self.values.names.get("server", "")), self.patience)
             except (OSError, Timeout, Disconnected) as error:
                 if step.argument:               # "or closed"

@@ -80,12 +80,10 @@ class Scram:
 
     def compare(self, what: str) -> None:
         """See whether what the last exchanges had is as it should be; raises BadChallenge."""
-        *_, (nonce, salt, iterations) = self.seen or [("", b"", 0)]
+        *_, (_, salt, iterations) = self.seen or [("", b"", 0)]
         before = self.seen[-2] if len(self.seen) > 1 else ("", b"", 0)
         if what == "same-salt" and salt != before[1]:
             raise BadChallenge("another salt than before: this user does not exist, and it shows")
-        if what == "fresh-nonce" and nonce == before[0]:
-            raise BadChallenge("the same nonce as before")
         if what == "iterations" and iterations < 4096:                          # RFC 7677 §3
             raise BadChallenge(f"{iterations} iterations")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from typing import Any
 
 
@@ -37,10 +38,12 @@ class TLSClient:
         while self.ready:
             try:
                 block = self._tls.read(65_536)
-            except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+            except ssl.SSLWantReadError:
                 break
             plain += block
-            if not block:
+            if not block:                       # the other end says goodbye, and may wait for ours before it hangs up
+                with suppress(ssl.SSLError):
+                    self._tls.unwrap()
                 break
         return bytes(plain)
 

@@ -26,6 +26,7 @@ class Values:
 
     names: dict[str, str]
     challenge: str = ""                         # the text of the last 334
+    before: str = ""                            # and of the one before it
     numbers: dict[str, int] = field(default_factory=dict)
     scram: Scram = field(init=False)
 
@@ -95,7 +96,9 @@ class Values:
             raise BadChallenge(f"{plain!r} does not look like a message id")
         if what == "server-first":
             self.scram.server_first(plain)
-        if what in ("same-salt", "fresh-nonce", "iterations"):
+        if what == "fresh" and self.challenge == self.before:
+            raise BadChallenge(f"{self.challenge!r} again")
+        if what in ("same-salt", "iterations"):
             self.scram.compare(what)
         if what == "server-error" and not plain.startswith(b"e="):
             raise BadChallenge(f"{plain!r} where only an error could be said")
