@@ -2,20 +2,24 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from smtp_from_scratch import Server
 from smtp_from_scratch.conformance import requirements
 from smtp_from_scratch.conformance.requirements import DIALOGUE, MUSTS, TEST, BadTable, Rule, coverage, read, tables
-from smtp_from_scratch.conformance.runner import all_dialogues
+from smtp_from_scratch.conformance.runner import Target, all_dialogues, lacking, probe
 
 ROOT = Path(__file__).parent.parent
 TABLES = tables()
 RULES = [rule for table in TABLES for rule in table.rules]
-DIALOGUES = {f"{dialogue.end} {dialogue.rfc}: {dialogue.title}" for dialogue in all_dialogues()}
+DIALOGUES = {f"{dialogue.end} {dialogue.rfc}: {dialogue.title}": dialogue for dialogue in all_dialogues()}
+KEYWORDS = {"5321": "EHLO", "1870": "SIZE", "2034": "ENHANCEDSTATUSCODES", "2920": "PIPELINING", "3030": "CHUNKING",
+            "3207": "STARTTLS", "3461": "DSN", "4954": "AUTH", "6152": "8BITMIME", "6409": "AUTH", "6531": "SMTPUTF8"}
 
 
 @cache
@@ -42,6 +46,25 @@ def test_every_proof_exists(rule: Rule) -> None:
             assert path.is_file() and test[2] in names_in(path), f"{rule.id} names {proof}, which is not there"
         else:
             assert DIALOGUE.fullmatch(proof) and proof in DIALOGUES, f"{rule.id} names {proof!r}, which is not there"
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[Target]:
+    with Server() as server:
+        target = Target(*server.address)
+        probe(target)
+        yield target
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.rfc)
+def test_a_dialogue_that_proves_can_be_played_at_our_server(table: requirements.Table, target: Target) -> None:
+    if KEYWORDS[table.rfc] not in target.keywords:
+        pytest.skip(f"not built yet: our server does not offer {KEYWORDS[table.rfc]}")
+    for rule in table.rules:
+        for dialogue in (DIALOGUES[proof] for proof in rule.proof if proof.startswith("server ")):
+            if "tls" not in dialogue.setup:
+                reasons = [lacking(need, target, under_tls=False) for need in dialogue.needs]
+                assert not any(reasons), f"{rule.id}: {dialogue.title}: our server {', '.join(filter(None, reasons))}"
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.rfc)
