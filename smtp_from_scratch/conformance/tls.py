@@ -19,7 +19,7 @@ class TLSClient:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         name = None if self.server_side else hostname or None
         self._tls = context.wrap_bio(self._incoming, self._outgoing, self.server_side, name)
-        self.ready = False
+        self.ready = self.over = False
         self._shake()
 
     def _shake(self) -> None:
@@ -35,13 +35,14 @@ class TLSClient:
         if not self.ready:
             self._shake()
         plain = bytearray()
-        while self.ready:
+        while self.ready and not self.over:
             try:
                 block = self._tls.read(65_536)
             except ssl.SSLWantReadError:
                 break
             plain += block
             if not block:                       # the other end says goodbye, and may wait for ours before it hangs up
+                self.over = True
                 with suppress(ssl.SSLError):
                     self._tls.unwrap()
                 break
@@ -49,7 +50,7 @@ class TLSClient:
 
     def send(self, data: bytes) -> bytes:
         """Plain octets in, octets for the wire out, those of the handshake included."""
-        if data:
+        if data and not self.over:
             self._tls.write(data)
         return self._outgoing.read()
 
