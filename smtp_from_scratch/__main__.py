@@ -10,8 +10,8 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import Sequence
-from typing import IO, Any
+from collections.abc import Iterable, Sequence
+from typing import IO, TYPE_CHECKING, Any
 
 from smtp_from_scratch import __version__
 from smtp_from_scratch.client import (
@@ -25,6 +25,9 @@ from smtp_from_scratch.envelope import BadPath, Envelope, parse_path
 from smtp_from_scratch.maildir import Maildir
 from smtp_from_scratch.smtp import Client, Server
 from smtp_from_scratch.wire import Reply
+
+if TYPE_CHECKING:
+    from smtp_from_scratch.conformance.runner import Outcome
 
 OK, REFUSED, USAGE, UNREACHABLE, DEFERRED = 0, 1, 2, 69, 75     # exit codes; the last two are sysexits.h's
 
@@ -92,6 +95,24 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--json", action="store_true", help="the outcomes as JSON on standard output")
     check.add_argument("--junit", metavar="F", help="write the outcomes to this file, as CI systems read them")
     check.set_defaults(run=run_check)
+
+    client = commands.add_parser("check-client", help="does a client conform?", usage=(
+        "smtp-from-scratch check-client [options] -- COMMAND… (with {host} and {port} in it)"),
+        description="Plays the server's part of dialogues from the RFCs at a command that sends mail. In COMMAND, "
+        "{host}, {port}, {sender}, {recipient}, {recipients} (repeated, with the option before it), {recipients,}, "
+        "{file} (the letter), {user}, {password}, {password_file}, {ca_file} and others are filled in; words between "
+        "[ and ] are left out when a dialogue has no use for what stands in braces there.")
+    client.add_argument("command", nargs="*", metavar="COMMAND", help="after --: a command that sends a letter")
+    client.add_argument("--rfc", action="append", metavar="N", default=[], help="only this RFC; may be repeated")
+    client.add_argument("--only", metavar="TITLE", default="", help="only dialogues with this in their title")
+    client.add_argument("--list", action="store_true", help="say which dialogues there are, and play none")
+    client.add_argument("--stdin", action="store_true", help="the command reads the letter from standard input")
+    client.add_argument("--patience", type=float, metavar="S", default=10.0,
+                        help="seconds for the client's next line (default 10)")
+    client.add_argument("--at-once", type=octets, metavar="N", default=4, help="commands at a time (default 4)")
+    client.add_argument("--json", action="store_true", help="the outcomes as JSON on standard output")
+    client.add_argument("--junit", metavar="F", help="write the outcomes to this file, as CI systems read them")
+    client.set_defaults(run=run_check_client)
 
     talk = commands.add_parser("talk", help="type SMTP by hand",
                                description="A telnet that ends lines with CR LF, and shows the octets.")
@@ -214,12 +235,13 @@ def send_file(smtp: Client, options: argparse.Namespace, file: IO[bytes]) -> int
         receipt = smtp.transact(Envelope(options.sender, list(dict.fromkeys(options.recipients))), file)
     except SMTPNotSupportedError as error:
         receipt = Receipt(options.sender, dict.fromkeys(options.recipients, Reply(554, str(error))))
+    refused = receipt.refused                  # a 2yz may be among them: it was no answer to what was asked
     for address, reply in receipt.recipients.items():
-        print(f"{address}: {reply}", flush=True)
-    replies = receipt.recipients.values()
-    if any(reply.permanent for reply in replies):
+        unasked = f"{receipt.refused_by}: " if address in refused and reply.positive else ""
+        print(f"{address}: {unasked}{reply}", flush=True)
+    if any(not reply.temporary for reply in refused.values()):
         return REFUSED
-    return DEFERRED if any(not reply.positive for reply in replies) else OK
+    return DEFERRED if refused else OK
 
 
 # --- check -------------------------------------------------------------------------------------------------------
@@ -251,7 +273,14 @@ def run_check(options: argparse.Namespace) -> int:
         runner.probe(target)
     except (OSError, Interruption, ValueError) as error:
         return complain(f"no SMTP server at {where}: {error or type(error).__name__}", UNREACHABLE)
-    outcomes = list(report.with_progress(runner.check(target, dialogues, options.at_once), len(dialogues)))
+    return tell(runner.check(target, dialogues, options.at_once), len(dialogues), where, options)
+
+
+def tell(played: Iterable[Outcome], count: int, where: str, options: argparse.Namespace) -> int:
+    """Report what came of dialogues, as the options say; returns the exit code."""
+    from smtp_from_scratch.conformance import report, runner
+
+    outcomes = list(report.with_progress(played, count))
     failed = [outcome for outcome in outcomes if outcome.status == runner.FAILED]
     if options.json:
         print(report.as_json(outcomes, where))
@@ -263,6 +292,32 @@ def run_check(options: argparse.Namespace) -> int:
         with open(options.junit, "w", encoding="utf-8") as file:
             file.write(report.as_junit(outcomes, where))
     return REFUSED if any(outcome.dialogue.level == "MUST" for outcome in failed) else OK
+
+
+def run_check_client(options: argparse.Namespace) -> int:
+    """Play the server's part at a command; 1 when it breaks a MUST."""
+    from smtp_from_scratch.conformance import client_runner, report, runner, tasks
+
+    dialogues = [dialogue for dialogue in runner.all_dialogues() if dialogue.end == "client"
+                 and (not options.rfc or dialogue.rfc in options.rfc)
+                 and options.only.lower() in dialogue.title.lower()]
+    if options.list:
+        print(report.listing(dialogues))
+        return OK
+    if not dialogues:
+        return complain("no dialogue is called that; --list shows them all", USAGE)
+    try:
+        tasks.check_command(options.command)
+    except tasks.BadCommand as error:
+        return complain(str(error), USAGE)
+    words = tuple(options.command)
+    target = client_runner.ClientTarget(client_runner.Command(words, options.stdin), words, options.stdin,
+                                        patience=options.patience)
+    try:
+        client_runner.probe(target)
+    except OSError as error:
+        return complain(f"cannot examine {words[0]}: {error}", UNREACHABLE)
+    return tell(client_runner.check(target, dialogues, options.at_once), len(dialogues), " ".join(words), options)
 
 
 def first_line(name: str | None) -> str:

@@ -15,7 +15,7 @@ TASKS = {                                       # words of `setup:`, and the pla
     "user": ("user", "password_file|password"), "tls": ("ca_file",), "notify": ("notify",), "ret": ("ret",),
     "envid": ("envid",), "orcpt": ("orcpt",),
 }
-FLAGS = ("same", "strict", "7bit", "8bit", "short", "empty")    # what a letter can be
+FLAGS = ("same", "strict", "7bit", "8bit", "short", "empty", "sized")     # what a letter can be
 CERTIFICATES = ("untrusted", "misnamed", "expired")             # what a client must refuse
 PRELUDE = ("EHLO", "TLS", "MAIL", "RCPT", "DATA")               # what `after:` takes
 ACTS = ("hello", "tls", "serve", "never", "letter", "exit", "wait", "hang")
@@ -79,13 +79,18 @@ def act_problem(word: str, rest: str) -> str:
 
 
 def matcher(pattern: str, expand: Callable[[str], bytes]) -> re.Pattern[str]:
-    """A regular expression for a pattern: `*` and `?` as in file names, case free, except in what braces stand for."""
+    """A regular expression for a pattern; letters in either case, except in what braces stand for.
+
+    `*` is anything, `?` one character, `#` a number.
+    """
     parts = []
-    for piece in re.split(r"(\{[^{}]*\}|\*|\?)", pattern):
+    for piece in re.split(r"(\{[^{}]*\}|[*?#])", pattern):
         if piece == "*":
             parts.append(".*")
         elif piece == "?":
             parts.append(".")
+        elif piece == "#":
+            parts.append("[0-9]+")
         elif piece.startswith("{"):
             parts.append(re.escape(expand(piece).decode("utf-8", "backslashreplace")))
         elif piece:
