@@ -20,6 +20,7 @@ _HOME = {
     "slow_link": "link", "tap": "link", "count_turns": "link",
     "Stripper": "attacker", "strip": "attacker", "Injector": "attacker", "inject": "attacker",
     "GlassLine": "glass", "glass_line": "glass",
+    "Wiretap": "eavesdropper", "wiretap": "eavesdropper",
     "stop_all": "running", "reset": "running",
     "predict": "prediction", "dialogues": "conformity",
     "Problem": "verdict", "NotYet": "verdict", "Verdict": "verdict",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections import deque
 from collections.abc import Iterator
 
 from smtp_from_scratch.lab.link import Call, Link
@@ -15,6 +16,7 @@ from smtp_from_scratch.lab.script import HANDSHAKE, Line, Reader
 from smtp_from_scratch.lab.transcript import Transcript
 
 Deed = tuple[str, bytes, str]                  # who seems to say it, the octets, a note if they are not the truth
+HELD = b"(held back)"
 
 
 class Attack(Call):
@@ -22,7 +24,17 @@ class Attack(Call):
 
     def __init__(self, link: Link, client: socket.socket) -> None:
         self.reader, self.lock = Reader(), threading.Lock()
+        self.asked = deque([b"(greeting)"])    # what the server still has to answer, in this order
+        self.reply: list[bytes] = []           # lines of a reply that is not complete
         super().__init__(link, client)
+
+    def answered(self, line: Line) -> list[bytes]:
+        """The whole reply, if this line ends it; it answers what `asked` begins with."""
+        self.reply.append(line.data)
+        if line.data[3:4] == b"-":
+            return []
+        reply, self.reply = self.reply, []
+        return reply
 
     def meddle(self, line: Line) -> Iterator[Deed]:
         """What travels on in place of this line."""
@@ -55,24 +67,33 @@ class Stripping(Attack):
     """Takes lines with a keyword out of EHLO replies; the reply stays a valid one (RFC 5321 §4.2.1)."""
 
     def __init__(self, keyword: bytes, link: Link, client: socket.socket) -> None:
-        self.keyword, self.reply = keyword.upper(), list[bytes]()
+        self.keyword = keyword.upper()
         super().__init__(link, client)
 
     def meddle(self, line: Line) -> Iterator[Deed]:
-        name = self.keyword.decode()
         if line.who == "S":
-            self.reply.append(line.data)
-            if line.data[3:4] != b"-":
-                yield self.answer()
+            if reply := self.answered(line):
+                yield self.stripped(reply)
+                if self.asked:
+                    self.asked.popleft()
+                yield from self.refusals()
         elif line.kind == "command" and word(line.data) == self.keyword:
-            self.note("C", line.data, f"the attacker keeps {name} from the server")
-            yield "S", b"502 5.5.1 no such command\r\n", "the attacker says this"
+            self.note("C", line.data, f"the attacker holds {self.keyword.decode()} back")
+            self.asked.append(HELD)
+            yield from self.refusals()
         else:
+            if line.kind != "body":
+                self.asked.append(line.data)
             yield "C", line.data, ""
 
-    def answer(self) -> Deed:
-        """The server's whole reply, without the keyword."""
-        reply, self.reply = self.reply, []
+    def refusals(self) -> Iterator[Deed]:
+        """Answers to what was held back, once the server has answered everything before it."""
+        while self.asked and self.asked[0] is HELD:
+            self.asked.popleft()
+            yield "S", b"502 5.5.1 no such command\r\n", "the attacker said this"
+
+    def stripped(self, reply: list[bytes]) -> Deed:
+        """The server's reply without the keyword."""
         kept = [line for index, line in enumerate(reply)
                 if not index or line[:3] != b"250" or word(line[4:]) != self.keyword]
         if kept[-1][3:4] == b"-":
@@ -85,17 +106,19 @@ class Injecting(Attack):
     """Adds octets right after a client's line, or after the server's reply to that line."""
 
     def __init__(self, when: bytes, what: bytes, into: str, link: Link, client: socket.socket) -> None:
-        self.when, self.what, self.into, self.armed = when.strip().upper(), what, into, False
+        self.when, self.what, self.into = when.strip().upper(), what, into
         super().__init__(link, client)
 
     def meddle(self, line: Line) -> Iterator[Deed]:
         yield line.who, line.data, ""
-        if line.who == "C" and line.kind == "command":
-            self.armed = line.data.strip().upper() == self.when
-        ended = line.who == "C" if self.into == "server" else line.who == "S" and line.data[3:4] != b"-"
-        if self.armed and ended:
-            self.armed = False
-            yield line.who, self.what, "the attacker adds this"
+        if line.who == "S":
+            matches = self.answered(line) and self.asked and self.asked.popleft().strip().upper() == self.when
+        else:
+            matches = line.kind == "command" and line.data.strip().upper() == self.when
+            if line.kind != "body":
+                self.asked.append(line.data)
+        if matches and self.into == {"C": "server", "S": "client"}[line.who]:
+            yield line.who, self.what, "the attacker added this"
 
 
 def word(data: bytes) -> bytes:

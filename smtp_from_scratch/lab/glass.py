@@ -10,7 +10,7 @@ from typing import Any
 from smtp_from_scratch.lab.faces import Face
 from smtp_from_scratch.lab.ladder import LETTER, Flight, flights_of
 from smtp_from_scratch.lab.script import Line, body_size, lines_of
-from smtp_from_scratch.lab.style import COLORS, FAINT, NAMES, TLS, WAITING, plural, shorten
+from smtp_from_scratch.lab.style import COLORS, FAINT, NAMES, TLS, WAITING, plural, shorten, shown
 from smtp_from_scratch.lab.svg import Drawing, Point
 from smtp_from_scratch.lab.widget import Interactive, column, pane, row
 
@@ -24,19 +24,23 @@ SOFT = "#555555"
 class Passage:
     """A session as flights over a line. Times are counted in trips: half a round trip each, from the first SYN on.
 
-    `latency` (seconds one way) is that of the records' own clock; a rehearsal's is found in it. Records without a
-    clock that tells (all at one moment, or at any) take turns.
+    A rehearsal's clock is taken as it is. On a real clock, `latency` (seconds one way) tells who had heard what before
+    speaking, and that counts, not the time it took. Records with neither take turns.
     """
 
     def __init__(self, source: Any, dial: bool = True, latency: float | None = None) -> None:
         lines = lines_of(source)
         start = lines[0].when if lines else 0.0
         whens = [line.when - start for line in lines]
-        unit = latency or beat(whens)
+        unit = beat(whens)
         shift = (3 if lines[0].who == "S" else 2) if dial and lines else 0
-        timed = [replace(line, when=when / unit if unit else 0.0) for line, when in zip(lines, whens, strict=True)]
+        if unit:
+            timed = [replace(line, when=round(when / unit, 1)) for line, when in zip(lines, whens, strict=True)]
+        else:
+            timed = caused(lines, latency) if latency else lines
+        timed = sorted(timed, key=lambda line: (line.when, line.who)) if unit or latency else timed
         self.dial = dial
-        self.flights = flights_of(snapped(timed) if unit else timed, 1.0, bool(unit))
+        self.flights = flights_of(timed, 1.0, bool(unit or latency))
         for flight in self.flights:
             flight.left, flight.arrived = round(flight.left + shift, 1), round(flight.arrived + shift, 1)
         self.trips = max((flight.arrived for flight in self.flights if flight.who == "S"), default=2.0 * dial)
@@ -301,15 +305,18 @@ def glass_line(panels: Mapping[str, Any], rtt: float = 0.186, *, title: str = ""
     return Ladders(passages, rtt, title)
 
 
-def snapped(lines: Iterable[Line]) -> list[Line]:
-    """Lines of one end that leave within half a trip leave together: pieces of one flight on a real line."""
-    last: dict[str, float] = {}
+def caused(lines: Iterable[Line], latency: float) -> list[Line]:
+    """Lines with the number of trips that had to come before them in place of their time."""
+    heard = {"C": 0, "S": 0}
+    flying: dict[str, list[tuple[float, int]]] = {"C": [], "S": []}      # to whom: when it arrives, its trip
     result = []
-    for line in lines:
-        if line.who not in last or line.when - last[line.who] > 0.5:
-            last[line.who] = round(line.when, 1)
-        result.append(replace(line, when=last[line.who]))
-    return sorted(result, key=lambda line: (line.when, line.who))
+    for line in sorted(lines, key=lambda line: line.when):
+        arrived = [trip for due, trip in flying[line.who] if due <= line.when + latency / 20]
+        flying[line.who] = flying[line.who][len(arrived) :]
+        trips = heard[line.who] = max([heard[line.who], *arrived])
+        flying["S" if line.who == "C" else "C"].append((line.when + latency, trips + 1))
+        result.append(replace(line, when=float(trips)))
+    return result
 
 
 def beat(whens: Iterable[float]) -> float:
@@ -352,8 +359,8 @@ def label_of(line: Line) -> str:
     if line.kind in ("secret", "sealed"):
         return {"secret": "(secret)", "sealed": "(TLS)"}[line.kind]
     if line.kind == "reply":
-        return "" if line.data[3:4] == b"-" else line.text[:3]
-    return (line.text.split() or ["(empty)"])[0].upper()
+        return "" if line.data[3:4] == b"-" else shown(line.data[:3])
+    return shown((line.data.split() or [b"(empty)"])[0].upper())
 
 
 def packed(labels: Sequence[str], room: int) -> list[str]:

@@ -19,3 +19,9 @@ def plural(count: int, thing: str) -> str:
 def shorten(text: str, width: int) -> str:
     """The text in at most `width` characters, `…` at its end if it was longer."""
     return text if len(text) <= width else text[: max(0, width - 1)] + "…"
+
+
+def shown(data: bytes) -> str:
+    """Octets for people: no line end, controls as their pictures, what cannot be printed as its escape."""
+    text = data.removesuffix(b"\r\n").decode("utf-8", "backslashreplace")
+    return "".join(chr(0x2400 + ord(c)) if c < " " else c if c.isprintable() else ascii(c)[1:-1] for c in text)
