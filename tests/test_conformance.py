@@ -568,7 +568,7 @@ def test_an_lmtp_server_is_asked_with_lhlo_and_for_lmtp_only() -> None:
         assert [outcome.status for outcome in check(target, [mine, other])] == [PASSED, SKIPPED]
         target.lmtp = False
         assert "--lmtp" in obstacle(replace(mine, needs=()), target)
-        done = run_check(f"{target.host}:{target.port}", "--lmtp")
+        done = run_check(f"{target.host}:{target.port}", "--lmtp", "--rfc", "5321")
         assert done.returncode == 0 and "this is LMTP" in done.stdout
 
 

@@ -146,8 +146,8 @@ def obstacle(dialogue: Dialogue, target: Target) -> str:
             return "is for a submission server (--submission)"
         if setup == "implicit" and not target.implicit_tls:
             return "is for a server with implicit TLS (--implicit-tls)"
-    if target.submission and "submission" not in dialogue.setup and next(verbs(dialogue.steps), "") == "MAIL":
-        return "sends without AUTH, and this is a submission server"
+    if target.submission and "submission" not in dialogue.setup and next(verbs(dialogue.steps), "AUTH") != "AUTH":
+        return "does not log in, and this is a submission server"
     return ""
 
 
@@ -162,11 +162,11 @@ def lacking(need: str, target: Target, under_tls: bool) -> str:
 
 
 def verbs(steps: Iterable[Step]) -> Iterator[str]:
-    """Which of MAIL and AUTH a dialogue says, in their order."""
+    """Which of MAIL, VRFY, EXPN and AUTH a dialogue says, in their order."""
     for step in steps:
         if isinstance(step, Block):
             yield from verbs(step.steps)
-        elif isinstance(step, Say) and (verb := step.text[:4].upper()) in ("MAIL", "AUTH"):
+        elif isinstance(step, Say) and (verb := step.text[:4].upper()) in ("MAIL", "VRFY", "EXPN", "AUTH"):
             yield verb
 
 
