@@ -18,13 +18,12 @@ import pytest
 
 from smtp_from_scratch import lab
 from smtp_from_scratch.client import deliver
-from smtp_from_scratch.conversation import Rehearsal, Said, rehearse
+from smtp_from_scratch.conversation import Connection, Rehearsal, Said, rehearse
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.lab.glass import Passage
 from smtp_from_scratch.lab.overheard import Row, overheard
 from smtp_from_scratch.lab.tlsrecords import Records
 from smtp_from_scratch.session import Session, serve
-from smtp_from_scratch.smtp import Client, Server
 
 BODY = b"Subject: tide\r\n\r\n.5 m at nine.\r\n"
 
@@ -203,9 +202,16 @@ EHLO = b"250-b.example\r\n250-SIZE 1000\r\n250-STARTTLS\r\n250 HELP\r\n"
 
 
 def test_round_trips_of_a_whole_session() -> None:
-    with Server(hostname="b.example") as server, lab.count_turns(server.address) as link:
-        with Client(*link.address, local_hostname="a.example") as client:
-            client.sendmail("ana@a.example", ["kenji@b.example", "yui@b.example"], BODY)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        def take_a_call() -> None:
+            sock, _ = listener.accept()
+            with sock:
+                Connection(sock).play(serve(Session("b.example")))
+
+        threading.Thread(target=take_a_call, daemon=True).start()
+        with lab.count_turns(listener.getsockname()[:2]) as link, socket.create_connection(link.address) as sock:
+            letter = Envelope("ana@a.example", ["kenji@b.example", "yui@b.example"]), [BODY]
+            Connection(sock).play(deliver("a.example", [letter]))
     assert (link.round_trips, link.turns) == (9, plain(2).turns) == (9, 15)
     assert Passage(plain(2)).round_trips == 9, "the rehearsal counts the same"
     assert Passage(link.transcript, latency=link.rtt / 2).round_trips == 9
@@ -482,8 +488,9 @@ def test_wiretap_widget() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_any_octets_can_be_drawn(seed: int) -> None:
     chance = random.Random(seed)
-    pieces = [b"", b"\0\1\x7f\x85\r", "\ufffe\ud7ff é".encode(), b"\xff\xfe", b"\r\n", b"\n", b"250-", b"354 ", b"<&>\"'",
-              b"334 ", b"AUTH PLAIN AAEC\r\n", b"BDAT 7 LAST\r\n", b"DATA\r\n", b"\x16\x03\x01\0\4\1\0\0\0", b"b: c\x0b"]
+    pieces = [b"", b"\0\1\x7f\x85\r", "\ufffe\ud7ff é".encode(), b"\xff\xfe", b"\r\n", b"\n", b"<&>\"'", b"b: c\x0b",
+              b"250-", b"354 ", b"334 ", b"AUTH PLAIN AAEC\r\n", b"BDAT 7 LAST\r\n", b"DATA\r\n",
+              b"\x16\x03\x01\0\4\1\0\0\0"]
     records = [Said(chance.random() * n, chance.choice("CS"), b"".join(chance.choices(pieces, k=3))) for n in range(30)]
     wellformed(lab.wiretap({"<&>": records}).svg())
     for latency in (None, 0.1):
