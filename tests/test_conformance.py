@@ -21,7 +21,7 @@ import pytest
 import trustme
 
 from smtp_from_scratch import Reply, Server
-from smtp_from_scratch.conformance.notation import Dialogue, NotationError, parse
+from smtp_from_scratch.conformance.notation import Block, Dialogue, NotationError, Say, Step, parse
 from smtp_from_scratch.conformance.player import Difference, Player, misformed
 from smtp_from_scratch.conformance.report import as_json, as_junit, failure, table
 from smtp_from_scratch.conformance.runner import (
@@ -357,6 +357,29 @@ def test_values_are_computed() -> None:
 def test_titles_are_unique_and_rules_complete() -> None:
     titles = [(dialogue.end, dialogue.rfc, dialogue.title) for dialogue in all_dialogues()]
     assert len(titles) == len(set(titles))
+
+
+WRONG_ON_PURPOSE = {"A chunk is answered when it is complete", "BDAT with a size beyond all measure",
+                    "BDAT with a size of 2 to the 32nd and 6", "Octets beyond the announced ones"}
+
+
+def test_chunks_have_as_many_octets_as_they_announce() -> None:
+    values, counted, wrong = Values({"size": "200000", "sender": "a@b.example", "recipient": "c@d.example"}), 0, set()
+
+    def flat(steps: tuple[Step, ...]) -> Iterator[Step]:
+        for step in steps:
+            yield from flat(step.steps) if isinstance(step, Block) else (step,)
+
+    for dialogue in DIALOGUES:
+        steps = list(flat(dialogue.steps))
+        for step, following in zip(steps, [*steps[1:], None], strict=True):
+            match = isinstance(step, Say) and re.match(r"(?i)BDAT (\d\S*|\{size\S*\})( LAST)?$", step.text)
+            if match and (announced := b"".join(values.expand(match[1]))).isdigit():
+                sent = values.expand(following.text, True) if isinstance(following, Say) and following.raw else []
+                counted += 1
+                if int(announced) != len(b"".join(sent)):
+                    wrong.add(dialogue.title)
+    assert wrong == WRONG_ON_PURPOSE and counted > 60
 
 
 def test_reports_say_what_failed(target: Target) -> None:
