@@ -1,40 +1,125 @@
-"""The front door: a client and a server, assembled from the chapters."""
+"""The front door: a client and a server, assembled from the chapters, and the full set of extensions by name."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
+import os
 import socket
+import ssl
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from email import message_from_bytes, policy
 from email.message import EmailMessage, Message
 from typing import IO, Any, Protocol, TypeVar, runtime_checkable
 
+from smtp_from_scratch import ehlo
+from smtp_from_scratch.auth import MECHANISMS, Auth, Mechanism, Users, log_in
+from smtp_from_scratch.chunking import BinaryMime, Chunking
 from smtp_from_scratch.client import (
     Receipt,
     SMTPException,
-    SMTPNotSupportedError,
     SMTPResponseException,
     SMTPServerDisconnected,
     SMTPTimeout,
     ask,
-    check_envelope,
     greet,
     leave,
     raise_for_refusal,
-    transaction,
 )
-from smtp_from_scratch.conversation import Connection, Conversation, Disconnected, Tap, Timeout
+from smtp_from_scratch.conversation import Closing, Connection, Conversation, Disconnected, Tap, Timeout
+from smtp_from_scratch.ehlo import (
+    ClientSession,
+    EightBitMime,
+    EnhancedStatusCodes,
+    ExtendedSession,
+    Extension,
+    Letter,
+    Offer,
+    Size,
+    carry_out,
+    closed,
+    hear,
+    hello,
+    make_plan,
+    open_session,
+    serve_extended,
+)
 from smtp_from_scratch.envelope import Envelope, envelope_of
+from smtp_from_scratch.pipelining import Pipelining
 from smtp_from_scratch.server import ThreadedServer
 from smtp_from_scratch.session import Deliver, Policy, Session, serve
+from smtp_from_scratch.smtputf8 import SmtpUtf8
+from smtp_from_scratch.starttls import StartTLS, secure_client, secure_server, start_tls
 from smtp_from_scratch.wire import Reply, WireError, encode_command
 
-__all__ = ["Client", "ReceivedMessage", "Server", "deliver"]
+__all__ = ["Client", "ReceivedMessage", "Server", "client_extensions", "deliver", "server_extensions"]
 
 T = TypeVar("T")
+MAX_SIZE = 200_000_000                          # octets of a letter
+
+
+# --- the full set ------------------------------------------------------------------------------------------------
+
+
+def server_extensions(*, max_size: int = MAX_SIZE, tls: ssl.SSLContext | None = None, require_tls: bool = False,
+                      users: Users | None = None, require_auth: bool = False, insecure_auth: bool = False,
+                      without: Iterable[str] = ()) -> list[Extension]:
+    """Everything that a server can offer: STARTTLS with a TLS context, AUTH with users; `without` some keywords."""
+    everything: list[Extension] = [Size(max_size), EightBitMime(), EnhancedStatusCodes(), Pipelining(), Chunking(),
+                                   BinaryMime(), SmtpUtf8()]
+    if tls:
+        everything.append(StartTLS(tls, require_tls))
+    if users:
+        everything.append(Auth(users, required=require_auth, insecure=insecure_auth))
+    return leave_out(everything, without)
+
+
+def client_extensions(*, tls: ssl.SSLContext | None = None, require_tls: bool = True, user: str = "",
+                      password: str = "", insecure_auth: bool = False, eager: bool = False,
+                      mechanisms: Iterable[Mechanism] = MECHANISMS, without: Iterable[str] = ()) -> list[Extension]:
+    """Everything that a client can make use of: STARTTLS with a TLS context, AUTH with a user and a password.
+
+    `eager`: see `Chunking`. What follows from others, such as SMTPUTF8 from 8BITMIME, leaves with them.
+    """
+    everything: list[Extension] = [Size(), EightBitMime(), EnhancedStatusCodes(), Pipelining(), Chunking(eager),
+                                   BinaryMime(), SmtpUtf8()]
+    if tls:
+        everything.append(StartTLS(tls, require_tls))
+    if user:
+        everything.append(Auth(user=user, password=password, insecure=insecure_auth, mechanisms=mechanisms))
+    return leave_out(everything, without)
+
+
+KEYWORDS = ("SIZE", "8BITMIME", "ENHANCEDSTATUSCODES", "PIPELINING", "CHUNKING", "BINARYMIME", "SMTPUTF8",
+            "STARTTLS", "AUTH")
+
+
+def leave_out(extensions: Iterable[Extension], without: Iterable[str]) -> list[Extension]:
+    """The extensions without some, and without those that need them; ValueError for a keyword that does not exist."""
+    gone = {keyword.upper() for keyword in without}
+    if unknown := gone.difference(KEYWORDS):
+        raise ValueError(f"no such extension: {', '.join(sorted(unknown))}; there are {', '.join(KEYWORDS)}")
+    left = list(extensions)
+    while left_over := [e for e in left if e.keyword in gone or e.requires & gone]:
+        gone |= {e.keyword for e in left_over}
+        left = [e for e in left if e not in left_over]
+    return left
+
+
+class _Everything:
+    """The default of `extensions`: all that can be had with the other arguments."""
+
+    def __repr__(self) -> str:
+        return "everything"
+
+
+EVERYTHING = _Everything()
+Extensions = Iterable[Extension] | None | _Everything
+
+
+# --- the client --------------------------------------------------------------------------------------------------
 
 
 @runtime_checkable
@@ -44,7 +129,7 @@ class HasRead(Protocol):
     def read(self, size: int, /) -> bytes: ...
     def seekable(self) -> bool: ...
     def tell(self) -> int: ...
-    def seek(self, offset: int, /) -> int: ...
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
 
 
 Body = bytes | str | HasRead | Iterable[bytes]
@@ -54,63 +139,114 @@ BLOCK = 262_144
 class Client:
     """A client for one connection; takes and raises what `smtplib.SMTP` does wherever the thing is the same.
 
-    With a host it connects at once: greeting and HELO. `timeout` (seconds) caps every wait; by default they are
-    those of RFC 5321 §4.5.3.2, from two to ten minutes. `tap` is called with every `Said`.
+    With a host it connects at once: greeting and EHLO, and what the extensions do then. `extensions` are objects
+    such as `Pipelining()`; by default everything that needs no decision of yours; None: none, and HELO, as in 1982.
+    `tls`: a context, or True for the system's certificates: STARTTLS is then required; with `implicit_tls` TLS
+    begins at once (port 465). `user` and `password` prove who we are; never without TLS, unless `insecure_auth`.
+    `timeout` (seconds) caps every wait; by default they are those of RFC 5321 §4.5.3.2, from two to ten minutes.
+    `tap` is called with every `Said`.
     """
 
     def __init__(self, host: str = "", port: int = 25, *, local_hostname: str = "", timeout: float | None = None,
-                 tap: Tap | None = None) -> None:
+                 tap: Tap | None = None, extensions: Extensions = EVERYTHING, tls: ssl.SSLContext | bool | None = None,
+                 implicit_tls: bool = False, user: str = "", password: str = "", insecure_auth: bool = False) -> None:
         self.local_hostname, self.timeout, self.tap = local_hostname, timeout, tap
+        self._context = ssl.create_default_context() if tls is True or (implicit_tls and not tls) else tls or None
+        self._implicit = implicit_tls
+        if isinstance(extensions, _Everything):
+            extensions = client_extensions(tls=None if implicit_tls else self._context, user=user, password=password,
+                                           insecure_auth=insecure_auth)
+        self._extensions = None if extensions is None else closed(extensions)
+        self.session = ClientSession("")
         self.connection: Connection | None = None
         if host:
             self.connect(host, port)
 
     def connect(self, host: str, port: int = 25) -> Reply:
-        """Connect, hear the greeting, say HELO; returns its reply. Raises OSError, SMTPConnectError, SMTPHeloError."""
+        """Connect, hear the greeting, say EHLO or HELO; returns the reply. Raises OSError, SMTPConnectError,
+        SMTPHeloError; with TLS and a user also ssl.SSLError, SMTPNotSupportedError, SMTPAuthenticationError."""
+        self._dial(host, port)
+        try:
+            return self._play(self._open())
+        except SMTPException:
+            self.close()
+            raise
+
+    def _dial(self, host: str, port: int) -> None:
         if self.connection:
             raise ValueError("already connected: quit or close first")
         sock = socket.create_connection((host, port), self.timeout or 30.0)
         self.connection = Connection(sock, "C", self.tap)
         if self.timeout is not None:
             self.connection.channel.longest_wait = self.timeout
-        try:
-            return self._play(greet(self.local_hostname or host_literal(sock)))
-        except SMTPException as error:
-            if isinstance(error, SMTPResponseException) and error.reply.code != 421:
-                with contextlib.suppress(SMTPException):
-                    self._play(leave())        # a server that refuses a session still waits for QUIT (§3.1, §4.1.4)
-            self.close()
-            raise
+        self.session = ClientSession(self.local_hostname or host_literal(sock), self._extensions or (), host)
+
+    def _open(self) -> Conversation[Reply]:
+        if self._implicit and self._context:
+            yield from secure_client(self.session, self._context)
+        if self._extensions is None:
+            return (yield from greet(self.session.hostname))
+        return (yield from open_session(self.session))
+
+    @property
+    def offered(self) -> dict[str, str]:
+        """What the server offers: `{"SIZE": "10000000", "PIPELINING": ""}`."""
+        return dict(self.session.offered)
+
+    def has_extn(self, keyword: str) -> bool:
+        """Whether the server offers an extension."""
+        return keyword.upper() in self.session.offered
+
+    def ehlo(self) -> Reply:
+        """Say EHLO again."""
+        return self._play(hello(self.session))
+
+    def starttls(self, context: ssl.SSLContext | None = None) -> None:
+        """Seal the line now. Raises SMTPNotSupportedError, SMTPResponseException, ssl.SSLError (RFC 3207)."""
+        self._play(start_tls(self.session, context or self._context or ssl.create_default_context()))
+
+    def login(self, user: str, password: str, *, mechanisms: Iterable[Mechanism] = MECHANISMS,
+              insecure: bool = False) -> None:
+        """Prove who we are. Raises SMTPAuthenticationError, SMTPNotSupportedError (RFC 4954)."""
+
+        def talk() -> Conversation[None]:
+            yield from log_in(self.session, user, password, mechanisms, insecure)
+            yield from hear(self.session)
+
+        self._play(talk())
 
     def send_message(self, message: Message, from_addr: str | None = None,
                      to_addrs: str | Iterable[str] | None = None) -> Receipt:
         """Send an `EmailMessage`. The envelope comes from its header, unless given; Bcc is not sent.
 
         Returns the receipt, with a reply for each recipient. Raises SMTPSenderRefused, SMTPRecipientsRefused
-        (everybody was refused), SMTPDataError, SMTPServerDisconnected; ValueError before anything is sent.
+        (everybody was refused), SMTPDataError, SMTPServerDisconnected; ValueError or SMTPNotSupportedError
+        before anything is sent.
         """
-        return raise_for_refusal(self.transact(*prepare(message, from_addr, to_addrs)))
+        return raise_for_refusal(self._send(self._letter(message, from_addr, to_addrs)))
 
-    def sendmail(self, from_addr: str, to_addrs: str | Iterable[str], msg: Body) -> Receipt:
-        """Send a letter as it is: octets, ASCII text, an open file, or blocks of octets; line ends become CR LF.
+    def sendmail(self, from_addr: str, to_addrs: str | Iterable[str], msg: Body, *, binary: bool = False) -> Receipt:
+        """Send a letter as it is: octets, text, an open file, or blocks of octets; line ends become CR LF.
 
-        Returns and raises what `send_message` does; SMTPNotSupportedError, before MAIL, for octets beyond ASCII.
+        With `binary`, no octet is changed, line ends neither: the server must offer BINARYMIME. Returns and raises
+        what `send_message` does; SMTPNotSupportedError, before MAIL, for octets beyond ASCII without 8BITMIME.
         """
         envelope = Envelope(from_addr, [to_addrs] if isinstance(to_addrs, str) else list(to_addrs))
-        return raise_for_refusal(self.transact(envelope, msg))
+        return raise_for_refusal(self.transact(envelope, msg, binary=binary))
 
     def send_messages(self, messages: Iterable[Message]) -> Iterator[Receipt]:
-        """Send messages one after another; yields a receipt for each, refusals included."""
-        for message in messages:
-            yield self.transact(*prepare(message, None, None))
+        """Send messages one after another; yields a receipt for each, refusals included.
 
-    def transact(self, envelope: Envelope, body: Body) -> Receipt:
+        With PIPELINING a body shares its flight with the next envelope, so a receipt comes when it is settled.
+        """
+        return self._send_all(self._letter(message) for message in messages)
+
+    def transact(self, envelope: Envelope, body: Body, *, binary: bool = False) -> Receipt:
         """One letter to whom the envelope says; returns the receipt, refusals included.
 
         Raises ValueError or SMTPNotSupportedError before anything is sent; SMTPServerDisconnected.
         """
-        check_envelope(envelope)               # before the conversation begins: an error here costs no connection
-        return self._play(transaction(envelope, seven_bit(body)))
+        return self._send(letter_for(self.session, envelope, body, binary))
 
     def docmd(self, verb: str, argument: str = "") -> Reply:
         """Say any one command, and return the reply, whatever it is. ValueError for CR, LF or NUL in it."""
@@ -123,11 +259,12 @@ class Client:
 
     def rset(self) -> Reply:
         """Give up the transaction."""
+        self.session.open = False
         return self.docmd("RSET")
 
     def verify(self, address: str) -> Reply:
         """Ask whether a mailbox exists; most servers answer 252, which says nothing."""
-        return self.docmd("VRFY", address)
+        return self.docmd("VRFY", address if address.isascii() else f"{address} SMTPUTF8")
 
     def quit(self) -> Reply:
         """Say goodbye and close."""
@@ -151,12 +288,40 @@ class Client:
                 self.quit()
         self.close()
 
+    def _letter(self, message: Message, sender: str | None = None,
+                recipients: str | Iterable[str] | None = None) -> Letter:
+        """A message as a letter, in the form that this server can take."""
+        return letter_for(self.session, *prepare(message, sender, recipients, self.session.offered))
+
+    def _send(self, letter: Letter) -> Receipt:
+        [receipt] = self._send_all([letter])
+        return receipt
+
+    def _send_all(self, letters: Iterable[Letter]) -> Iterator[Receipt]:
+        """Letters, and their receipts as soon as they are settled, in order."""
+        waiting: list[Letter] = []
+        try:
+            for letter in letters:
+                if not self.connection:
+                    raise SMTPServerDisconnected("not connected: call connect first")
+                steps = make_plan(self.session, letter)        # an error here costs no connection
+                waiting.append(letter)
+                self._play(carry_out(self.session, letter, steps))
+                while waiting and waiting[0].settled:
+                    yield waiting.pop(0).receipt
+        finally:
+            if self.connection and self.session.unanswered:
+                self._play(hear(self.session))
+        yield from (letter.receipt for letter in waiting)
+
     def _play(self, conversation: Conversation[T]) -> T:
         if not self.connection:
             raise SMTPServerDisconnected("not connected: call connect first")
         try:
             return self.connection.play(conversation)
         except SMTPResponseException:
+            if self.session.unanswered:        # more was said than has been answered
+                self.close()
             raise                              # a refusal; the session goes on
         except BaseException as error:
             self.close()                       # half a command or half a body may be out: no way back
@@ -170,9 +335,27 @@ class Client:
 
 
 def deliver(address: tuple[str, int], messages: Iterable[Message], **options: Any) -> list[Receipt]:
-    """A whole session: connect, send every message, quit. Options are those of Client."""
-    with Client(*address, **options) as smtp:
-        return list(smtp.send_messages(messages))
+    """A whole session: connect, send every message, quit, in as few round trips as the server allows.
+
+    Options are those of Client. Raises what connecting raises; a receipt for each message, refusals included.
+    """
+    smtp = Client(**options)
+    smtp._dial(*address)
+
+    def talk() -> Conversation[list[Receipt]]:
+        if smtp._implicit and smtp._context:
+            yield from secure_client(smtp.session, smtp._context)
+        return (yield from ehlo.deliver(smtp.session, map(smtp._letter, messages)))
+
+    try:
+        if smtp._extensions is None:
+            smtp._play(smtp._open())
+            receipts = list(smtp.send_messages(messages))
+            smtp.quit()
+            return receipts
+        return smtp._play(talk())
+    finally:
+        smtp.close()
 
 
 def host_literal(sock: socket.socket) -> str:
@@ -184,10 +367,9 @@ def host_literal(sock: socket.socket) -> str:
     return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
 
 
-def prepare(
-    message: Message, sender: str | None, recipients: str | Iterable[str] | None
-) -> tuple[Envelope, bytes]:
-    """A message's envelope, and its octets for a 7-bit channel, without Bcc."""
+def prepare(message: Message, sender: str | None, recipients: str | Iterable[str] | None,
+            offered: Mapping[str, str]) -> tuple[Envelope, bytes]:
+    """A message's envelope, and its octets, without Bcc, in the form that a server with this offer can take."""
     if sender is None or recipients is None:
         envelope = envelope_of(message)
     else:
@@ -199,8 +381,32 @@ def prepare(
     public = copy.copy(message)
     del public["Bcc"]
     del public["Resent-Bcc"]
-    flat = public.as_bytes(policy=message.policy.clone(linesep="\r\n", cte_type="7bit"))
-    return envelope, flat
+    international = not all(address.isascii() for address in (envelope.sender, *envelope.recipients))
+    form: dict[str, Any] = {"linesep": "\r\n", "cte_type": "8bit" if "8BITMIME" in offered else "7bit"}
+    if hasattr(message.policy, "utf8"):        # a header in UTF-8 needs SMTPUTF8, as such an envelope does
+        form["utf8"] = international
+    return envelope, public.as_bytes(policy=message.policy.clone(**form))
+
+
+def letter_for(client: ClientSession, envelope: Envelope, body: Body, binary: bool = False) -> Letter:
+    """A letter with all that can be known of its body without reading what can be read only once."""
+    size: int | None = None
+    eight_bit = "8BITMIME" in client.offered   # where it may be said, it is said of what is not known
+    if isinstance(body, str | bytes):
+        body = body.encode() if isinstance(body, str) else body
+        size, eight_bit = len(body), not body.isascii()
+    elif isinstance(body, HasRead) and body.seekable():
+        start = body.tell()
+        size = body.seek(0, os.SEEK_END) - start
+        body.seek(start)
+        if not eight_bit:
+            eight_bit = not all(block.isascii() for block in blocks(body))
+            body.seek(start)
+    elif not eight_bit and not binary:
+        body = list(blocks(body))
+        size, eight_bit = sum(map(len, body)), not all(block.isascii() for block in body)
+    needs = {"BINARYMIME"} if binary else {"8BITMIME"} if eight_bit else set()
+    return Letter(envelope, blocks(body), size, needs, binary)
 
 
 def blocks(body: Body) -> Iterable[bytes]:
@@ -216,20 +422,7 @@ def blocks(body: Body) -> Iterable[bytes]:
     return body
 
 
-def seven_bit(body: Body) -> Iterable[bytes]:
-    """The blocks of a letter; raises SMTPNotSupportedError when one holds octets that 1982 has no room for."""
-    if isinstance(body, str | bytes):
-        ascii_only = body.isascii()
-    elif isinstance(body, HasRead) and body.seekable():
-        start = body.tell()
-        ascii_only = all(block.isascii() for block in blocks(body))
-        body.seek(start)
-    else:
-        body = list(blocks(body))
-        ascii_only = all(block.isascii() for block in body)
-    if not ascii_only:
-        raise SMTPNotSupportedError("the letter has 8-bit octets, and the server has not said that it takes them")
-    return blocks(body)
+# --- the server --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,14 +443,18 @@ class Server:
 
     Port 0 lets the system choose; `address` tells. `deliver(envelope, body)` returns a Reply, or {recipient: Reply},
     or None for 250; `body` is an open file. Without it letters are kept in `messages`. `accept_sender(address,
-    envelope)` and `accept_recipient(address, envelope)` return a Reply to refuse, or None. Raises OSError when the
-    address cannot be had.
+    envelope)` and `accept_recipient(address, envelope)` return a Reply to refuse, or None. `extensions` are objects
+    such as `Pipelining()`; by default everything that the other arguments allow; None: none, as in 1982.
+    `tls`: a context with a certificate, for STARTTLS, or with `implicit_tls` from the first octet on (port 465).
+    `users`: a store, for AUTH; `require_auth` turns strangers away. Raises OSError when the address cannot be had.
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, *, deliver: Deliver | None = None, hostname: str = "",
                  accept_sender: Policy | None = None, accept_recipient: Policy | None = None,
-                 max_size: int = 200_000_000, max_recipients: int = 1000, max_connections: int = 1000,
-                 timeout: float = 300.0, tap: Tap | None = None) -> None:
+                 max_size: int = MAX_SIZE, max_recipients: int = 1000, max_connections: int = 1000,
+                 timeout: float = 300.0, tap: Tap | None = None, extensions: Extensions = EVERYTHING,
+                 tls: ssl.SSLContext | None = None, implicit_tls: bool = False, users: Users | None = None,
+                 require_auth: bool = False, insecure_auth: bool = False) -> None:
         self.messages: list[ReceivedMessage] = []
         self.hostname = hostname or socket.gethostname() or "localhost"
         self._deliver = deliver or self._keep
@@ -266,13 +463,23 @@ class Server:
             self._settings["accept_sender"] = accept_sender
         if accept_recipient:
             self._settings["accept_recipient"] = accept_recipient
+        if implicit_tls and not tls:
+            raise ValueError("implicit TLS needs a context with a certificate: tls=…")
+        if isinstance(extensions, _Everything):
+            extensions = server_extensions(max_size=max_size, tls=None if implicit_tls else tls, users=users,
+                                           require_auth=require_auth, insecure_auth=insecure_auth)
+        self.offer = None if extensions is None else Offer(extensions)
+        self._implicit = tls if implicit_tls else None
         self._arrival = threading.Condition()
         self._stage = ThreadedServer(self._conversation, host, port, max_connections=max_connections, tap=tap)
         self._stage.longest_wait = timeout
         self.address = self._stage.address
 
     def _conversation(self, peer: str) -> Conversation[None]:
-        return serve(Session(self.hostname, self._deliver, peer=peer, **self._settings))
+        if self.offer is None:
+            return serve(Session(self.hostname, self._deliver, peer=peer, **self._settings))
+        session = ExtendedSession(self.hostname, self._deliver, peer=peer, offer=self.offer, **self._settings)
+        return serve_extended(session) if self._implicit is None else sealed(session, self._implicit)
 
     def _keep(self, envelope: Envelope, body: IO[bytes]) -> None:
         with self._arrival:
@@ -300,3 +507,13 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def sealed(session: ExtendedSession, context: ssl.SSLContext) -> Conversation[None]:
+    """A session that shakes hands before the greeting (RFC 8314 §3.3)."""
+    try:
+        ready = yield from secure_server(session, context)
+    except (Timeout, Disconnected, Closing):
+        return
+    if ready:
+        yield from serve_extended(session)

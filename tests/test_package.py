@@ -26,6 +26,7 @@ FRONT_DOOR = PROTOCOL | {"smtp"}
 ALLOWED = (
     {"wire": set(), "envelope": GROUND, "conversation": GROUND, "client": MIDDLE, "session": MIDDLE, "ehlo": ENDS}
     | dict.fromkeys(EXTENSIONS, HELLO)
+    | {"scram": HELLO | {"auth"}}             # one more mechanism
     | dict.fromkeys(STAGES, MIDDLE)
     | {"smtp": PROTOCOL, "lab": FRONT_DOOR | {"conformance"}, "conformance": FRONT_DOOR, "pytest_plugin": FRONT_DOOR,
        "__main__": FRONT_DOOR | {"lab", "conformance"}, "__init__": set()}

@@ -64,7 +64,7 @@ def test_a_message_for_seven_bits(smtp_server: Server) -> None:
     message.set_content("É março em Tóquio.\n")
     old = MIMEText("Grüße", _charset="utf-8")
     old["From"], old["To"] = "ana@rio.example", "kenji@tokyo.example"
-    with Client(*smtp_server.address) as smtp:
+    with Client(*smtp_server.address, extensions=None) as smtp:
         assert smtp.send_message(message).accepted == ["kenji@tokyo.example", "secret@oslo.example"]
         smtp.send_message(old)
     first, second = smtp_server.wait_for(2)
@@ -86,7 +86,7 @@ def test_bodies_of_every_kind(smtp_server: Server, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("body", ["São", "São".encode(), [b"S\xc3", b"\xa3o"], io.BytesIO(b"S\xe3o")])
 def test_eight_bits_are_refused_before_anything_is_sent(smtp_server: Server, body: object) -> None:
-    with Client(*smtp_server.address) as smtp:
+    with Client(*smtp_server.address, extensions=None) as smtp:
         with pytest.raises(SMTPNotSupportedError):
             smtp.sendmail("ana@rio.example", "kenji@tokyo.example", body)  # type: ignore[arg-type]
         assert smtp.noop().positive and not smtp_server.messages
