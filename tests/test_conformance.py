@@ -484,6 +484,13 @@ def test_checks_that_compare_exchanges() -> None:
     for what in ("same-salt", "iterations", "fresh"):
         with pytest.raises(BadChallenge):
             given.check(what)
+    for salts, wrong in ("aabb", False), ("aabc", True), ("abcd", False), ("aab", True), ("", True):
+        given.scram.seen = [("nonce", salt.encode(), 4096) for salt in salts]
+        if wrong:
+            with pytest.raises(BadChallenge):
+                given.check("same-salt")
+        else:
+            given.check("same-salt")
 
 
 def test_xtext() -> None:

@@ -81,8 +81,9 @@ class Scram:
     def compare(self, what: str) -> None:
         """See whether what the last exchanges had is as it should be; raises BadChallenge."""
         *_, (_, salt, iterations) = self.seen or [("", b"", 0)]
-        before = self.seen[-2] if len(self.seen) > 1 else ("", b"", 0)
-        if what == "same-salt" and salt != before[1]:
+        salts = [entry[1] for entry in self.seen]
+        changing = len(salts) > 3 and salts[0] != salts[1]      # known users' salts do not stay either
+        if what == "same-salt" and not changing and salts[-2:-1] != [salt]:
             raise BadChallenge("another salt than before: this user does not exist, and it shows")
         if what == "iterations" and iterations < 4096:                          # RFC 7677 §3
             raise BadChallenge(f"{iterations} iterations")
