@@ -96,3 +96,13 @@ def matcher(pattern: str, expand: Callable[[str], bytes]) -> re.Pattern[str]:
         elif piece:
             parts.append(f"(?i:{re.escape(piece)})")
     return re.compile("".join(parts), re.DOTALL)
+
+
+def fits(pattern: str, line: str, expand: Callable[[str], bytes]) -> bool:
+    """Whether a line is what a pattern asks for; ` +WORD` at its end: a parameter, in any place, like this."""
+    head, *wanted = pattern.split(" +")
+    if not wanted:
+        return bool(matcher(head, expand).fullmatch(line))
+    match = re.match(f"{matcher(head, expand).pattern}(?= |$)", line, re.DOTALL)
+    words = line[match.end() :].split(" ") if match else []
+    return all(any(matcher(word, expand).fullmatch(got) for got in words) for word in wanted)

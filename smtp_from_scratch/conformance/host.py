@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from smtp_from_scratch.conformance.clients import matcher, split_checks
+from smtp_from_scratch.conformance.clients import fits, matcher, split_checks
 from smtp_from_scratch.conformance.host_values import HostValues
 from smtp_from_scratch.conformance.notation import Act, Block, Dialogue, Hear, Say, Step
 from smtp_from_scratch.conformance.player import Difference, Over
@@ -201,7 +201,7 @@ class Host:
         """Whether a line is what a pattern asks for."""
         if pattern == "empty":
             return line == ""
-        return pattern != "closed" and bool(matcher(pattern, self.value).fullmatch(line))
+        return pattern != "closed" and fits(pattern, line, self.value)
 
     def value(self, braces: str) -> bytes:
         """What a name in braces stands for."""
@@ -324,7 +324,7 @@ class Host:
             if step.argument:
                 raise Over from None
             raise Difference(step.line, "a TLS handshake", f"{type(error).__name__}: {error}") from None
-        self.secure, self.state, self.pending = True, "start", []
+        self.secure, self.state, self.pending, self.begun = True, "start", [], b""
         if not good:
             line = yield from self.line(step.line)
             if line is not None and line.upper() != "QUIT":
@@ -372,13 +372,13 @@ class Host:
             yield from self.answer("250 kept")
         elif verb in ("EHLO", "HELO"):
             yield from self.welcome(self.offer("") if verb == "EHLO" else [])
-        elif self.fits(verb):
+        elif self.in_turn(verb):
             yield from self.answer("252 perhaps" if verb == "VRFY" else "250 fine")
         else:
             known = ("MAIL", "RCPT", "DATA", "BDAT")
             yield from self.answer("503 out of order" if verb in known else "502 not here")
 
-    def fits(self, verb: str) -> bool:
+    def in_turn(self, verb: str) -> bool:
         """Whether a command has its turn."""
         return verb in ("RSET", "NOOP", "VRFY") or (verb == "MAIL" and self.state == "ready") or (
             verb == "RCPT" and self.state in ("mail", "rcpt")) or (verb == "BDAT" and self.state == "rcpt")
