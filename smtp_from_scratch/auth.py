@@ -350,7 +350,8 @@ class Auth(Extension):
 def auth_parameter(session: ExtendedSession, value: str | None) -> Reply | None:
     """MAIL … AUTH=who: `<>`, or a mailbox in xtext; noted, and believed of nobody (RFC 4954 §5)."""
     try:
-        if value is None or (value != "<>" and not decode_xtext(value)):
+        local, _, domain = "" if value is None else decode_xtext(value).rpartition("@")
+        if value != "<>" and not (local and domain):
             raise ValueError(value)
     except ValueError:
         return Reply(501, "AUTH= takes <>, or a mailbox in xtext", "5.5.4")
