@@ -19,6 +19,7 @@ _HOME = {
     "aiosmtpd_server": "peer", "raw": "rawline",
     "slow_link": "link", "tap": "link", "count_turns": "link",
     "Stripper": "attacker", "strip": "attacker", "Injector": "attacker", "inject": "attacker",
+    "certificates": "authority",
     "GlassLine": "glass", "glass_line": "glass",
     "Wiretap": "eavesdropper", "wiretap": "eavesdropper",
     "stop_all": "running", "reset": "running",
