@@ -350,7 +350,7 @@ class Auth(Extension):
 def auth_parameter(session: ExtendedSession, value: str | None) -> Reply | None:
     """MAIL … AUTH=who: `<>`, or a mailbox in xtext; noted, and believed of nobody (RFC 4954 §5)."""
     try:
-        local, _, domain = "" if value is None else decode_xtext(value).rpartition("@")
+        local, _, domain = decode_xtext(value or "").rpartition("@")
         if value != "<>" and not (local and domain):
             raise ValueError(value)
     except ValueError:

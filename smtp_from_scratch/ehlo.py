@@ -256,7 +256,7 @@ def mail(session: Session, argument: str) -> Reply:
     if refusal := judge(session, session.offer.mail, parameters):
         return refusal
     session.envelope.parameters = parameters
-    session.envelope.protocol = protocol(session)
+    session.envelope.protocol, session.envelope.user = protocol(session), session.user
     reply = note_sender(session, path)
     if not reply.positive:
         session.envelope.parameters = {}

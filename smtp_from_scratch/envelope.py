@@ -35,6 +35,7 @@ class Envelope:
     protocol: str = "SMTP"                             # for `with` in Received (RFC 3848)
     parameters: dict[str, str | None] = field(default_factory=dict)     # of MAIL, from chapter 08 on
     options: dict[str, dict[str, str | None]] = field(default_factory=dict, repr=False)     # of RCPT, by recipient
+    user: str = field(default="", repr=False)          # who has proved to be the sender (chapter 12)
 
 
 # %% ../notebooks/03_envelope.ipynb #envelope-of
