@@ -319,7 +319,8 @@ def hear(actor: Actor, data: bytes) -> None:
     try:
         actor.channel.hear(data)
     except (WireError, OSError) as error:
-        actor.go_on(error=error)
+        if not actor.done:                     # what is said to somebody who has left is heard by nobody
+            actor.go_on(error=error)
 
 
 # %% ../notebooks/02_conversation.ipynb #flights
