@@ -8,7 +8,7 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from email import message_from_bytes, policy
 from email.message import EmailMessage, Message
@@ -20,6 +20,7 @@ from smtp_from_scratch.chunking import BinaryMime, Chunking
 from smtp_from_scratch.client import (
     Receipt,
     SMTPException,
+    SMTPNotSupportedError,
     SMTPResponseException,
     SMTPServerDisconnected,
     SMTPTimeout,
@@ -28,7 +29,7 @@ from smtp_from_scratch.client import (
     leave,
     raise_for_refusal,
 )
-from smtp_from_scratch.conversation import Closing, Connection, Conversation, Disconnected, Tap, Timeout
+from smtp_from_scratch.conversation import Closing, Connection, Conversation, Disconnected, Interruption, Tap, Timeout
 from smtp_from_scratch.ehlo import (
     ClientSession,
     EightBitMime,
@@ -44,6 +45,7 @@ from smtp_from_scratch.ehlo import (
     hello,
     make_plan,
     open_session,
+    send_letter,
     serve_extended,
 )
 from smtp_from_scratch.envelope import Envelope, envelope_of
@@ -184,9 +186,14 @@ class Client:
     def _open(self) -> Conversation[Reply]:
         if self._implicit and self._context:
             yield from secure_client(self.session, self._context)
-        if self._extensions is None:
-            return (yield from greet(self.session.hostname))
-        return (yield from open_session(self.session))
+        try:
+            if self._extensions is None:
+                return (yield from greet(self.session.hostname))
+            return (yield from open_session(self.session))
+        except (SMTPResponseException, SMTPNotSupportedError):
+            with contextlib.suppress(SMTPServerDisconnected, Interruption, WireError):
+                yield from leave()             # who refuses a session still waits for QUIT (RFC 5321 §3.1, §4.1.4)
+            raise
 
     @property
     def offered(self) -> dict[str, str]:
@@ -288,6 +295,30 @@ class Client:
                 self.quit()
         self.close()
 
+    def whole_session(self, host: str, port: int, letters: Callable[[], Iterable[Letter]],
+                      receipts: list[Receipt]) -> None:
+        """Connect, send what `letters` yields once the server's offer is known, quit: QUIT rides along.
+
+        Puts what is settled into `receipts`, also when it raises: what `connect` raises, SMTPServerDisconnected.
+        """
+        self._dial(host, port)
+
+        def talk() -> Conversation[None]:
+            sent: list[Letter] = []
+            yield from self._open()
+            try:
+                for letter in letters():
+                    sent.append(letter)
+                    yield from send_letter(self.session, letter)
+                yield from ehlo.leave(self.session)
+            finally:
+                receipts.extend(letter.receipt for letter in sent if letter.settled)
+
+        try:
+            self._play(talk())
+        finally:
+            self.close()
+
     def _letter(self, message: Message, sender: str | None = None,
                 recipients: str | Iterable[str] | None = None) -> Letter:
         """A message as a letter, in the form that this server can take."""
@@ -339,23 +370,9 @@ def deliver(address: tuple[str, int], messages: Iterable[Message], **options: An
 
     Options are those of Client. Raises what connecting raises; a receipt for each message, refusals included.
     """
-    smtp = Client(**options)
-    smtp._dial(*address)
-
-    def talk() -> Conversation[list[Receipt]]:
-        if smtp._implicit and smtp._context:
-            yield from secure_client(smtp.session, smtp._context)
-        return (yield from ehlo.deliver(smtp.session, map(smtp._letter, messages)))
-
-    try:
-        if smtp._extensions is None:
-            smtp._play(smtp._open())
-            receipts = list(smtp.send_messages(messages))
-            smtp.quit()
-            return receipts
-        return smtp._play(talk())
-    finally:
-        smtp.close()
+    smtp, receipts = Client(**options), list[Receipt]()
+    smtp.whole_session(*address, lambda: map(smtp._letter, messages), receipts)
+    return receipts
 
 
 def host_literal(sock: socket.socket) -> str:
@@ -391,22 +408,43 @@ def prepare(message: Message, sender: str | None, recipients: str | Iterable[str
 def letter_for(client: ClientSession, envelope: Envelope, body: Body, binary: bool = False) -> Letter:
     """A letter with all that can be known of its body without reading what can be read only once."""
     size: int | None = None
+    top = b""                                  # octets that its header is in, where they can be read twice
     eight_bit = "8BITMIME" in client.offered   # where it may be said, it is said of what is not known
     if isinstance(body, str | bytes):
         body = body.encode() if isinstance(body, str) else body
-        size, eight_bit = len(body), not body.isascii()
+        size, eight_bit = len(body) + (0 if binary else growth(body)), not body.isascii()
     elif isinstance(body, HasRead) and body.seekable():
         start = body.tell()
         size = body.seek(0, os.SEEK_END) - start
         body.seek(start)
+        top = body.read(BLOCK)
+        body.seek(start)
+        if not binary and growth(top) > 2:     # lines that end with LF: then all of them must be counted
+            size += sum(growth(block) for block in blocks(body))
+            body.seek(start)
         if not eight_bit:
             eight_bit = not all(block.isascii() for block in blocks(body))
             body.seek(start)
     elif not eight_bit and not binary:
         body = list(blocks(body))
-        size, eight_bit = sum(map(len, body)), not all(block.isascii() for block in body)
+        size = sum(len(block) + growth(block) for block in body)
+        eight_bit = not all(block.isascii() for block in body)
     needs = {"BINARYMIME"} if binary else {"8BITMIME"} if eight_bit else set()
+    if not header_of(body if isinstance(body, bytes) else top).isascii():
+        needs.add("SMTPUTF8")                  # RFC 6531 §3.4; 8BITMIME is about the text below (RFC 6152 §3)
     return Letter(envelope, blocks(body), size, needs, binary)
+
+
+def growth(text: bytes) -> int:
+    """How many octets more a text has on the wire, where each line ends with CR LF (RFC 1870 §6)."""
+    unended = 0 if text.endswith((b"\n", b"\r")) else 2
+    return text.count(b"\n") + text.count(b"\r") - 2 * text.count(b"\r\n") + unended
+
+
+def header_of(letter: bytes) -> bytes:
+    """What stands above a letter's first empty line."""
+    ends = [end for end in (letter.find(b"\r\n\r\n"), letter.find(b"\n\n")) if end >= 0]
+    return letter[: min(ends, default=len(letter))]
 
 
 def blocks(body: Body) -> Iterable[bytes]:
