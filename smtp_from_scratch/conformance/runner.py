@@ -100,30 +100,33 @@ def shake_hands(target: Target) -> Conversation[None]:
 
 def probe(target: Target) -> None:
     """Ask the server once what it offers; raises OSError when there is none, WireError when it is no SMTP."""
-
-    def ask() -> Conversation[None]:
-        greeting = yield from read_reply(target.patience)
-        if greeting.code != 220:
-            raise WireError(f"the server greets with {greeting}")
-        target.keywords = yield from hello()
-        target.secured = {word: rest for word, rest in target.keywords.items() if word != "STARTTLS"}
-        if "STARTTLS" in target.keywords:
-            with suppress(OSError, Interruption, WireError):    # the dialogues of RFC 3207 will tell
-                yield b"STARTTLS\r\n"
-                if (yield from read_reply(target.patience)).code == 220:
-                    yield from shake_hands(target)
-                    target.secured = yield from hello()
-        yield b"QUIT\r\n"
-
-    def hello() -> Conversation[dict[str, str]]:
-        verb = "LHLO" if target.lmtp else "EHLO"
-        yield f"{verb} client.example\r\n".encode()
-        offer = yield from read_reply(target.patience)
-        lines = [verb, *offer.lines[1:]] if offer.positive else []
-        return {word.upper(): rest for word, _, rest in (line.partition(" ") for line in lines)}
-
     with line_to(target) as connection:
-        connection.play(ask())
+        connection.play(inquire(target))
+
+
+def inquire(target: Target) -> Conversation[None]:
+    """What `probe` says, from the greeting on; it notes the answers in the target."""
+    greeting = yield from read_reply(target.patience)
+    if greeting.code != 220:
+        raise WireError(f"the server greets with {greeting}")
+    target.keywords = yield from hello(target)
+    target.secured = {word: rest for word, rest in target.keywords.items() if word != "STARTTLS"}
+    if "STARTTLS" in target.keywords:
+        with suppress(OSError, Interruption, WireError):        # the dialogues of RFC 3207 will tell
+            yield b"STARTTLS\r\n"
+            if (yield from read_reply(target.patience)).code == 220:
+                yield from shake_hands(target)
+                target.secured = yield from hello(target)
+    yield b"QUIT\r\n"
+
+
+def hello(target: Target) -> Conversation[dict[str, str]]:
+    """EHLO or LHLO, and what is offered."""
+    verb = "LHLO" if target.lmtp else "EHLO"
+    yield f"{verb} client.example\r\n".encode()
+    offer = yield from read_reply(target.patience)
+    lines = [verb, *offer.lines[1:]] if offer.positive else []
+    return {word.upper(): rest for word, _, rest in (line.partition(" ") for line in lines)}
 
 
 def obstacle(dialogue: Dialogue, target: Target) -> str:
@@ -166,8 +169,10 @@ def verbs(steps: Iterable[Step]) -> Iterator[str]:
     for step in steps:
         if isinstance(step, Block):
             yield from verbs(step.steps)
-        elif isinstance(step, Say) and (verb := step.text[:4].upper()) in ("MAIL", "VRFY", "EXPN", "AUTH"):
-            yield verb
+        elif isinstance(step, Say):
+            verb = step.text.replace("{cut}", "")[:4].upper()
+            if verb in ("MAIL", "VRFY", "EXPN", "AUTH"):
+                yield verb
 
 
 def play(dialogue: Dialogue, target: Target) -> Outcome:

@@ -1,0 +1,102 @@
+"""Every dialogue about a server, at ours in each role that it has: in rehearsal and over sockets."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from ours import ROLES, rehearsed
+
+from smtp_from_scratch.auth import MECHANISMS
+from smtp_from_scratch.conformance.notation import Dialogue
+from smtp_from_scratch.conformance.player import Difference
+from smtp_from_scratch.conformance.report import failure
+from smtp_from_scratch.conformance.runner import PASSED, Outcome, all_dialogues, check, obstacle
+from smtp_from_scratch.smtp import KEYWORDS
+
+DIALOGUES = [dialogue for dialogue in all_dialogues() if dialogue.end == "server"]
+NOT_BUILT = {
+    "LMTP": "a sister protocol, chapter 16's exercise: these dialogues are played at its solution",
+    "AUTH=SCRAM-SHA-256-PLUS": "the standard library offers no binding that holds under TLS 1.3",
+    "AUTH=SCRAM-SHA-256": "chapter 13",
+    "DSN": "chapter 16",
+}
+TO_COME = {"submission should have DSN": ("Extensions that submission should have", "DSN")}
+
+
+def built(need: str) -> bool:
+    """Whether our server can offer it."""
+    keyword, _, mechanism = need.partition("=")
+    return keyword in KEYWORDS and (not mechanism or mechanism in [m.name for m in MECHANISMS])
+
+
+def waits_for(dialogue: Dialogue) -> str:
+    """What a dialogue needs that our server does not have; empty when it must be played somewhere."""
+    if "lmtp" in dialogue.setup:
+        return "LMTP"
+    missing = [need for need in dialogue.needs if need in NOT_BUILT and not built(need)]
+    return missing[-1] if missing else ""
+
+
+PLAYED = [dialogue for dialogue in DIALOGUES if not waits_for(dialogue)]
+
+
+def roles(dialogue: Dialogue) -> list[str]:
+    """Where a dialogue can be played."""
+    return [name for name, role in ROLES.items() if not obstacle(dialogue, role.target)]
+
+
+def early(dialogue: Dialogue) -> bool:
+    """Whether it asks a role for an extension that is not built yet."""
+    return any(dialogue.title == title and not built(need) for title, need in TO_COME.values())
+
+
+@pytest.mark.parametrize("dialogue", PLAYED, ids=lambda dialogue: dialogue.source)
+def test_our_server_keeps_it_in_rehearsal(dialogue: Dialogue) -> None:
+    played = roles(dialogue)
+    assert played, f"there is no role of our server for {dialogue.title}"
+    for name in played if not early(dialogue) else ():
+        with ROLES[name].sessions() as session:
+            try:
+                rehearsed(dialogue, ROLES[name].target, session)
+            except Difference as difference:
+                pytest.fail(f"as {name}: {difference} ({dialogue.source}, line {difference.line})")
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> dict[str, dict[str, Outcome]]:
+    """All dialogues in all roles over sockets, several at once: by role and source."""
+    found: dict[str, dict[str, Outcome]] = {}
+    for name, role in ROLES.items():
+        here = [dialogue for dialogue in PLAYED if not obstacle(dialogue, role.target)]
+        with role.listening() as target:
+            found[name] = {outcome.dialogue.source: outcome for outcome in check(target, here, 16)}
+    return found
+
+
+@pytest.mark.parametrize("dialogue", PLAYED, ids=lambda dialogue: dialogue.source)
+def test_our_server_keeps_it_over_a_socket(dialogue: Dialogue, outcomes: dict[str, dict[str, Outcome]]) -> None:
+    for name in roles(dialogue) if not early(dialogue) else ():
+        outcome = outcomes[name][dialogue.source]
+        assert outcome.status == PASSED, f"as {name}:\n{failure(outcome)}"
+
+
+def test_what_is_not_played_waits_for_something_that_is_not_there() -> None:
+    """The list shrinks by itself: once KEYWORDS or MECHANISMS has it, its dialogues are played."""
+    waiting = {waits_for(dialogue) for dialogue in DIALOGUES} - {""}
+    assert waiting <= set(NOT_BUILT)
+    assert len(PLAYED) > 390
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_each_role_is_examined(name: str) -> None:
+    assert len([dialogue for dialogue in PLAYED if not obstacle(dialogue, ROLES[name].target)]) > 100
+
+
+def offers(name: str) -> Iterator[str]:
+    yield from ROLES[name].target.keywords
+
+
+def test_roles_offer_what_their_names_say() -> None:
+    assert "AUTH" not in offers("smtp") and "AUTH" in ROLES["smtp"].target.secured
+    assert "AUTH" in offers("smtp, AUTH in the clear") and "STARTTLS" not in offers("submissions")
+    assert not list(offers("1982"))
