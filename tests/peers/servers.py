@@ -51,6 +51,14 @@ def output_of(*command: str | Path, environment: dict[str, str] | None = None) -
                           timeout=20, env={**os.environ, **(environment or {})}).stdout
 
 
+def add_user(stage: Stage, owner: str | int) -> None:
+    """The stage's user in Cyrus SASL's own database, which `owner` may read; Postfix and Exim ask it."""
+    database = stage.folder / "sasldb"
+    subprocess.run([str(PREFIX / "sasl2-bin/usr/sbin/saslpasswd2"), "-c", "-p", "-f", str(database),
+                    "-u", "peer.example", stage.user], input=stage.password.encode(), check=True, timeout=20)
+    shutil.chown(database, owner)
+
+
 class Postfix(Server):
     prefix = PREFIX / "postfix"
     environment = {"LD_LIBRARY_PATH": str(prefix / "usr/lib/postfix")}
@@ -60,25 +68,19 @@ class Postfix(Server):
 
     def version(self) -> str:
         return output_of(self.prefix / "usr/sbin/postconf", "-d", "-h", "mail_version",
-                         environment=self.environment).strip()
+                         environment=self.environment).splitlines()[-1]
 
     @contextmanager
     def started(self, stage: Stage) -> Iterator[None]:
         etc = stage.fill("postfix/main.cf", "etc/main.cf", prefix=self.prefix).parent
         stage.fill("postfix/master.cf", "etc/master.cf")
-        stage.fill("postfix/smtpd.conf", "etc/sasl/smtpd.conf")
-        self.add_user(stage)
+        stage.fill("sasl.conf", "etc/sasl/smtpd.conf",
+                   mechanisms="PLAIN LOGIN CRAM-MD5 DIGEST-MD5 SCRAM-SHA-1 SCRAM-SHA-256")
+        add_user(stage, "mail")
         self.make_queue(stage.folder)
         master = self.prefix / "usr/lib/postfix/sbin/master"
         with stage.process([master, "-c", etc], self.roles, self.environment):
             yield
-
-    def add_user(self, stage: Stage) -> None:
-        """A user in Cyrus SASL's own database, which smtpd reads as the user mail."""
-        database = stage.folder / "sasldb"
-        subprocess.run([str(PREFIX / "sasl2-bin/usr/sbin/saslpasswd2"), "-c", "-p", "-f", str(database),
-                        "-u", "peer.example", stage.user], input=stage.password.encode(), check=True, timeout=20)
-        shutil.chown(database, "mail")
 
     @staticmethod
     def make_queue(folder: Path) -> None:
@@ -109,7 +111,9 @@ class Exim(Server):
     @contextmanager
     def started(self, stage: Stage) -> Iterator[None]:
         configuration = stage.fill("exim.conf", "exim.conf", program=self.program)
-        environment = accounts(stage.folder, "Debian-exim")
+        stage.fill("sasl.conf", "sasl/exim.conf", mechanisms="SCRAM-SHA-256")
+        add_user(stage, ACCOUNT)
+        environment = accounts(stage.folder, "Debian-exim") | {"SASL_CONF_PATH": str(stage.folder / "sasl")}
         (stage.folder / "spool").mkdir()
         for place in (stage.folder, stage.folder / "spool"):
             os.chown(place, ACCOUNT, ACCOUNT)
