@@ -5,26 +5,33 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import select
+import shutil
 import signal
 import socket
 import ssl
 import sys
+import tempfile
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 from smtp_from_scratch import __version__
+from smtp_from_scratch.auth import Users
 from smtp_from_scratch.client import (
     Receipt,
     SMTPNotSupportedError,
     SMTPResponseException,
     SMTPServerDisconnected,
 )
-from smtp_from_scratch.conversation import Interruption
+from smtp_from_scratch.conversation import Connection, Conversation, Interruption, read_reply
+from smtp_from_scratch.ehlo import Letter, make_plan
 from smtp_from_scratch.envelope import BadPath, Envelope, parse_path
 from smtp_from_scratch.maildir import Maildir
-from smtp_from_scratch.smtp import Client, Server
-from smtp_from_scratch.wire import Reply
+from smtp_from_scratch.smtp import Client, Server, client_extensions, leave_out, letter_for, server_extensions
+from smtp_from_scratch.starttls import server_context, unverified
+from smtp_from_scratch.submission import Submission
+from smtp_from_scratch.wire import Reply, WireError
 
 if TYPE_CHECKING:
     from smtp_from_scratch.conformance.runner import Outcome
@@ -50,13 +57,24 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     serve = commands.add_parser("serve", help="take in mail", description="Takes in mail, into Maildirs.")
-    serve.add_argument("--smtp", type=host_port, metavar="HOST:PORT", default=("127.0.0.1", 2525),
-                       help="where to listen (default 127.0.0.1:2525; port 0: the system chooses)")
+    serve.add_argument("--smtp", type=host_port, metavar="HOST:PORT",
+                       help="take in mail from anywhere, as on port 25 (without any of the three: 127.0.0.1:2525; "
+                       "port 0: the system chooses)")
+    serve.add_argument("--submission", type=host_port, metavar="HOST:PORT",
+                       help="take in mail from users, as on port 587: STARTTLS, then AUTH")
+    serve.add_argument("--submissions", type=host_port, metavar="HOST:PORT",
+                       help="the same with TLS from the first octet on, as on port 465")
     serve.add_argument("--maildir", metavar="DIR", default="Maildir",
                        help="keep letters here, a Maildir for each recipient (default ./Maildir)")
     serve.add_argument("--domain", action="append", metavar="D", default=[],
-                       help="refuse recipients of other domains; may be repeated")
+                       help="refuse recipients of other domains, but not from users; may be repeated")
     serve.add_argument("--hostname", metavar="NAME", default="", help="what the server calls itself")
+    serve.add_argument("--tls-cert", metavar="F", help="the server's certificates, in PEM form")
+    serve.add_argument("--tls-key", metavar="F", help="its private key, unless that is in the same file")
+    serve.add_argument("--users", metavar="FILE", help="who may log in; see `user add`")
+    serve.add_argument("--insecure-auth", action="store_true", help="let users log in without TLS, too")
+    serve.add_argument("--without", action="append", metavar="KEYWORD", default=[],
+                       help="do not offer an extension; may be repeated")
     serve.add_argument("--max-size", type=octets, metavar="N", default=200_000_000, help="octets a letter may have")
     serve.add_argument("--stage", choices=["threads"], default="threads", help="what plays the sessions")
     serve.add_argument("--verbose", action="store_true", help="a line for each transaction, on standard error")
@@ -68,7 +86,18 @@ def parser() -> argparse.ArgumentParser:
                       help="the envelope's sender; <> for none")
     send.add_argument("--to", dest="recipients", action="append", type=mailbox, metavar="B", required=True,
                       help="a recipient; may be repeated")
-    send.add_argument("--hostname", metavar="NAME", default="", help="what to call ourselves in HELO")
+    send.add_argument("--hostname", metavar="NAME", default="", help="what to call ourselves in EHLO")
+    send.add_argument("--user", metavar="U", default="", help="log in as U; never without TLS")
+    send.add_argument("--password-file", metavar="F", help="a file with U's password in its first line")
+    sealed = send.add_mutually_exclusive_group()
+    sealed.add_argument("--starttls", action="store_true", help="no mail without TLS, and to nobody unverified "
+                        "(default: TLS where it is offered; with --user as if this was given)")
+    sealed.add_argument("--implicit-tls", action="store_true", help="TLS from the first octet on, as on port 465")
+    send.add_argument("--ca-file", metavar="F", help="certificates to trust, in place of the system's")
+    send.add_argument("--without", action="append", metavar="KEYWORD", default=[],
+                      help="make no use of an extension; may be repeated")
+    send.add_argument("--eager", action="store_true", help="let small bodies fly along with the envelope, where "
+                      "CHUNKING is offered: only to servers that you know")
     send.add_argument("--timeout", type=float, metavar="S", default=None, help="seconds that any wait may take")
     send.add_argument("--show", action="store_true", help="the dialogue, on standard error")
     send.add_argument("files", nargs="+", metavar="FILE", help="a letter; - is standard input")
@@ -117,6 +146,9 @@ def parser() -> argparse.ArgumentParser:
     talk = commands.add_parser("talk", help="type SMTP by hand",
                                description="A telnet that ends lines with CR LF, and shows the octets.")
     talk.add_argument("address", type=host_port, metavar="HOST:PORT")
+    talk.add_argument("--starttls", action="store_true", help="say EHLO and STARTTLS first")
+    talk.add_argument("--implicit-tls", action="store_true", help="TLS from the first octet on")
+    talk.add_argument("--ca-file", metavar="F", help="certificates to trust; without it none is verified")
     talk.set_defaults(run=run_talk)
     return top
 
@@ -167,22 +199,68 @@ def run_serve(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C, then finish the transactions in hand."""
     if options.verbose:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    roles = {role: address for role in ROLES if (address := getattr(options, role))}
+    roles = roles or {"smtp": ("127.0.0.1", 2525)}
     try:
-        hostname = options.hostname or socket.gethostname()
-        server = Server(*options.smtp, deliver=Maildir(options.maildir, hostname), hostname=hostname,
-                        accept_recipient=only(options.domain), max_size=options.max_size)
-    except (OSError, OverflowError) as error:
-        where = "{}:{}".format(*options.smtp)
-        return complain(f"cannot serve on {where} into {options.maildir}: {error}", UNREACHABLE)
-    over = threading.Event()
-    for name in ("SIGTERM", "SIGINT"):
-        signal.signal(getattr(signal, name), lambda *_: over.set())
-    with server:
-        host, port = server.address
-        print(f"listening on {f'[{host}]' if ':' in host else host}:{port} (smtp)", flush=True)
+        tls = server_context(options.tls_cert, options.tls_key) if options.tls_cert else None
+        users = user_file(options.users) if options.users else None
+        if missing := lacking(roles, options):
+            return complain(missing, USAGE)
+        leave_out([], options.without)
+    except (OSError, ValueError) as error:
+        return complain(f"cannot use {options.users or options.tls_cert}: {error}", USAGE)
+    with contextlib.ExitStack() as stack:
+        servers = []
+        for role, address in roles.items():
+            try:
+                servers.append((role, server_for(role, address, options, tls, users)))
+            except (OSError, OverflowError) as error:
+                where = "{}:{}".format(*address)
+                return complain(f"cannot serve on {where} into {options.maildir}: {error}", UNREACHABLE)
+        over = threading.Event()
+        for name in ("SIGTERM", "SIGINT"):
+            signal.signal(getattr(signal, name), lambda *_: over.set())
+        for role, server in servers:
+            stack.enter_context(server)
+            host, port = server.address
+            print(f"listening on {f'[{host}]' if ':' in host else host}:{port} ({role})", flush=True)
         while not over.wait(3600):
             pass
     return OK
+
+
+def user_file(name: str) -> Users:
+    """The users in a file. Raises OSError, ValueError."""
+    from smtp_from_scratch.scram import UserFile
+
+    return UserFile(name)
+
+
+ROLES = ("smtp", "submission", "submissions")
+
+
+def lacking(roles: Iterable[str], options: argparse.Namespace) -> str:
+    """What the roles need and nobody gave, as a sentence; empty when there is nothing."""
+    if "submission" in roles or "submissions" in roles:
+        if not options.users:
+            return "submission is for users: --users FILE says who they are (`user add FILE NAME` makes one)"
+        if not options.tls_cert and ("submissions" in roles or not options.insecure_auth):
+            return "passwords travel under TLS only: --tls-cert FILE (or, for --submission, --insecure-auth)"
+    if options.tls_key and not options.tls_cert:
+        return "--tls-key needs --tls-cert"
+    return ""
+
+
+def server_for(role: str, address: tuple[str, int], options: argparse.Namespace, tls: ssl.SSLContext | None,
+               users: Users | None) -> Server:
+    """A server in one of its roles (RFC 8314, RFC 6409); raises OSError."""
+    hostname, implicit, private = options.hostname or socket.gethostname(), role == "submissions", role != "smtp"
+    extensions = server_extensions(
+        max_size=options.max_size, tls=None if implicit else tls, require_tls=private and not options.insecure_auth,
+        users=users, require_auth=private, insecure_auth=options.insecure_auth, without=options.without)
+    return Server(*address, deliver=Maildir(options.maildir, hostname), hostname=hostname, max_size=options.max_size,
+                  accept_recipient=only(options.domain), tls=tls if implicit else None, implicit_tls=implicit,
+                  extensions=[*extensions, Submission()] if private else extensions)
 
 
 def only(domains: Sequence[str]) -> Any:
@@ -191,7 +269,7 @@ def only(domains: Sequence[str]) -> Any:
 
     def accept_recipient(address: str, envelope: Envelope) -> Reply | None:
         domain = address.rpartition("@")[2].lower() if "@" in address else ""
-        if not ours or not domain or domain in ours:
+        if not ours or not domain or domain in ours or envelope.user:
             return None
         return Reply(550, f"{domain} is not served here, and I do not relay", "5.7.1")
 
@@ -215,8 +293,14 @@ def run_send(options: argparse.Namespace) -> int:
 
             show = Transcript()
         try:
-            with Client(*options.server, local_hostname=options.hostname, timeout=options.timeout, tap=show) as smtp:
-                return max((send_file(smtp, options, file) for file in files), key=[OK, DEFERRED, REFUSED].index)
+            smtp = client_for(options, show)
+        except (OSError, ValueError) as error:
+            return complain(f"cannot use {options.password_file or options.ca_file}: {error}", USAGE)
+        results: list[Receipt] = []
+        try:
+            host, port = options.server
+            smtp.whole_session(host, port, lambda: letters(smtp, options, files, results), results)
+            return tell_receipts(results)
         except SMTPResponseException as error:
             return complain(str(error), DEFERRED if error.reply.temporary else REFUSED)
         except SMTPServerDisconnected as error:
@@ -229,19 +313,52 @@ def run_send(options: argparse.Namespace) -> int:
                 print(show, file=sys.stderr)
 
 
-def send_file(smtp: Client, options: argparse.Namespace, file: IO[bytes]) -> int:
-    """One letter; returns the exit code that it alone would cause."""
-    try:
-        receipt = smtp.transact(Envelope(options.sender, list(dict.fromkeys(options.recipients))), file)
-    except SMTPNotSupportedError as error:
-        receipt = Receipt(options.sender, dict.fromkeys(options.recipients, Reply(554, str(error))))
-    refused = receipt.refused                  # a 2yz may be among them: it was no answer to what was asked
-    for address, reply in receipt.recipients.items():
-        unasked = f"{receipt.refused_by}: " if address in refused and reply.positive else ""
-        print(f"{address}: {unasked}{reply}", flush=True)
-    if any(not reply.temporary for reply in refused.values()):
-        return REFUSED
-    return DEFERRED if refused else OK
+def client_for(options: argparse.Namespace, tap: Any) -> Client:
+    """The client that the options ask for. Raises OSError for files that cannot be read, ValueError."""
+    verified = ssl.create_default_context(cafile=options.ca_file)
+    required = options.starttls or bool(options.user)
+    offered = verified if required or options.ca_file else unverified()
+    extensions = client_extensions(
+        tls=None if options.implicit_tls else offered, require_tls=required, user=options.user,
+        password=first_line(options.password_file), eager=options.eager, without=options.without)
+    return Client(local_hostname=options.hostname, timeout=options.timeout, tap=tap, extensions=extensions,
+                  tls=verified if options.implicit_tls else None, implicit_tls=options.implicit_tls)
+
+
+def letters(smtp: Client, options: argparse.Namespace, files: Iterable[IO[bytes]],
+            receipts: list[Receipt]) -> Iterator[Letter]:
+    """A letter for each file; what this server cannot take is refused without troubling it."""
+    for file in files:
+        envelope = Envelope(options.sender, list(dict.fromkeys(options.recipients)))
+        body = rereadable(file)
+        try:
+            make_plan(smtp.session, letter_for(smtp.session, envelope, body))
+        except SMTPNotSupportedError as error:
+            receipts.append(Receipt(options.sender, dict.fromkeys(envelope.recipients, Reply(554, str(error)))))
+        else:
+            yield letter_for(smtp.session, envelope, body)
+
+
+def rereadable(file: IO[bytes]) -> IO[bytes]:
+    """The file, or a copy of a stream that can be read only once."""
+    if file.seekable():
+        return file
+    copy: IO[bytes] = tempfile.TemporaryFile()
+    shutil.copyfileobj(file, copy)
+    copy.seek(0)
+    return copy
+
+
+def tell_receipts(receipts: Iterable[Receipt]) -> int:
+    """A line for each recipient; returns the exit code."""
+    codes = [OK]
+    for receipt in receipts:
+        refused = receipt.refused              # a 2yz may be among them: it was no answer to what was asked
+        for address, reply in receipt.recipients.items():
+            unasked = f"{receipt.refused_by}: " if address in refused and reply.positive else ""
+            print(f"{address}: {unasked}{reply}", flush=True)
+        codes.append(REFUSED if any(not reply.temporary for reply in refused.values()) else DEFERRED if refused else OK)
+    return max(codes, key=[OK, DEFERRED, REFUSED].index)
 
 
 # --- check -------------------------------------------------------------------------------------------------------
@@ -338,29 +455,59 @@ def trusting(name: str | None) -> ssl.SSLContext | None:
 
 def run_talk(options: argparse.Namespace) -> int:
     """Lines from standard input go out with CR LF; what comes back is shown octet by octet."""
+    where = "{}:{}".format(*options.address)
     try:
         sock = socket.create_connection(options.address, 30)
-    except OSError as error:
-        where = "{}:{}".format(*options.address)
-        return complain(f"cannot connect to {where}: {error}", UNREACHABLE)
+        if options.starttls or options.implicit_tls:
+            sock = sealed_line(sock, options)
+    except (OSError, WireError, Interruption) as error:
+        return complain(f"cannot connect to {where}: {error or type(error).__name__}", UNREACHABLE)
     with sock:
         sock.settimeout(None)
-        listener = threading.Thread(target=show_octets, args=(sock,), daemon=True)
+        turn = threading.Lock()                # a TLS line is read and written by one at a time
+        listener = threading.Thread(target=show_octets, args=(sock, turn), daemon=True)
         listener.start()
         with contextlib.suppress(OSError):
             for line in sys.stdin.buffer:
-                sock.sendall(line.rstrip(b"\r\n") + b"\r\n")
+                with turn:
+                    sock.sendall(line.rstrip(b"\r\n") + b"\r\n")
                 if not listener.is_alive():
                     break
+            if isinstance(sock, ssl.SSLSocket):
+                listener.join(2.0)             # TLS has no half a hang-up: leave time for the last reply
             sock.shutdown(socket.SHUT_WR)
         listener.join()
     return OK
 
 
-def show_octets(sock: socket.socket) -> None:
+def sealed_line(sock: socket.socket, options: argparse.Namespace) -> ssl.SSLSocket:
+    """The line under TLS; with --starttls, after what must be said before. Raises OSError, WireError."""
+    if options.starttls:
+        def ask_for_tls() -> Conversation[Reply]:
+            yield from read_reply(30.0)
+            yield b"EHLO localhost\r\n"
+            yield from read_reply(30.0)
+            yield b"STARTTLS\r\n"
+            return (yield from read_reply(30.0))
+
+        reply = Connection(sock, "C").play(ask_for_tls())
+        print(f"STARTTLS: {reply}", flush=True)
+        if reply.code != 220:
+            raise OSError("the server does not start TLS")
+    context = trusting(options.ca_file) or unverified()
+    return context.wrap_socket(sock, server_hostname=options.address[0])
+
+
+def show_octets(sock: socket.socket, turn: threading.Lock) -> None:
     """Print what the server says, CR and LF visible, until it hangs up."""
-    with contextlib.suppress(OSError):
-        while data := sock.recv(65_536):
+    with contextlib.suppress(OSError, ValueError):
+        while True:
+            if not (isinstance(sock, ssl.SSLSocket) and sock.pending()):
+                select.select([sock], [], [])
+            with turn:
+                data = sock.recv(65_536)
+            if not data:
+                return
             text = data.decode("utf-8", "backslashreplace")
             print(text.replace("\r", "␍").replace("\n", "␊\n"), end="", flush=True)
 

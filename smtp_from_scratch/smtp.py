@@ -14,8 +14,8 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage, Message
 from typing import IO, Any, Protocol, TypeVar, runtime_checkable
 
-from smtp_from_scratch import ehlo
-from smtp_from_scratch.auth import MECHANISMS, Auth, Mechanism, Users, log_in
+from smtp_from_scratch import auth, ehlo
+from smtp_from_scratch.auth import Auth, Mechanism, Users, log_in
 from smtp_from_scratch.chunking import BinaryMime, Chunking
 from smtp_from_scratch.client import (
     Receipt,
@@ -50,6 +50,7 @@ from smtp_from_scratch.ehlo import (
 )
 from smtp_from_scratch.envelope import Envelope, envelope_of
 from smtp_from_scratch.pipelining import Pipelining
+from smtp_from_scratch.scram import ScramSha256
 from smtp_from_scratch.server import ThreadedServer
 from smtp_from_scratch.session import Deliver, Policy, Session, serve
 from smtp_from_scratch.smtputf8 import SmtpUtf8
@@ -64,6 +65,8 @@ MAX_SIZE = 200_000_000                          # octets of a letter
 
 # --- the full set ------------------------------------------------------------------------------------------------
 
+MECHANISMS: tuple[Mechanism, ...] = (ScramSha256(), *auth.MECHANISMS)           # the best first
+
 
 def server_extensions(*, max_size: int = MAX_SIZE, tls: ssl.SSLContext | None = None, require_tls: bool = False,
                       users: Users | None = None, require_auth: bool = False, insecure_auth: bool = False,
@@ -74,7 +77,7 @@ def server_extensions(*, max_size: int = MAX_SIZE, tls: ssl.SSLContext | None = 
     if tls:
         everything.append(StartTLS(tls, require_tls))
     if users:
-        everything.append(Auth(users, required=require_auth, insecure=insecure_auth))
+        everything.append(Auth(users, required=require_auth, insecure=insecure_auth, mechanisms=MECHANISMS))
     return leave_out(everything, without)
 
 

@@ -58,7 +58,7 @@ def test_smtplib_sees_what_we_refuse() -> None:
         return Reply(550, "nobody of that name") if address.startswith("li@") else None
 
     with Server(accept_recipient=accept) as server, smtplib.SMTP(*server.address, timeout=10) as smtp:
-        assert smtp.send_message(LETTER) == {"li@beijing.example": (550, b"nobody of that name")}
+        assert smtp.send_message(LETTER) == {"li@beijing.example": (550, b"5.1.1 nobody of that name")}
         with pytest.raises(smtplib.SMTPRecipientsRefused):
             smtp.sendmail("ana@rio.example", ["li@x.example"], "x")
         smtp.sendmail("ana@rio.example", ["kenji@x.example"], "still here")
