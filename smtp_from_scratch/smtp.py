@@ -30,6 +30,7 @@ from smtp_from_scratch.client import (
     raise_for_refusal,
 )
 from smtp_from_scratch.conversation import Closing, Connection, Conversation, Disconnected, Interruption, Tap, Timeout
+from smtp_from_scratch.dsn import Dsn, request
 from smtp_from_scratch.ehlo import (
     ClientSession,
     EightBitMime,
@@ -73,7 +74,7 @@ def server_extensions(*, max_size: int = MAX_SIZE, tls: ssl.SSLContext | None = 
                       without: Iterable[str] = ()) -> list[Extension]:
     """Everything that a server can offer: STARTTLS with a TLS context, AUTH with users; `without` some keywords."""
     everything: list[Extension] = [Size(max_size), EightBitMime(), EnhancedStatusCodes(), Pipelining(), Chunking(),
-                                   BinaryMime(), SmtpUtf8()]
+                                   BinaryMime(), SmtpUtf8(), Dsn()]
     if tls:
         everything.append(StartTLS(tls, require_tls))
     if users:
@@ -89,7 +90,7 @@ def client_extensions(*, tls: ssl.SSLContext | None = None, require_tls: bool = 
     `eager`: see `Chunking`. What follows from others, such as SMTPUTF8 from 8BITMIME, leaves with them.
     """
     everything: list[Extension] = [Size(), EightBitMime(), EnhancedStatusCodes(), Pipelining(), Chunking(eager),
-                                   BinaryMime(), SmtpUtf8()]
+                                   BinaryMime(), SmtpUtf8(), Dsn()]
     if tls:
         everything.append(StartTLS(tls, require_tls))
     if user:
@@ -98,7 +99,7 @@ def client_extensions(*, tls: ssl.SSLContext | None = None, require_tls: bool = 
 
 
 KEYWORDS = ("SIZE", "8BITMIME", "ENHANCEDSTATUSCODES", "PIPELINING", "CHUNKING", "BINARYMIME", "SMTPUTF8",
-            "STARTTLS", "AUTH")
+            "DSN", "STARTTLS", "AUTH")
 
 
 def leave_out(extensions: Iterable[Extension], without: Iterable[str]) -> list[Extension]:
@@ -226,22 +227,29 @@ class Client:
         self._play(talk())
 
     def send_message(self, message: Message, from_addr: str | None = None,
-                     to_addrs: str | Iterable[str] | None = None) -> Receipt:
+                     to_addrs: str | Iterable[str] | None = None, *, ret: str = "", envid: str = "",
+                     notify: str | Mapping[str, str] = "", orcpt: Mapping[str, str] | None = None) -> Receipt:
         """Send an `EmailMessage`. The envelope comes from its header, unless given; Bcc is not sent.
 
-        Returns the receipt, with a reply for each recipient. Raises SMTPSenderRefused, SMTPRecipientsRefused
+        `ret`, `envid`, `notify` and `orcpt` say which delivery reports are wanted: see `dsn.request`; a server
+        without DSN is not told. Returns the receipt, with a reply for each recipient. Raises SMTPSenderRefused, SMTPRecipientsRefused
         (everybody was refused), SMTPDataError, SMTPServerDisconnected; ValueError or SMTPNotSupportedError
         before anything is sent.
         """
-        return raise_for_refusal(self._send(self._letter(message, from_addr, to_addrs)))
+        letter = self._letter(message, from_addr, to_addrs)
+        request(letter.envelope, ret=ret, envid=envid, notify=notify, orcpt=orcpt)
+        return raise_for_refusal(self._send(letter))
 
-    def sendmail(self, from_addr: str, to_addrs: str | Iterable[str], msg: Body, *, binary: bool = False) -> Receipt:
+    def sendmail(self, from_addr: str, to_addrs: str | Iterable[str], msg: Body, *, binary: bool = False,
+                 ret: str = "", envid: str = "", notify: str | Mapping[str, str] = "",
+                 orcpt: Mapping[str, str] | None = None) -> Receipt:
         """Send a letter as it is: octets, text, an open file, or blocks of octets; line ends become CR LF.
 
         With `binary`, no octet is changed, line ends neither: the server must offer BINARYMIME. Returns and raises
         what `send_message` does; SMTPNotSupportedError, before MAIL, for octets beyond ASCII without 8BITMIME.
         """
         envelope = Envelope(from_addr, [to_addrs] if isinstance(to_addrs, str) else list(to_addrs))
+        request(envelope, ret=ret, envid=envid, notify=notify, orcpt=orcpt)
         return raise_for_refusal(self.transact(envelope, msg, binary=binary))
 
     def send_messages(self, messages: Iterable[Message]) -> Iterator[Receipt]:

@@ -1,7 +1,7 @@
 """Our own server in each of its roles, for rehearsals and over sockets, and what each role is prepared for."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,14 +15,44 @@ from smtp_from_scratch.conformance.runner import Target, inquire, shake_hands
 from smtp_from_scratch.conversation import Conversation, Rehearsal, rehearse
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.lab import certificates
+from smtp_from_scratch.scram import Keys, ScramKeys, scram_keys
+from smtp_from_scratch.scram import Keys, ScramKeys, scram_keys
 from smtp_from_scratch.smtp import server_extensions
+from smtp_from_scratch.submission import Submission
+
+
+class Everybody(Passwords):
+    """A store for every mechanism: passwords, and keys made of them."""
+
+    knows = frozenset({"verify", "secret", "scram_keys"})
+
+    def __init__(self, passwords: Mapping[str, str]) -> None:
+        super().__init__(passwords)
+        self._keys = Keys({user: scram_keys(password, iterations=4096) for user, password in passwords.items()})
+
+    def scram_keys(self, user: str) -> ScramKeys:
+        return self._keys.scram_keys(user)
+
 
 REFUSED = "nobody@elsewhere.example"
 USER, PASSWORD = "tim", "tanstaaftanstaaf"
 MAX_SIZE = 1_000_000                            # octets of a letter: a dialogue sends a little more
 TLS = certificates("127.0.0.1", "localhost", "mx.example.org")
-USERS = Passwords({USER: PASSWORD})
+USERS = Everybody({USER: PASSWORD})
 HIDDEN = "192.0.2.1"                            # the client's address in rehearsal
+
+
+class AllUsers(Passwords):
+    """A store that every mechanism can use: the password, and keys made of it."""
+
+    knows = frozenset({"verify", "secret", "scram_keys"})
+    keys = Keys({USER: scram_keys(PASSWORD, iterations=4096)})
+
+    def scram_keys(self, user: str) -> ScramKeys:
+        return self.keys.scram_keys(user)
+
+
+USERS = AllUsers({USER: PASSWORD})
 
 
 def strangers_only_here(address: str, envelope: Envelope) -> Reply | None:
@@ -50,9 +80,12 @@ class Role:
 
     def server(self) -> Server:
         """A server, not started yet; `stop` it."""
-        settings: dict[str, Any] = {"accept_recipient": strangers_only_here, "max_size": MAX_SIZE, **self.options}
-        return Server(hostname="mx.example.org", extensions=self.extensions(), implicit_tls=self.implicit,
-                      tls=TLS.server if self.implicit else None, **settings)
+        extensions = self.extensions()
+        if extensions is not None and self.submission:
+            extensions = [*extensions, Submission()]
+        return Server(hostname="mx.example.org", extensions=extensions, implicit_tls=self.implicit,
+                      tls=TLS.server if self.implicit else None,
+                      **{"accept_recipient": strangers_only_here, **self.options})
 
     @contextmanager
     def sessions(self) -> Iterator[Callable[[], Conversation[None]]]:
@@ -88,7 +121,7 @@ ROLES = {role.name: role for role in (
     Role("submission", everything(require_auth=True), submission=True),
     Role("submissions", everything("STARTTLS", require_auth=True), submission=True, implicit=True),
     Role("smtp under TLS", everything("STARTTLS"), implicit=True),
-    Role("1982", lambda: None),
+    Role("1982", lambda: None, options={"max_size": MAX_SIZE}),
 )}
 
 
