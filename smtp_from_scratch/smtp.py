@@ -232,9 +232,9 @@ class Client:
         """Send an `EmailMessage`. The envelope comes from its header, unless given; Bcc is not sent.
 
         `ret`, `envid`, `notify` and `orcpt` say which delivery reports are wanted: see `dsn.request`; a server
-        without DSN is not told. Returns the receipt, with a reply for each recipient. Raises SMTPSenderRefused, SMTPRecipientsRefused
-        (everybody was refused), SMTPDataError, SMTPServerDisconnected; ValueError or SMTPNotSupportedError
-        before anything is sent.
+        without DSN is not told. Returns the receipt, with a reply for each recipient. Raises SMTPSenderRefused,
+        SMTPRecipientsRefused (everybody was refused), SMTPDataError, SMTPServerDisconnected; ValueError or
+        SMTPNotSupportedError before anything is sent.
         """
         letter = self._letter(message, from_addr, to_addrs)
         request(letter.envelope, ret=ret, envid=envid, notify=notify, orcpt=orcpt)
