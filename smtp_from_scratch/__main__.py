@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import getpass
 import logging
 import select
 import shutil
@@ -28,6 +29,7 @@ from smtp_from_scratch.conversation import Connection, Conversation, Interruptio
 from smtp_from_scratch.ehlo import Letter, make_plan
 from smtp_from_scratch.envelope import BadPath, Envelope, parse_path
 from smtp_from_scratch.maildir import Maildir
+from smtp_from_scratch.scram import BadUserFile, UserFile, saslprep
 from smtp_from_scratch.smtp import Client, Server, client_extensions, leave_out, letter_for, server_extensions
 from smtp_from_scratch.starttls import server_context, unverified
 from smtp_from_scratch.submission import Submission
@@ -150,6 +152,7 @@ def parser() -> argparse.ArgumentParser:
     talk.add_argument("--implicit-tls", action="store_true", help="TLS from the first octet on")
     talk.add_argument("--ca-file", metavar="F", help="certificates to trust; without it none is verified")
     talk.set_defaults(run=run_talk)
+    add_user_commands(commands)
     return top
 
 
@@ -231,9 +234,10 @@ def run_serve(options: argparse.Namespace) -> int:
 
 def user_file(name: str) -> Users:
     """The users in a file. Raises OSError, ValueError."""
-    from smtp_from_scratch.scram import UserFile
-
-    return UserFile(name)
+    try:
+        return UserFile(name)
+    except BadUserFile as error:
+        raise ValueError(str(error)) from None
 
 
 ROLES = ("smtp", "submission", "submissions")
@@ -510,6 +514,50 @@ def show_octets(sock: socket.socket, turn: threading.Lock) -> None:
                 return
             text = data.decode("utf-8", "backslashreplace")
             print(text.replace("\r", "␍").replace("\n", "␊\n"), end="", flush=True)
+
+
+# --- user --------------------------------------------------------------------------------------------------------
+
+
+def add_user_commands(commands: Any) -> None:
+    """`user add`, `user remove`, `user list`."""
+    user = commands.add_parser("user", help="who may log in", description="Keeps a file of users for `serve --users`: "
+                               "their names, and keys for SCRAM-SHA-256 in place of their passwords.")
+    actions = user.add_subparsers(title="what to do", required=True, metavar="ACTION")
+    for action, what in (("add", "add a user, or give one another password, which is asked for, or read from the "
+                          "first line of standard input"), ("remove", "take a user out"), ("list", "say who is in it")):
+        one = actions.add_parser(action, help=what, description=what.capitalize() + ".")
+        one.add_argument("file", metavar="FILE", help="the file of users; `add` creates it")
+        if action != "list":
+            one.add_argument("name", metavar="NAME", help="the user's name, such as ana@rio.example")
+        one.set_defaults(run=run_user, action=action)
+
+
+def run_user(options: argparse.Namespace) -> int:
+    """Change or show a file of users."""
+    try:
+        users = UserFile(options.file, create=options.action == "add")
+        if options.action == "add":
+            users.add(saslprep(options.name), ask_password(options.name))
+        elif options.action == "remove":
+            users.remove(options.name)
+        else:
+            print(*users.names(), sep="\n", end="\n" * bool(users.names()))
+    except KeyError:
+        return complain(f"{options.file} has no user {options.name!r}", REFUSED)
+    except (OSError, ValueError, BadUserFile) as error:
+        return complain(f"cannot {options.action} anybody: {error}", USAGE)
+    return OK
+
+
+def ask_password(name: str) -> str:
+    """A password, asked for twice, or from a line of standard input; raises ValueError."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    password = getpass.getpass(f"Password for {name}: ")
+    if getpass.getpass("Once more: ") != password:
+        raise ValueError("these were two different passwords")
+    return password
 
 
 def complain(text: str, code: int) -> int:

@@ -1,7 +1,7 @@
 """Our own server in each of its roles, for rehearsals and over sockets, and what each role is prepared for."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,29 +16,13 @@ from smtp_from_scratch.conversation import Conversation, Rehearsal, rehearse
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.lab import certificates
 from smtp_from_scratch.scram import Keys, ScramKeys, scram_keys
-from smtp_from_scratch.scram import Keys, ScramKeys, scram_keys
 from smtp_from_scratch.smtp import server_extensions
 from smtp_from_scratch.submission import Submission
-
-
-class Everybody(Passwords):
-    """A store for every mechanism: passwords, and keys made of them."""
-
-    knows = frozenset({"verify", "secret", "scram_keys"})
-
-    def __init__(self, passwords: Mapping[str, str]) -> None:
-        super().__init__(passwords)
-        self._keys = Keys({user: scram_keys(password, iterations=4096) for user, password in passwords.items()})
-
-    def scram_keys(self, user: str) -> ScramKeys:
-        return self._keys.scram_keys(user)
-
 
 REFUSED = "nobody@elsewhere.example"
 USER, PASSWORD = "tim", "tanstaaftanstaaf"
 MAX_SIZE = 1_000_000                            # octets of a letter: a dialogue sends a little more
 TLS = certificates("127.0.0.1", "localhost", "mx.example.org")
-USERS = Everybody({USER: PASSWORD})
 HIDDEN = "192.0.2.1"                            # the client's address in rehearsal
 
 
