@@ -60,6 +60,8 @@ def attend(server: ThreadedServer, connection: Connection, peer: str) -> None:
     """One caller, from the greeting to the end of the connection."""
     try:
         connection.play(server.conversation(peer))
+    except ConnectionError as error:
+        log.info("%s: the line broke: %s", peer, error)
     except Exception:
         log.exception("%s: the session failed", peer)
     finally:

@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Mapping
 
 from .client import SMTPNotSupportedError, SMTPResponseException, ask
-from .conversation import Conversation, Upgrade
+from .conversation import FLUSH, Conversation, Interruption, Upgrade
 from .ehlo import ClientSession, ExtendedSession, Extension, hello, renew
 from .session import Session, Verb
 from .wire import Command, Reply
@@ -39,14 +39,18 @@ class TLSLayer:
             self.ready = True
 
     def receive(self, data: bytes) -> bytes:
-        """Octets from the wire in, plain octets out; raises ssl.SSLError, which is an OSError."""
+        """Octets from the wire in, plain octets out. Raises ssl.SSLError in the handshake, later ConnectionError."""
         self._incoming.write(data)
         if not self.ready:
             self._shake_hands()
         plain = []
-        with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLZeroReturnError):
-            while self.ready and (block := self._tls.read(262_144)):
+        try:
+            while self.ready and (block := self._tls.read(262_144)):      # empty: the other end said goodbye
                 plain.append(block)
+        except ssl.SSLWantReadError:
+            pass                               # the rest of a record has not come yet
+        except ssl.SSLError as error:
+            raise ConnectionAbortedError(f"what came is not what was sent: {error.reason}") from error
         return b"".join(plain)
 
     def send(self, data: bytes) -> bytes:
@@ -89,8 +93,8 @@ def secure_server(session: ExtendedSession, context: ssl.SSLContext) -> Conversa
     """Shake hands as a server, then forget all that was said in the clear; False when the handshake fails."""
     try:
         yield Upgrade(TLSLayer(context, server_side=True))
-    except OSError as error:                   # also what a client smuggled in before the handshake
-        log.info("%s: no TLS: %s", session.peer or "client", error)
+    except (OSError, Interruption) as error:   # also what somebody smuggled in before the handshake
+        log.info("%s: no TLS: %s", session.peer or "client", str(error) or type(error).__name__)
         session.state = "closed"
         return False
     renew(session)
@@ -100,7 +104,11 @@ def secure_server(session: ExtendedSession, context: ssl.SSLContext) -> Conversa
 
 def secure_client(client: ClientSession, context: ssl.SSLContext) -> Conversation[None]:
     """Shake hands as a client, and forget what the server offered in the clear; raises ssl.SSLError."""
-    yield Upgrade(TLSLayer(context, client.host or None))
+    try:
+        yield Upgrade(TLSLayer(context, client.host or None))
+    except OSError:
+        yield FLUSH                            # the alert, which tells the server why
+        raise
     client.secure, client.user = True, ""
     client.learn({})
 
@@ -115,7 +123,7 @@ class StartTLS(Extension):
     """
 
     keyword = "STARTTLS"
-    IN_THE_CLEAR = frozenset({"EHLO", "HELO", "STARTTLS", "NOOP", "QUIT", "RSET", "HELP", "BDAT"})
+    IN_THE_CLEAR = frozenset({"EHLO", "STARTTLS", "NOOP", "QUIT", "BDAT"})      # BDAT refuses, and takes its octets
 
     def __init__(self, context: ssl.SSLContext, required: bool = False) -> None:
         self.context, self.required = context, required
@@ -127,7 +135,7 @@ class StartTLS(Extension):
         return {"STARTTLS": Verb(self.starttls, {"ready": "start"}, "STARTTLS, then TLS", now=True)}
 
     def check(self, session: ExtendedSession, command: Command) -> Reply | None:
-        """530 for all that should be said sealed (§4)."""
+        """530 for all that should be said under TLS (§4)."""
         if not self.required or session.secure or command.verb in self.IN_THE_CLEAR:
             return None
         return Reply(530, "say STARTTLS first", "5.7.0")
