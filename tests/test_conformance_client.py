@@ -1,26 +1,31 @@
 """The client's dialogues: at our own client, in rehearsal and over sockets, and at other people's clients."""
 from __future__ import annotations
 
+import base64
+import re
 import ssl
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from smtp_from_scratch import Client
-from smtp_from_scratch.auth import MECHANISMS
+from smtp_from_scratch import Client, Reply, auth, chunking, client, ehlo, smtputf8, starttls
 from smtp_from_scratch.client import SMTPException
 from smtp_from_scratch.conformance.client_runner import Authority, ClientTarget, InThread, check, exits, obstacle
 from smtp_from_scratch.conformance.host import Host, NotExercised
 from smtp_from_scratch.conformance.notation import Act, Dialogue
+from smtp_from_scratch.conformance.player import Difference
 from smtp_from_scratch.conformance.report import failure
 from smtp_from_scratch.conformance.runner import FAILED, PASSED, SKIPPED, Outcome, all_dialogues
 from smtp_from_scratch.conformance.tasks import PLACEHOLDERS, Task, task_of
-from smtp_from_scratch.conversation import Conversation, Interruption, rehearse
+from smtp_from_scratch.conversation import Conversation, Interruption, Line, rehearse
+from smtp_from_scratch.dsn import request
 from smtp_from_scratch.ehlo import ClientSession, deliver
-from smtp_from_scratch.envelope import Envelope
-from smtp_from_scratch.smtp import KEYWORDS, client_extensions, letter_for
+from smtp_from_scratch.envelope import Envelope, normalize, stuff
+from smtp_from_scratch.smtp import KEYWORDS, MECHANISMS, client_extensions, letter_for
+from smtp_from_scratch.wire import parse_reply
 
 DIALOGUES = [dialogue for dialogue in all_dialogues() if dialogue.end == "client"]
 DSN = {"notify", "ret", "envid", "orcpt"}       # what a client can be asked to ask for by RFC 3461
@@ -45,24 +50,27 @@ def not_built(dialogue: Dialogue) -> str:
 def extensions(task: Task) -> dict[str, Any]:
     """What a task makes of the client's options."""
     options: dict[str, Any] = {"user": task.user, "password": task.password} if task.user else {}
-    if DSN.intersection(name for name in DSN if getattr(task, name)):
-        raise NotImplementedError("our client learned DSN: let this test ask it for reports")
     return options | ({"tls": ssl.create_default_context(cafile=task.ca_file)} if task.ca_file else {})
+
+
+def envelope_of(task: Task) -> Envelope:
+    """A task's envelope, with what it asks for of reports."""
+    envelope = Envelope(task.sender, list(task.recipients))
+    orcpt = dict.fromkeys(task.recipients, task.orcpt) if task.orcpt else {}
+    return request(envelope, ret=task.ret, envid=task.envid, notify=task.notify, orcpt=orcpt)
 
 
 def by_class(host: str, port: int, task: Task) -> int:
     """Our `Client` as a client program: the exit status says whether everybody got the letter."""
     with Client(host, port, timeout=20, **extensions(task)) as smtp:
-        receipt = smtp.transact(Envelope(task.sender, list(task.recipients)), task.letter,
-                                binary=b"\0" in task.letter)
+        receipt = smtp.transact(envelope_of(task), task.letter, binary=b"\0" in task.letter)
     return 1 if receipt.refused else 0
 
 
 def by_conversation(task: Task) -> Conversation[int]:
     """The same as a conversation, for rehearsal."""
     session = ClientSession("client.example", tuple(client_extensions(**extensions(task))), "127.0.0.1")
-    envelope = Envelope(task.sender, list(task.recipients))
-    letters = (letter_for(session, envelope, task.letter, b"\0" in task.letter) for _ in range(1))
+    letters = (letter_for(session, envelope_of(task), task.letter, b"\0" in task.letter) for _ in range(1))
     try:
         [receipt] = yield from deliver(session, letters)
     except INTERRUPTED:
@@ -132,3 +140,140 @@ def rehearsed(dialogue: Dialogue, task: Task, authority: Authority, client: Conv
         if isinstance(step, Act) and step.verb == "exit" and not exits(show.client, step.argument):
             return Outcome(dialogue, FAILED, f"expected exit {step.argument}, got {show.client}", step.line, show.said)
     return Outcome(dialogue, PASSED, said=show.said)
+
+
+def test_enough_dialogues_and_titles_of_their_own() -> None:
+    titles = [(dialogue.rfc, dialogue.title) for dialogue in DIALOGUES]
+    assert len(titles) == len(set(titles)) >= 55
+
+
+# --- a rule removed from our client must be noticed ------------------------------------------------------------------
+
+
+def without(name: str, patch: pytest.MonkeyPatch) -> list[str]:
+    """Remove one rule from our client; returns all names there are."""
+    learn, line, plan = ClientSession.learn, ehlo.Step.line, ehlo.Size.plan
+
+    def no_dots(blocks: Iterable[bytes]) -> Iterator[bytes]:
+        yield from normalize(blocks)
+        yield b"\r\n.\r\n"
+
+    def as_it_is(blocks: Iterable[bytes]) -> Iterator[bytes]:
+        whole = b"".join(blocks)
+        yield whole.replace(b"\r\n.", b"\r\n..")
+        yield b".\r\n" if whole.endswith(b"\r\n") else b"\r\n.\r\n"
+
+    def data_without_asking(letter: ehlo.Letter) -> Iterator[ehlo.Step]:
+        yield ehlo.Step("DATA", letter=letter, last=True)
+        yield ehlo.Step("", octets=lambda: stuff(letter.body), note=ehlo.note_body, letter=letter)
+
+    def data_at_once(letter: ehlo.Letter) -> Iterator[ehlo.Step]:
+        yield ehlo.Step("", octets=lambda: [b"DATA\r\n", *stuff(letter.body)], note=ehlo.note_body, letter=letter)
+
+    def everything_active(client: ClientSession, offered: Mapping[str, str]) -> None:
+        learn(client, dict.fromkeys(unoffered, "") | dict(offered))
+
+    def never_forget(client: ClientSession, offered: Mapping[str, str]) -> None:
+        learn(client, {**client.offered, **offered})
+
+    def miscounted(step: ehlo.Step) -> bytes:
+        return re.sub(rb"BDAT (\d+)", lambda m: b"BDAT %d" % (int(m[1]) - 1), line(step))
+
+    def never_last(step: ehlo.Step) -> bytes:
+        return line(step).replace(b" LAST", b"")
+
+    def one_line(timeout: float = 300.0, limit: int = 0) -> Conversation[Reply]:
+        return parse_reply([(yield Line(8192, timeout)).replace(b"-", b" ", 1)])
+
+    def by_text(reply: Reply) -> bool:
+        return not any(word in reply.text.lower() for word in ("no ", "error", "fail"))
+
+    def any_code(reply: Reply) -> bool:
+        return reply.code in (220, 221, 235, 250)
+
+    def first_and_go(client: ClientSession, step: ehlo.Step, reply: Reply) -> None:
+        return None
+
+    def wrong_size(extension: Any, client: Any, letter: Any, steps: Any) -> None:
+        letter.size = 1
+        plan(extension, client, letter, steps)
+
+    def swallow(extension: Any, client: Any, letter: ehlo.Letter, steps: Any) -> None:
+        letter.needs.clear()
+
+    def opened(client: ClientSession) -> Conversation[Reply]:
+        yield b"EHLO client.example\r\n"
+        return (yield from ehlo_open(client))
+
+    def unread(client: ClientSession) -> Conversation[Reply]:
+        client.learn({})
+        return Reply(250)
+        yield b""
+
+    def believe(client: ClientSession, context: ssl.SSLContext) -> Conversation[None]:
+        return secure(client, starttls.unverified())
+
+    ehlo_open, unoffered, secure = ehlo.open_session, set[str](), starttls.secure_client
+    rules: dict[str, Callable[[], Any]] = {
+        "dots are doubled": lambda: patch.setattr(ehlo, "stuff", no_dots),
+        "line ends": lambda: patch.setattr(ehlo, "stuff", as_it_is),
+        "354 is looked at": lambda: patch.setattr(ehlo, "data_steps", data_without_asking),
+        "354 is waited for": lambda: patch.setattr(ehlo, "data_steps", data_at_once),
+        "the greeting is waited for": lambda: patch.setattr(ehlo, "open_session", opened),
+        "replies of several lines": lambda: [patch.setattr(module, "read_reply", one_line)
+                                             for module in (ehlo, client)],
+        "codes, not texts": lambda: patch.setattr(Reply, "positive", property(by_text)),
+        "codes by their first digit": lambda: patch.setattr(Reply, "positive", property(any_code)),
+        "a refused letter": lambda: patch.setattr(ehlo, "conclude", lambda letter, reply: setattr(
+            letter.receipt, "reply", Reply(250))),
+        "a refused MAIL": lambda: patch.setattr(ehlo, "note_mail", first_and_go),
+        "a refused RCPT": lambda: patch.setattr(ehlo, "note_rcpt", first_and_go),
+        "HELO": lambda: patch.setattr(ehlo.Reply, "permanent", property(lambda reply: False)),
+        "line breaks in addresses": lambda: (patch.setattr(ehlo, "encode_path", lambda address: f"<{address}>"),
+                                             patch.setattr(ehlo, "encode_command", lambda verb, argument:
+                                                           f"{verb} {argument}".rstrip().encode() + b"\r\n")),
+        "PIPELINING is offered": lambda: (unoffered.add("PIPELINING"),
+                                          patch.setattr(ClientSession, "learn", everything_active)),
+        "SIZE is offered": lambda: (unoffered.add("SIZE"), patch.setattr(ClientSession, "learn", everything_active)),
+        "CHUNKING is offered": lambda: (unoffered.add("CHUNKING"),
+                                        patch.setattr(ClientSession, "learn", everything_active)),
+        "8BITMIME is offered": lambda: (unoffered.add("8BITMIME"),
+                                        patch.setattr(ClientSession, "learn", everything_active)),
+        "DATA ends its group": lambda: patch.setattr(ehlo, "data_steps", data_at_once),
+        "SIZE is true": lambda: patch.setattr(ehlo.Size, "plan", wrong_size),
+        "8-bit letters need 8BITMIME": lambda: patch.setattr(ehlo.EightBitMime, "plan", swallow),
+        "UTF-8 needs SMTPUTF8": lambda: patch.setattr(smtputf8.SmtpUtf8, "plan", swallow),
+        "BDAT counts": lambda: patch.setattr(ehlo.Step, "line", miscounted),
+        "BDAT LAST": lambda: patch.setattr(ehlo.Step, "line", never_last),
+        "a refused chunk": lambda: patch.setattr(chunking, "note_chunk", first_and_go),
+        "BDAT's line ends": lambda: patch.setattr(chunking, "whole_lines", lambda blocks: blocks),
+        "TLS forgets": lambda: patch.setattr(ClientSession, "learn", never_forget),
+        "EHLO under TLS": lambda: patch.setattr(starttls, "hello", unread),
+        "TLS is required": lambda: patch.setattr(starttls.StartTLS, "after_hello", lambda extension, client:
+                                                 starttls.start_tls(client, extension.context, False)),
+        "certificates": lambda: patch.setattr(starttls, "secure_client", believe),
+        "no passwords in clear": lambda: patch.setattr(auth.Mechanism, "clear", False),
+        "nonsense is answered with *": lambda: patch.setattr(auth, "decode64", base64.b64decode),
+    }
+    if name:
+        rules[name]()
+    return list(rules)
+
+
+@pytest.mark.parametrize("name", without("", pytest.MonkeyPatch()))
+def test_a_client_without_this_rule_is_caught(name: str, monkeypatch: pytest.MonkeyPatch, authority: Authority,
+                                              tmp_path: Path) -> None:
+    without(name, monkeypatch)
+    (tmp_path / "ca.pem").write_bytes(authority.pem)
+    target = ClientTarget(lambda *_: None, CAN, authority=authority)
+    for dialogue in DIALOGUES:
+        if obstacle(dialogue, target) or dialogue.title in LATER:
+            continue
+        task = task_of(dialogue)
+        task = replace(task, ca_file=str(tmp_path / "ca.pem")) if task.tls else task
+        try:
+            if rehearsed(dialogue, task, authority, by_conversation(task)).status == FAILED:
+                return
+        except Difference:
+            return
+    pytest.fail("no dialogue noticed")
