@@ -11,6 +11,7 @@ import os
 import platform
 import shutil
 import smtplib
+import socket
 import statistics
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
@@ -28,6 +30,7 @@ from smtp_from_scratch import Client, Envelope  # noqa: E402
 from smtp_from_scratch.client import deliver  # noqa: E402
 from smtp_from_scratch.conversation import rehearse  # noqa: E402
 from smtp_from_scratch.session import Session, serve  # noqa: E402
+from smtp_from_scratch.smtp import client_extensions  # noqa: E402
 
 Measured = Callable[[], float]                  # runs once; returns seconds
 
@@ -57,20 +60,37 @@ asyncio.run(main())
 """
 
 
+RAW = """
+import socket
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    print(listener.getsockname()[1], flush=True)
+    buffer = bytearray(262_144)
+    while True:                                 # octets in, one octet back for each 10 MB
+        sock, count = listener.accept()[0], 0
+        with sock:
+            while got := sock.recv_into(buffer):
+                count += got
+                if count >= 10_000_000:
+                    count -= 10_000_000
+                    sock.sendall(b"!")
+"""
+PROCESSES: dict[int, int] = {}                  # port: process id
+
+
 @contextlib.contextmanager
 def python_server(program: str) -> Iterator[int]:
     command = [sys.executable, "-c", program]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as run:
         assert run.stdout and run.stdin
-        yield int(run.stdout.readline())
+        port = int(run.stdout.readline())
+        PROCESSES[port] = run.pid
+        yield port
         run.stdin.close()
         run.terminate()
 
 
 @contextlib.contextmanager
 def smtp_sink() -> Iterator[int]:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -101,7 +121,7 @@ def smtp_source(port: int, connections: int, messages: int, length: int, reuse: 
 def with_smtplib(port: int, send: Callable[[smtplib.SMTP], None]) -> Measured:
     def run() -> float:
         with smtplib.SMTP("127.0.0.1", port) as smtp:
-            smtp.helo()
+            smtp.ehlo()
             start = time.perf_counter()
             send(smtp)
             return time.perf_counter() - start
@@ -109,9 +129,9 @@ def with_smtplib(port: int, send: Callable[[smtplib.SMTP], None]) -> Measured:
     return run
 
 
-def with_ours(port: int, send: Callable[[Client], None]) -> Measured:
+def with_ours(port: int, send: Callable[[Client], None], without: list[str]) -> Measured:
     def run() -> float:
-        with Client("127.0.0.1", port) as smtp:
+        with Client("127.0.0.1", port, extensions=client_extensions(without=without)) as smtp:
             start = time.perf_counter()
             send(smtp)
             return time.perf_counter() - start
@@ -125,6 +145,141 @@ def repeat(times: int, recipients: list[str], letter: bytes) -> Callable[[object
             smtp.sendmail("ana@rio.example", recipients, letter)  # type: ignore[attr-defined]
 
     return send
+
+
+def pipelined(port: int, recipients: int, times: int) -> Measured:
+    """Whole transactions, each in one write for the envelope and one for the body, from a client that does nothing."""
+    envelope = b"".join([b"MAIL FROM:<ana@rio.example>\r\n",
+                         *(b"RCPT TO:<reader%d@tokyo.example>\r\n" % n for n in range(recipients)), b"DATA\r\n"])
+
+    def run() -> float:
+        with socket.create_connection(("127.0.0.1", port)) as sock:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            replies = sock.makefile("rb")
+            replies.readline()
+            sock.sendall(b"HELO rio.example\r\n")
+            replies.readline()
+            start = time.perf_counter()
+            for _ in range(times):
+                sock.sendall(envelope)
+                for _ in range(recipients + 2):
+                    replies.readline()
+                sock.sendall(b"Subject: x\r\n\r\nhello\r\n.\r\n")
+                assert replies.readline().startswith(b"250")
+            return time.perf_counter() - start
+
+    return run
+
+
+def chunked(port: int, times: int = 10) -> Measured:
+    """10 MB by BDAT, from a client that does nothing but send."""
+    body = b"x" * 10_000_000
+
+    def run() -> float:
+        with socket.create_connection(("127.0.0.1", port)) as sock:
+            replies = sock.makefile("rb")
+            replies.readline()
+            sock.sendall(b"EHLO rio.example\r\n")
+            while replies.readline()[3:4] == b"-":
+                pass
+            start = time.perf_counter()
+            for _ in range(times):
+                sock.sendall(b"MAIL FROM:<ana@rio.example>\r\nRCPT TO:<kenji@tokyo.example>\r\n"
+                             b"BDAT 10000000 LAST\r\n")
+                sock.sendall(body)
+                for _ in range(3):
+                    assert replies.readline().startswith(b"250")
+            return time.perf_counter() - start
+
+    return run
+
+
+def raw(port: int, times: int = 10) -> Measured:
+    """The same octets into a server that only reads."""
+    body = b"x" * 10_000_000
+
+    def run() -> float:
+        with socket.create_connection(("127.0.0.1", port)) as sock:
+            start = time.perf_counter()
+            for _ in range(times):
+                sock.sendall(body)
+                assert sock.recv(1) == b"!"
+            return time.perf_counter() - start
+
+    return run
+
+
+# --- round trips and memory: counted, not timed ----------------------------------------------------------------------
+
+
+def round_trips() -> Iterator[tuple[str, str, int]]:
+    """What, ours, and the goal, over a line that delays each way, the dial included."""
+    from email.message import EmailMessage
+
+    from smtp_from_scratch import lab
+    from smtp_from_scratch.auth import Passwords, Plain
+    from smtp_from_scratch.smtp import Server, client_extensions
+    from smtp_from_scratch.smtp import deliver as whole_session
+
+    certificates = lab.certificates("localhost")
+
+    def count(messages: int, recipients: int, sealed: bool = False, **options: Any) -> int:
+        message = EmailMessage()
+        message["From"], message["Subject"] = "ana@rio.example", "round trips"
+        message["To"] = ", ".join(f"reader{n}@tokyo.example" for n in range(recipients))
+        message.set_content("hello\n")
+        secret = {"tls": certificates.client, "user": "ana", "password": "tides"} if sealed else {}
+        extensions = client_extensions(**secret, **options, mechanisms=[Plain()])
+        users = Passwords({"ana": "tides"})
+        with Server(tls=certificates.server if sealed else None, users=users if sealed else None) as server, \
+                lab.count_turns(server.address, rtt=0.04) as line:
+            receipts = whole_session(("localhost", line.address[1]), [message] * messages, extensions=extensions)
+        assert all(len(receipt.accepted) == recipients for receipt in receipts)
+        return int(line.round_trips)
+
+    for recipients in (1, 50):
+        yield f"one message by DATA, {recipients} recipients", count(1, recipients, without=["CHUNKING"]), 5
+        yield f"one message by BDAT, {recipients} recipients", count(1, recipients), 5
+        yield f"the same, eager, {recipients} recipients", count(1, recipients, eager=True), 4
+    yield "with STARTTLS and AUTH PLAIN", count(1, 1, sealed=True), 8
+    yield "the same, eager", count(1, 1, sealed=True, eager=True), 7
+    yield "ten messages", count(10, 1), 14
+    yield "ten messages, eager", count(10, 1, eager=True), 4
+
+
+SEND = """
+import resource, sys
+from smtp_from_scratch import Client
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+with Client("127.0.0.1", int(sys.argv[1])) as smtp:
+    smtp.sendmail("ana@rio.example", "kenji@tokyo.example", b"small")
+    before = peak()
+    with open(sys.argv[2], "rb") as file:
+        smtp.sendmail("ana@rio.example", "kenji@tokyo.example", file)
+    print(peak() - before)
+"""
+
+
+def memory(port: int) -> Iterator[tuple[str, float, float]]:
+    """MiB on top of the idle process for a letter of 100 MB from a file: what, ours, and the goal."""
+    import tempfile
+
+    with tempfile.NamedTemporaryFile() as file:
+        for _ in range(100):
+            file.write((b"x" * 76 + b"\r\n") * 12_820)
+        file.flush()
+        status = Path(f"/proc/{PROCESSES[port]}/status")
+        Path(f"/proc/{PROCESSES[port]}/clear_refs").write_text("5")
+
+        def peak() -> float:
+            return int(status.read_text().partition("VmHWM:")[2].split()[0]) / 1024
+
+        before = peak()
+        done = subprocess.run([sys.executable, "-c", SEND, str(port), file.name], check=True, capture_output=True,
+                              text=True, cwd=ROOT)
+        yield "client, 100 MB from a file", float(done.stdout), 2
+        yield "server, 100 MB, spooled", peak() - before, 4
 
 
 def rehearsals(count: int) -> Measured:
@@ -166,15 +321,20 @@ def table(ports: dict[str, int]) -> Iterator[tuple[str, str, Measured, Measured 
             ):
                 yield (row, f"server: {what}", smtp_source(ports["ours"], *shape), smtp_source(ports[rival], *shape),
                        rival, goals[row, rival])
+    yield ("S3", "server: 50 recipients in one flight", pipelined(ports["ours"], 50, 40),
+           pipelined(ports["aiosmtpd"], 50, 40), "aiosmtpd", "≥ 20")
+    yield ("S5", "server: 10 MB by BDAT", chunked(ports["ours"]), raw(ports["raw"]), "raw octets", "≥ 0.8")
     long_lines = (b"x" * 76 + b"\r\n")
     for what, times, recipients, size, goal in (
         ("1 KB, reused connection", 300, 1, 1000, "≥ 3"),
         ("50 recipients", 10, 50, 1000, "≥ 20"),
         ("25 MB by DATA", 1, 1, 25_000_000, "≥ 2.5"),
+        ("25 MB by BDAT", 1, 1, 25_000_000, "≥ 8"),
     ):
         readers = [f"reader{n}@tokyo.example" for n in range(recipients)]
         send = repeat(times, readers, long_lines * (size // len(long_lines)))
-        ours, theirs = with_ours(ports["ours"], send), with_smtplib(ports["ours"], send)
+        without = ["CHUNKING"] if "DATA" in what else []
+        ours, theirs = with_ours(ports["ours"], send, without), with_smtplib(ports["ours"], send)
         yield ("S8", f"client: {what}", ours, theirs, "smtplib", goal)
     yield ("S11", "sessions rehearsed in memory", rehearsals(500), None, "", "≥ 20,000/s")
     yield ("S13", "import, fresh interpreter", imports("smtp_from_scratch"), imports("smtplib"), "smtplib", "≤ 1.2")
@@ -202,7 +362,8 @@ def main() -> int:
           f"aiosmtpd {version('aiosmtpd')}")
     with contextlib.ExitStack() as stack:
         ports = {"ours": stack.enter_context(python_server(OURS)),
-                 "aiosmtpd": stack.enter_context(python_server(AIOSMTPD))}
+                 "aiosmtpd": stack.enter_context(python_server(AIOSMTPD)),
+                 "raw": stack.enter_context(python_server(RAW))}
         if shutil.which("smtp-sink"):
             ports["smtp-sink"] = stack.enter_context(smtp_sink())
         else:
@@ -221,6 +382,12 @@ def main() -> int:
             spread = f"{low:.2f}–{high:.2f}×"
             print(f"{row:4} {what:46} {seconds * 1000:9.1f} ms  {rival:10} {middle:6.2f}× {spread:>15}  {goal}",
                   flush=True)
+        if not chosen.rows or "S7" in chosen.rows:
+            for what, found, limit in round_trips():
+                print(f"{'S7':4} {what:46} {found:5} round trips {'':36}  ≤ {limit}", flush=True)
+        if (not chosen.rows or "S9" in chosen.rows) and Path("/proc/self/clear_refs").exists():
+            for what, mib, most in memory(ports["ours"]):
+                print(f"{'S9':4} {what:46} {mib:9.1f} MiB {'':37}  ≤ {most}", flush=True)
     return 0
 
 
