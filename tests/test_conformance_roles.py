@@ -13,29 +13,20 @@ from smtp_from_scratch.conformance.runner import PASSED, Outcome, all_dialogues,
 from smtp_from_scratch.smtp import KEYWORDS, MECHANISMS
 
 DIALOGUES = [dialogue for dialogue in all_dialogues() if dialogue.end == "server"]
-NOT_BUILT = {
-    "LMTP": "a sister protocol, chapter 16's exercise: these dialogues are played at its solution",
-    "AUTH=SCRAM-SHA-256-PLUS": "the standard library offers no binding that holds under TLS 1.3",
-    "DSN": "chapter 16",
+NOT_HERE = {
+    "LMTP": "a sister protocol, an exercise of chapter 16: these dialogues are played at its solution",
+    "SCRAM-SHA-256-PLUS": "the standard library offers no binding that holds under TLS 1.3",
 }
-TO_COME = {"submission should have DSN": ("Extensions that submission should have", "DSN")}
 
 
-def built(need: str) -> bool:
-    """Whether our server can offer it."""
-    keyword, _, mechanism = need.partition("=")
-    return keyword in KEYWORDS and (not mechanism or mechanism in [m.name for m in MECHANISMS])
-
-
-def waits_for(dialogue: Dialogue) -> str:
-    """What a dialogue needs that our server does not have; empty when it must be played somewhere."""
+def absent(dialogue: Dialogue) -> str:
+    """Which of the things that our server does not have a dialogue is about; empty: it must be played."""
     if "lmtp" in dialogue.setup:
         return "LMTP"
-    missing = [need for need in dialogue.needs if need in NOT_BUILT and not built(need)]
-    return missing[-1] if missing else ""
+    return "SCRAM-SHA-256-PLUS" if "AUTH=SCRAM-SHA-256-PLUS" in dialogue.needs else ""
 
 
-PLAYED = [dialogue for dialogue in DIALOGUES if not waits_for(dialogue)]
+PLAYED = [dialogue for dialogue in DIALOGUES if not absent(dialogue)]
 
 
 def roles(dialogue: Dialogue) -> list[str]:
@@ -43,16 +34,11 @@ def roles(dialogue: Dialogue) -> list[str]:
     return [name for name, role in ROLES.items() if not obstacle(dialogue, role.target)]
 
 
-def early(dialogue: Dialogue) -> bool:
-    """Whether it asks a role for an extension that is not built yet."""
-    return any(dialogue.title == title and not built(need) for title, need in TO_COME.values())
-
-
 @pytest.mark.parametrize("dialogue", PLAYED, ids=lambda dialogue: dialogue.source)
 def test_our_server_keeps_it_in_rehearsal(dialogue: Dialogue) -> None:
     played = roles(dialogue)
     assert played, f"there is no role of our server for {dialogue.title}"
-    for name in played if not early(dialogue) else ():
+    for name in played:
         with ROLES[name].sessions() as session:
             try:
                 rehearsed(dialogue, ROLES[name].target, session)
@@ -73,16 +59,15 @@ def outcomes() -> dict[str, dict[str, Outcome]]:
 
 @pytest.mark.parametrize("dialogue", PLAYED, ids=lambda dialogue: dialogue.source)
 def test_our_server_keeps_it_over_a_socket(dialogue: Dialogue, outcomes: dict[str, dict[str, Outcome]]) -> None:
-    for name in roles(dialogue) if not early(dialogue) else ():
+    for name in roles(dialogue):
         outcome = outcomes[name][dialogue.source]
         assert outcome.status == PASSED, f"as {name}:\n{failure(outcome)}"
 
 
-def test_what_is_not_played_waits_for_something_that_is_not_there() -> None:
-    """The list shrinks by itself: once KEYWORDS or MECHANISMS has it, its dialogues are played."""
-    waiting = {waits_for(dialogue) for dialogue in DIALOGUES} - {""}
-    assert waiting <= set(NOT_BUILT)
-    assert len(PLAYED) > 390
+def test_what_is_not_played_is_not_built() -> None:
+    assert {absent(dialogue) for dialogue in DIALOGUES} - {""} == set(NOT_HERE)
+    assert not NOT_HERE.keys() & {*KEYWORDS, *(mechanism.name for mechanism in MECHANISMS)}
+    assert len(PLAYED) > 450
 
 
 @pytest.mark.parametrize("name", ROLES)
