@@ -141,8 +141,11 @@ def regroup(blocks: Iterable[bytes], size: int, first: int = 0) -> Iterator[tupl
     """The same octets in pieces of about `size` (the first one of at most `first`), and whether it is the last."""
     held = b""
     for block in blocks:
-        held += block
-        while len(held) > (first or size):
+        if held and not first and len(held) + len(block) > size:
+            yield held, False                  # as it is: to cut and join large blocks would copy them
+            held = b""
+        held = held + block if held else block
+        while len(held) > (first or 2 * size):
             cut = first or size
             yield held[:cut], False
             held, first = held[cut:], 0

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import io
 import os
+import re
 import socket
 import ssl
 import threading
@@ -417,45 +419,56 @@ def prepare(message: Message, sender: str | None, recipients: str | Iterable[str
 
 
 def letter_for(client: ClientSession, envelope: Envelope, body: Body, binary: bool = False) -> Letter:
-    """A letter with all that can be known of its body without reading what can be read only once."""
+    """A letter with all that can be known of its body without reading what can be read only once.
+
+    It is binary, too, if its header says so: then its line ends are none of ours.
+    """
+    body = body.encode() if isinstance(body, str) else body
     size: int | None = None
-    top = b""                                  # octets that its header is in, where they can be read twice
     eight_bit = "8BITMIME" in client.offered   # where it may be said, it is said of what is not known
-    if isinstance(body, str | bytes):
-        body = body.encode() if isinstance(body, str) else body
-        size, eight_bit = len(body) + (0 if binary else growth(body)), not body.isascii()
+    header = header_of(body)
+    binary = binary or bool(_BINARY.search(header))
+    if isinstance(body, bytes):
+        unended = 0 if body.endswith(b"\r\n") else 2
+        size, eight_bit = len(body) + (0 if binary else growth([body]) + unended), not body.isascii()
     elif isinstance(body, HasRead) and body.seekable():
         start = body.tell()
         size = body.seek(0, os.SEEK_END) - start
         body.seek(start)
-        top = body.read(BLOCK)
-        body.seek(start)
-        if not binary and growth(top) > 2:     # lines that end with LF: then all of them must be counted
-            size += sum(growth(block) for block in blocks(body))
+        if not binary and b"\n" in header.replace(b"\r\n", b""):        # lines end with LF: then they are counted
+            size += growth(blocks(body)) + 2
             body.seek(start)
         if not eight_bit:
             eight_bit = not all(block.isascii() for block in blocks(body))
             body.seek(start)
     elif not eight_bit and not binary:
         body = list(blocks(body))
-        size = sum(len(block) + growth(block) for block in body)
+        size = sum(map(len, body)) + growth(body) + 2
         eight_bit = not all(block.isascii() for block in body)
     needs = {"BINARYMIME"} if binary else {"8BITMIME"} if eight_bit else set()
-    if not header_of(body if isinstance(body, bytes) else top).isascii():
+    if not header.isascii():
         needs.add("SMTPUTF8")                  # RFC 6531 §3.4; 8BITMIME is about the text below (RFC 6152 §3)
     return Letter(envelope, blocks(body), size, needs, binary)
 
 
-def growth(text: bytes) -> int:
-    """How many octets more a text has on the wire, where each line ends with CR LF (RFC 1870 §6)."""
-    unended = 0 if text.endswith((b"\n", b"\r")) else 2
-    return text.count(b"\n") + text.count(b"\r") - 2 * text.count(b"\r\n") + unended
+_BINARY = re.compile(rb"^content-transfer-encoding:\s*binary\s*$", re.IGNORECASE | re.MULTILINE)
 
 
-def header_of(letter: bytes) -> bytes:
-    """What stands above a letter's first empty line."""
-    ends = [end for end in (letter.find(b"\r\n\r\n"), letter.find(b"\n\n")) if end >= 0]
-    return letter[: min(ends, default=len(letter))]
+def growth(text: Iterable[bytes]) -> int:
+    """How many octets more a text may have on the wire, where each line ends with CR LF (RFC 1870 §6)."""
+    return sum(block.count(b"\n") + block.count(b"\r") - 2 * block.count(b"\r\n") for block in text)
+
+
+def header_of(letter: Body) -> bytes:
+    """What stands above a letter's first empty line, where it can be read and be read again; else nothing."""
+    if isinstance(letter, HasRead) and letter.seekable():
+        start = letter.tell()
+        top = letter.read(BLOCK)
+        letter.seek(start)
+    else:
+        top = letter if isinstance(letter, bytes) else b""
+    ends = [end for end in (top.find(b"\r\n\r\n"), top.find(b"\n\n")) if end >= 0]
+    return top[: min(ends, default=len(top))]
 
 
 def blocks(body: Body) -> Iterable[bytes]:
