@@ -390,6 +390,8 @@ def flaw(flag: str, data: bytes, original: bytes) -> str:
         return f"it is not empty, but has {len(data)} octets"
     if flag == "strict" and re.search(rb"\r(?!\n)|(?<!\r)\n", data):
         return "a CR or an LF stands alone in it"
+    if flag == "text" and b"\0" in data:
+        return "it has a NUL, and is not declared as binary"
     if flag == "7bit" and (b"\0" in data or not data.isascii()):
         return "it has NULs or octets above 127"
     if flag == "8bit" and data.isascii():
