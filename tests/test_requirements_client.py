@@ -1,10 +1,10 @@
-"""What RFC 5321 asks of a client beyond the other tests: its name, its patience, its goodbye, and how it reads."""
+"""What RFCs ask of a client beyond the other tests: its name, its patience, its goodbye, and how it reads."""
 from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from smtp_from_scratch import Client, Reply, Server
 from smtp_from_scratch import client as c
 from smtp_from_scratch.__main__ import main
+from smtp_from_scratch.auth import Mechanism, Responses
 from smtp_from_scratch.conversation import read_reply, rehearse
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.session import Session, serve
@@ -128,3 +129,104 @@ def test_a_connection_that_breaks_is_a_letter_put_off(
         code = main(["send", "--server", "{}:{}".format(*address), "--from", "ana@rio.example", "--to", KENJI,
                      "--timeout", "0.3" if silent else "5", str(file)])
     assert code == 75 and "Traceback" not in capsys.readouterr().err
+
+
+# --- extensions ------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def answering(answer: Callable[[bytes], bytes], offer: bytes = b"", **buffers: int) -> Iterator[
+        tuple[tuple[str, int], list[bytes]]]:
+    """A server that answers each line by a rule, reads the octets of a BDAT, and notes the verbs that it hears."""
+    verbs: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        for name, size in buffers.items():
+            listener.setsockopt(socket.SOL_SOCKET, getattr(socket, name), size)
+
+        def run() -> None:
+            with listener.accept()[0] as sock, sock.makefile("rb") as lines, suppress(ConnectionError):
+                sock.settimeout(20)
+                sock.sendall(b"220 hi\r\n")
+                for line in lines:
+                    words = line.split()
+                    verbs.append(words[0].upper())
+                    if verbs[-1] == b"BDAT":
+                        lines.read(int(words[1]))
+                    sock.sendall(b"250-hi\r\n" + offer + b"250 HELP\r\n" if verbs[-1] == b"EHLO" else answer(line))
+                    while verbs[-1] == b"DATA" and next(lines) != b".\r\n":
+                        pass
+                    if verbs[-1] == b"DATA":
+                        sock.sendall(answer(b"."))
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        yield listener.getsockname(), verbs
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def test_a_client_reads_while_it_writes() -> None:
+    """Both ends' buffers are full long before the group is out: who only writes would wait forever (RFC 2920 §3.1)."""
+    many = [f"recipient-number-{number}@tokyo.example" for number in range(2000)]
+
+    def answer(line: bytes) -> bytes:
+        return b"354 go on\r\n" if line == b"DATA\r\n" else b"250 " + b"x" * 200 + b"\r\n"
+
+    with answering(answer, b"250-PIPELINING\r\n", SO_RCVBUF=4096, SO_SNDBUF=4096) as (address, verbs):
+        with Client(*address, timeout=20) as smtp:
+            assert smtp.connection
+            for name in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                smtp.connection.socket.setsockopt(socket.SOL_SOCKET, name, 4096)
+            assert len(smtp.sendmail("ana@rio.example", many, "hello").accepted) == 2000
+    assert verbs.count(b"RCPT") == 2000
+
+
+@pytest.mark.parametrize("offer", [b"250-CHUNKING\r\n", b"250-CHUNKING\r\n250-PIPELINING\r\n"])
+def test_after_a_refused_chunk_rset_comes_before_mail(offer: bytes) -> None:
+    chunks: list[bytes] = []
+
+    def answer(line: bytes) -> bytes:
+        if line.startswith(b"BDAT"):
+            chunks.append(line)
+            return b"552 too much\r\n" if len(chunks) == 1 else b"250 ok\r\n"
+        return b"221 bye\r\n" if line == b"QUIT\r\n" else b"250 ok\r\n"
+
+    with answering(answer, offer) as (address, verbs), Client(*address, timeout=10) as smtp:
+        first = smtp.transact(Envelope("ana@rio.example", [YUI]), b"x" * 10)
+        second = smtp.transact(Envelope("ana@rio.example", [KENJI]), b"y" * 10)
+    assert first.refused[YUI].code == 552 and second.accepted == [KENJI]
+    after = verbs[verbs.index(b"BDAT") + 1 :]
+    assert after[0] == b"RSET" and after.index(b"RSET") < after.index(b"MAIL")
+
+
+def test_an_empty_initial_response_is_an_equals_sign() -> None:
+    class External(Mechanism):
+        """The server knows who we are from elsewhere (RFC 4422, appendix A)."""
+
+        name = "EXTERNAL"
+        clear = False
+
+        def respond(self, user: str, password: str) -> Responses:
+            yield b""
+
+    said: list[bytes] = []
+
+    def answer(line: bytes) -> bytes:
+        said.append(line)
+        return b"235 welcome\r\n" if line.startswith(b"AUTH") else b"250 ok\r\n"
+
+    with answering(answer, b"250-AUTH EXTERNAL\r\n") as (address, _), Client(*address, timeout=10) as smtp:
+        smtp.login("ana", "", mechanisms=[External()])
+    assert said[0] == b"AUTH EXTERNAL =\r\n"
+
+
+def test_utf_8_in_replies_is_understood() -> None:
+    def answer(line: bytes) -> bytes:
+        if line.startswith(b"RCPT"):
+            return "551 now at <josé@exemplo.example>\r\n".encode()
+        return "250 José <josé@exemplo.example>\r\n".encode()
+
+    with answering(answer, b"250-8BITMIME\r\n250-SMTPUTF8\r\n") as (address, _), Client(*address, timeout=10) as smtp:
+        assert smtp.verify("josé@exemplo.example") == Reply(250, "José <josé@exemplo.example>")
+        receipt = smtp.transact(Envelope("ana@rio.example", ["josé@exemplo.example"]), "x")
+    assert receipt.refused["josé@exemplo.example"] == Reply(551, "now at <josé@exemplo.example>")

@@ -1,22 +1,27 @@
-"""What RFC 5321 asks of a server and no dialogue can ask: what is kept, what the trace says, which codes there are."""
+"""What RFCs ask of a server and no dialogue can ask: what is kept, what the trace says, which codes there are."""
 from __future__ import annotations
 
 import ast
 import io
 import re
 import smtplib
+import ssl
 import sys
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
-from smtp_from_scratch import Envelope, Maildir, Reply, Server
+from smtp_from_scratch import Client, Envelope, Maildir, Reply, Server
 from smtp_from_scratch.__main__ import only
+from smtp_from_scratch.auth import Passwords
 from smtp_from_scratch.conversation import Conversation, rehearse
+from smtp_from_scratch.ehlo import ExtendedSession, Offer, serve_extended
 from smtp_from_scratch.maildir import trace
 from smtp_from_scratch.session import Session, serve
+from smtp_from_scratch.smtp import server_extensions
 from smtp_from_scratch.wire import encode_reply
 
 PACKAGE = Path(sys.modules["smtp_from_scratch"].__file__ or "").parent
@@ -142,3 +147,136 @@ def test_every_line_of_a_reply_has_its_code(text: str) -> None:
     *first, last, nothing = encode_reply(Reply(550, text, "5.7.1")).split(b"\r\n")
     assert nothing == b"" and len(first) == text.count("\n")
     assert all(line.startswith(b"550-5.7.1") for line in first) and last.startswith(b"550 5.7.1")
+
+
+# --- extensions ------------------------------------------------------------------------------------------------------
+
+REGISTRY = {                                            # IANA's SMTP service extensions, those in use
+    "8BITMIME", "AUTH", "BINARYMIME", "BURL", "CHECKPOINT", "CHUNKING", "CONNEG", "CONPERM", "DELIVERBY", "DSN",
+    "ENHANCEDSTATUSCODES", "ETRN", "EXPN", "FUTURERELEASE", "HELP", "LIMITS", "MT-PRIORITY", "MTRK", "NO-SOLICITING",
+    "PIPELINING", "REQUIRETLS", "RRVS", "SIZE", "SMTPUTF8", "STARTTLS", "SUBMITTER", "VRFY"}
+EHLO = b"EHLO rio.example\r\n"
+LETTER = b"MAIL FROM:<ana@rio.example>\r\nRCPT TO:<kenji@tokyo.example>\r\nDATA\r\nSubject: x\r\n\r\ntext\r\n.\r\n"
+
+
+@pytest.fixture(scope="module")
+def context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("mx.example").configure_cert(context)
+    return context
+
+
+def extended(context: ssl.SSLContext | None = None, deliver: Any = lambda envelope, body: None,
+             secure: bool = False, **options: Any) -> ExtendedSession:
+    """A session with everything there is; AUTH for `ana` in the clear too."""
+    options = {"users": Passwords({"ana": "secret"}), "insecure_auth": True} | options
+    return ExtendedSession("mx.example", deliver, offer=Offer(server_extensions(tls=context, **options)), secure=secure)
+
+
+def flights_of(session: ExtendedSession, data: bytes) -> list[bytes]:
+    """What the server sends in answer to one flight, without its greeting: a bytes object for each sending."""
+    seen: list[bytes] = []
+
+    def note(flight: bytes) -> list[bytes]:
+        seen.append(flight)
+        return [flight]
+
+    rehearse(pour(data), serve_extended(session), cut=note)
+    return [flight for flight in seen if flight != data][1:]
+
+
+def replies(session: ExtendedSession, data: bytes) -> list[str]:
+    """The last line of every reply to some commands, the greeting left out."""
+    lines = b"".join(flights_of(session, data)).decode().splitlines()
+    return [line for line in lines if line[3:4] != "-"]
+
+
+def offer_of(session: ExtendedSession) -> list[str]:
+    return [line[4:] for line in b"".join(flights_of(session, EHLO)).decode().splitlines()[1:]]
+
+
+def test_every_keyword_is_registered(context: ssl.SSLContext) -> None:
+    offer = [line.split(" ")[0] for line in offer_of(extended(context))]
+    assert len(offer) >= 9 and len(offer) == len(set(offer))
+    assert set(offer) <= REGISTRY, set(offer) - REGISTRY
+
+
+def test_what_ehlo_lists_is_not_answered_500_or_502(context: ssl.SSLContext) -> None:
+    said = {"CHUNKING": b"BDAT 0", "STARTTLS": b"STARTTLS now", "AUTH": b"AUTH NONE", "HELP": b"HELP",
+            "EXPN": b"EXPN x", "VRFY": b"VRFY x",
+            "SIZE": b"MAIL FROM:<a@b.example> SIZE=1", "8BITMIME": b"MAIL FROM:<> BODY=8BITMIME",
+            "BINARYMIME": b"MAIL FROM:<> BODY=BINARYMIME", "SMTPUTF8": "MAIL FROM:<é@b.example> SMTPUTF8".encode(),
+            "DSN": b"MAIL FROM:<> RET=HDRS ENVID=x", "PIPELINING": b"NOOP", "ENHANCEDSTATUSCODES": b"NOOP"}
+    for line in offer_of(extended(context)):
+        reply = replies(extended(context), EHLO + said[line.split(" ")[0]] + b"\r\n")[1]
+        assert reply[:3] not in ("500", "502", "555"), (line, reply)
+
+
+def test_smtputf8_stands_alone() -> None:
+    assert "SMTPUTF8" in offer_of(extended()) and "8BITMIME" in offer_of(extended())
+
+
+def test_replies_to_a_group_are_sent_as_one() -> None:
+    group = b"MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nRCPT TO:<nobody\r\nRSET\r\nMAIL FROM:<>\r\n"
+    hello, answers = flights_of(extended(), EHLO + group)
+    assert hello.startswith(b"250-mx.example\r\n")
+    assert [line[:3] for line in answers.splitlines()] == [b"250", b"250", b"501", b"250", b"250"]
+
+
+@pytest.mark.parametrize("before, line, code", [
+    (b"", b"EHLO rio.example", b"250"), (b"", b"NOOP", b"250"), (b"", b"VRFY ana", b"252"), (b"", b"EXPN ana", b"502"),
+    (b"MAIL FROM:<>\r\nRCPT TO:<ana@rio.example>\r\n", b"DATA", b"354"), (b"", b"DATA", b"503"),
+])
+def test_some_replies_are_not_held_back(before: bytes, line: bytes, code: bytes) -> None:
+    hello, answers, last = flights_of(extended(), EHLO + before + line + b"\r\n" + b"RSET\r\n" * (code != b"354")
+                                      + b".\r\n" * (code == b"354"))
+    assert answers.splitlines()[-1].startswith(code), "no later reply waits together with this one"
+    assert last.startswith(b"250 2.")
+
+
+def test_replies_say_what_they_answer() -> None:
+    said = replies(extended(), EHLO + b"MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nNOOP\r\nRSET\r\n")[1:]
+    assert [line[:6] for line in said] == ["250 2."] * 4 and len({line[10:] for line in said}) == 4
+
+
+def test_a_server_that_insists_on_tls_says_530(context: ssl.SSLContext) -> None:
+    told = b"MAIL FROM:<>\r\nVRFY ana\r\nEXPN ana\r\nAUTH PLAIN\r\nRCPT TO:<a@b.example>\r\nDATA\r\n"
+    said = replies(extended(context, require_tls=True), EHLO + told + b"NOOP\r\nEHLO rio.example\r\nQUIT\r\n")
+    assert all(line.startswith("530 5.7.0 ") for line in said[1:5]), said
+    assert [line[:3] for line in said[5:]] == ["503", "503", "250", "250", "221"], "out of order they are anyway"
+    assert replies(extended(context, require_tls=True, secure=True), EHLO + b"MAIL FROM:<>\r\n")[1][:3] == "250"
+
+
+@pytest.mark.parametrize("said, reply", [
+    (b"AUTH PLAIN AGFuYQBzZWNyZXQ=", "235 2.7.0"), (b"AUTH PLAIN AGFuYQB3cm9uZw==", "535 5.7.8"),
+    (b"AUTH XYZZY", "504 5.5.4"), (b"AUTH CRAM-MD5 AAAA", "501 5.7.0"), (b"AUTH PLAIN !", "501 5.5.2"),
+    (b"AUTH PLAIN\r\n=AAA", "501 5.5.2"), (b"AUTH PLAIN\r\n*", "501 5."),
+    (b"AUTH PLAIN\r\n" + b"A" * 20_000, "500 5.5.6"),
+])
+def test_auth_refuses_with_the_codes_of_its_list(said: bytes, reply: str) -> None:
+    assert replies(extended(), EHLO + said + b"\r\n")[-1].startswith(reply)
+
+
+def test_received_says_how_a_letter_came() -> None:
+    kept: list[str] = []
+
+    def deliver(envelope: Envelope, body: Any) -> None:
+        kept.append(re.findall(r" with (\S+) id", trace(envelope, "mx.example", "1").decode())[0])
+
+    auth = b"AUTH PLAIN AGFuYQBzZWNyZXQ=\r\n"
+    for secure in (False, True):
+        for opening in (EHLO, EHLO + auth):
+            rehearse(pour(opening + LETTER), serve_extended(extended(deliver=deliver, secure=secure)))
+    rehearse(pour(b"HELO rio.example\r\n" + LETTER), serve_extended(extended(deliver=deliver)))
+    assert kept == ["ESMTP", "ESMTPA", "ESMTPS", "ESMTPSA", "SMTP"] and set(kept) <= REGISTERED
+
+
+def test_every_octet_above_127_arrives(tmp_path: Path) -> None:
+    text = b"MIME-Version: 1.0\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" + bytes(range(128, 256)) * 50 + b"\r\n"
+    with Server() as server, Client(*server.address) as smtp:
+        assert smtp.sendmail("ana@rio.example", "kenji@tokyo.example", text).accepted
+        assert server.wait_for(1)[0].data == text
+    with Server(deliver=Maildir(tmp_path)) as server, Client(*server.address) as smtp:
+        assert smtp.sendmail("ana@rio.example", "kenji@tokyo.example", text).accepted
+    [file] = (tmp_path / "kenji@tokyo.example" / "new").iterdir()
+    assert file.read_bytes().endswith(text.replace(b"\r\n", b"\n"))

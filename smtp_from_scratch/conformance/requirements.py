@@ -1,7 +1,7 @@
 """What the RFCs ask of a client and a server, in our own words, and what proves that ours keep it.
 
 One file an RFC in `requirements/`. A rule has a `proof` (dialogues and tests by name), or a `why` (it does not apply
-to us), or neither: then it is open. `[counts]` says how many words of obligation each section of the RFC has (MUST,
+to us), or neither: then it is open, and `waits` may name dialogues that ours does not pass yet. `[counts]` says how many words of obligation each section of the RFC has (MUST,
 MUST NOT, SHALL, SHALL NOT, REQUIRED), so that a test can tell that none was left out.
 """
 
@@ -24,7 +24,7 @@ DIALOGUE = re.compile(r"(server|client) (\d+): (\S.*)")           # server 5321:
 TEST = re.compile(r"(tests/\w+\.py)::(\w+(?:::\w+)?)")            # tests/test_session.py::test_syntax
 _SECTION = re.compile(r"[1-9A-F]\d*(\.\d+)*")
 _WANTED = {"id": str, "section": str, "level": str, "who": str, "says": str}
-_ALLOWED = _WANTED | {"proof": list, "why": str, "covers": int}
+_ALLOWED = _WANTED | {"proof": list, "waits": list, "why": str, "covers": int}
 
 
 class BadTable(ValueError):
@@ -42,6 +42,7 @@ class Rule:
     who: str                                    # whom it binds
     says: str                                   # in our own words
     proof: tuple[str, ...] = ()                 # names of dialogues and tests
+    waits: tuple[str, ...] = ()                 # names of what will prove it, and does not yet
     why: str = ""                               # why it does not apply to us
     covers: int = 1                             # how many of the section's words of obligation it stands for
 
@@ -113,7 +114,7 @@ def rule(entry: dict[str, Any], rfc: str, name: str) -> Rule:
     for key, value in entry.items():
         if key not in _ALLOWED or type(value) is not _ALLOWED[key]:
             raise BadTable(f"{where}: `{key}` is not known, or of the wrong type")
-    made = Rule(**entry | {"rfc": rfc, "proof": tuple(entry.get("proof", ()))})
+    made = Rule(**entry | {"rfc": rfc, "proof": tuple(entry.get("proof", ())), "waits": tuple(entry.get("waits", ()))})
     if not _SECTION.fullmatch(made.section):
         raise BadTable(f"{where}: `section` is written like 4.1.1, not {made.section!r}")
     if not re.fullmatch(rf"{rfc}-{re.escape(made.section)}-[a-z]{{1,2}}", made.id):
@@ -123,9 +124,9 @@ def rule(entry: dict[str, Any], rfc: str, name: str) -> Rule:
             raise BadTable(f"{where}: {value!r} is none of {', '.join(choice)}")
     if not made.says.endswith(".") or made.covers < 0:
         raise BadTable(f"{where}: `says` is a sentence, with its full stop; `covers` is not negative")
-    if made.proof and made.why:
+    if made.why and (made.proof or made.waits):
         raise BadTable(f"{where}: a rule has a proof, or a reason why it does not apply, not both")
-    for text in made.proof:
+    for text in made.proof + made.waits:
         if not (isinstance(text, str) and (DIALOGUE.fullmatch(text) or TEST.fullmatch(text))):
             raise BadTable(f"{where}: a proof is written `server 5321: A title` or `tests/test_x.py::test_y`, "
                            f"not {text!r}")
