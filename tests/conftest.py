@@ -1,4 +1,4 @@
-"""What every test may use: the tools on the import path, the peers on PATH, patience on a loaded machine."""
+"""What every test may use: tools and tests.peers on the import path, peers on PATH, patience on a loaded machine."""
 from __future__ import annotations
 
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tools"))
+sys.path[:0] = [str(ROOT / "tools"), str(ROOT)]
 
 # tools/peers.sh unpacks software that must not be installed as a service; a test asks shutil.which() for it.
 peers = Path(os.environ.get("PEERS", ROOT / ".peers")) / "bin"

@@ -94,6 +94,7 @@ unpack() {
     fi
     tail -n 3 "$log" >&2
     say "$1 could not be unpacked"
+    return 1
 }
 
 # Two of Postfix's programs that clients of ours call by name.

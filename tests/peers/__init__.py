@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from tests.peers import servers
@@ -44,17 +45,26 @@ class Peer:
 
 def missing(name: str) -> str:
     """What to do to have this peer, or an empty text when it is here."""
-    return servers.SERVERS[name].missing()
+    return servers.SERVERS[name].missing() or ("" if find_spec("trustme") else "pip install trustme")
 
 
 @contextmanager
 def running(name: str) -> Iterator[Peer]:
     """Start a peer, yield what a client must know of it, stop it. Raises Failed with its log when it does not start."""
     server = servers.SERVERS[name]
-    if reason := server.missing():
+    if reason := missing(name):
         raise Failed(f"{name} is not here: {reason}")
     with ExitStack() as stack:
-        stage = stack.enter_context(Stage.set_up())
-        stack.enter_context(server.started(stage))
+        try:
+            stage = start(server, stack)
+        except Failed:                          # another program may have taken a port that was free
+            stage = start(server, stack)
         yield Peer(name, server.version(), "127.0.0.1", {role: stage.ports[role] for role in server.roles},
                    stage.user, stage.password, str(stage.ca_file), stage.folder / "log")
+
+
+def start(server: servers.Server, stack: ExitStack) -> Stage:
+    """Start a server on a new stage; `stack` ends both."""
+    stage = stack.enter_context(Stage.set_up())
+    stack.enter_context(server.started(stage))
+    return stage

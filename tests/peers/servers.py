@@ -18,6 +18,7 @@ from pathlib import Path
 from tests.peers.stage import HERE, PREFIX, ROLES, Stage
 
 BRING = "sh tools/peers.sh, as root on Debian or Ubuntu, brings it"
+SASLPASSWD = PREFIX / "sasl2-bin/usr/sbin/saslpasswd2"
 
 
 class Server:
@@ -54,7 +55,7 @@ def output_of(*command: str | Path, environment: dict[str, str] | None = None) -
 def add_user(stage: Stage, owner: str | int) -> None:
     """The stage's user in Cyrus SASL's own database, which `owner` may read; Postfix and Exim ask it."""
     database = stage.folder / "sasldb"
-    subprocess.run([str(PREFIX / "sasl2-bin/usr/sbin/saslpasswd2"), "-c", "-p", "-f", str(database),
+    subprocess.run([str(SASLPASSWD), "-c", "-p", "-f", str(database),
                     "-u", "peer.example", stage.user], input=stage.password.encode(), check=True, timeout=20)
     shutil.chown(database, owner)
 
@@ -64,7 +65,7 @@ class Postfix(Server):
     environment = {"LD_LIBRARY_PATH": str(prefix / "usr/lib/postfix")}
 
     def missing(self) -> str:
-        return unpacked(self.prefix / "usr/lib/postfix/sbin/smtpd")
+        return unpacked(self.prefix / "usr/lib/postfix/sbin/smtpd") or unpacked(SASLPASSWD)
 
     def version(self) -> str:
         return output_of(self.prefix / "usr/sbin/postconf", "-d", "-h", "mail_version",
@@ -100,7 +101,7 @@ class Exim(Server):
     program = PREFIX / "exim4-daemon-heavy/usr/sbin/exim4"
 
     def missing(self) -> str:
-        return unpacked(self.program) or ("" if wrapper() else "apt-get install libnss-wrapper")
+        return unpacked(self.program) or unpacked(SASLPASSWD) or ("" if wrapper() else BRING)
 
     def version(self) -> str:
         with tempfile.TemporaryDirectory() as folder:

@@ -12,8 +12,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import trustme
-
 HERE = Path(__file__).resolve().parent
 PREFIX = Path(os.environ.get("PEERS", HERE.parent.parent / ".peers"))
 
@@ -42,6 +40,8 @@ class Stage:
     @contextmanager
     def set_up(cls) -> Iterator[Stage]:
         """A new stage. Its folder may be entered by anybody: servers change to users of their own."""
+        import trustme
+
         with tempfile.TemporaryDirectory(prefix="peer-") as name:
             folder = Path(name)
             folder.chmod(0o755)
