@@ -52,7 +52,7 @@ def everything(*without: str, **options: Any) -> Callable[[], Sequence[Any] | No
     return lambda: server_extensions(without=without, **options)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Role:
     """A way to set up our server. `server()` makes one; `target` says what a dialogue may expect of it."""
 
