@@ -240,7 +240,7 @@ def examine(mechanism: Mechanism, users: Users, initial: bytes | None) -> Conver
         elif initial is not None:
             answer, initial = initial, None
         else:
-            yield Reply(334, encode64(said))
+            yield f"334 {encode64(said)}".encode() + CRLF       # its blank even before nothing (RFC 4954 §8)
             yield FLUSH
             line = yield Line(AUTH_LIMIT)
             if line == b"*":

@@ -343,7 +343,8 @@ def rewrite(path: Path, user: str, line: str = "") -> None:
     with open(take(new), "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
         try:
             old = read(path) if path.exists() else f"{HEAD}:{encode64(secrets.token_bytes(32))}\n"
-            if not line and user not in parse_users(old, path.name)[0]:
+            users, _ = parse_users(old, path.name)
+            if not line and user not in users:
                 raise KeyError(user)
             lines = [one for one in old.rstrip("\n").split("\n") if user_of(one) != user]
             file.write("\n".join([*lines, line] if line else lines) + "\n")
