@@ -18,10 +18,12 @@ from smtp_from_scratch import Client, Envelope, Maildir, Reply, Server
 from smtp_from_scratch.__main__ import only
 from smtp_from_scratch.auth import Passwords
 from smtp_from_scratch.conversation import Conversation, rehearse
+from smtp_from_scratch.dsn import reporting, request
 from smtp_from_scratch.ehlo import ExtendedSession, Offer, serve_extended
 from smtp_from_scratch.maildir import trace
 from smtp_from_scratch.session import Session, serve
 from smtp_from_scratch.smtp import server_extensions
+from smtp_from_scratch.submission import Submission
 from smtp_from_scratch.wire import encode_reply
 
 PACKAGE = Path(sys.modules["smtp_from_scratch"].__file__ or "").parent
@@ -280,3 +282,75 @@ def test_every_octet_above_127_arrives(tmp_path: Path) -> None:
         assert smtp.sendmail("ana@rio.example", "kenji@tokyo.example", text).accepted
     [file] = (tmp_path / "kenji@tokyo.example" / "new").iterdir()
     assert file.read_bytes().endswith(text.replace(b"\r\n", b"\n"))
+
+
+# --- delivery reports and submission ---------------------------------------------------------------------------------
+
+YUI = "yui@tokyo.example"
+
+
+def test_wishes_that_nobody_had_are_not_relayed() -> None:
+    with Server() as first, Server() as second, Client(*first.address) as one, Client(*second.address) as other:
+        one.sendmail("ana@rio.example", [YUI], "hello")
+        received = first.wait_for(1)[0]
+        other.transact(received.envelope, received.data)
+        relayed = second.wait_for(1)[0].envelope
+    assert not {"RET", "ENVID"} & set(relayed.parameters) and not relayed.options.get(YUI)
+
+
+def test_a_line_may_have_all_parameters_at_their_longest() -> None:
+    mail = (f"MAIL FROM:<{'a' * 64}@{'b' * 60}.example> SIZE={'1'.zfill(20)} BODY=8BITMIME SMTPUTF8 RET=FULL "
+            f"ENVID={'e' * 100} AUTH={'+2B' * 64}@{'y' * 60}.{'z' * 60}.example")
+    rcpt = f"RCPT TO:<{'a' * 64}@{'b' * 60}.example> NOTIFY=SUCCESS,FAILURE,DELAY ORCPT=rfc822;{'o' * 486}"
+    rest = b"".join(f"{line}\r\n".encode() for line in (mail, rcpt))
+    assert len(mail) > 512 and len(rcpt) > 512
+    assert [line[:3] for line in replies(extended(), EHLO + rest)] == ["250", "250", "250"]
+
+
+def reported(reply: Reply, **wishes: Any) -> tuple[Envelope, str]:
+    """The envelope of the report about a letter for two, one of whom gets it, and its fields as text."""
+    sent: list[tuple[Any, Envelope]] = []
+    deliver = reporting(lambda envelope, body: {YUI: reply, "kenji@tokyo.example": Reply(250, "kept")}, "mx.example",
+                        lambda message, envelope: sent.append((message, envelope)))
+    envelope = Envelope("ana@rio.example", [YUI, "kenji@tokyo.example"])
+    deliver(request(envelope, **wishes), io.BytesIO(b"Subject: x\r\n\r\ntext\r\n"))
+    [(message, back)] = sent
+    return back, "\n".join(str(part) for part in message.get_payload()[1].get_payload()).replace("\r\n", "\n")
+
+
+def test_a_report_is_sent_without_ret() -> None:
+    back, _ = reported(Reply(550, "gone"), ret="FULL", envid="QQ")
+    assert "RET" not in back.parameters and back.sender == ""
+
+
+def test_fields_that_nobody_asked_for_are_not_there() -> None:
+    _, asked = reported(Reply(550, "gone"), envid="QQ", orcpt={YUI: "Yui@choir.example"})
+    _, fields = reported(Reply(550, "gone"))
+    for name in ("Original-Envelope-Id: ", "Original-Recipient: "):
+        assert name in asked and name not in fields
+    assert f"Final-Recipient: rfc822; {YUI}\n" in fields and "Status: 5.0.0\n" in fields
+    assert "Reporting-MTA: dns; mx.example\n" in fields
+
+
+def submitted(letter: bytes) -> tuple[list[str], list[bytes]]:
+    """What a submission server says to a letter, and what it keeps."""
+    kept: list[bytes] = []
+    session = ExtendedSession("mx.example", lambda envelope, body: kept.append(body.read()),
+                              offer=Offer([*server_extensions(), Submission()]))
+    envelope = b"MAIL FROM:<ana@rio.example>\r\nRCPT TO:<yui@tokyo.example>\r\nDATA\r\n"
+    return replies(session, EHLO + envelope + letter + b".\r\n")[-1:], kept
+
+
+def test_submission_adds_what_is_missing() -> None:
+    bare = b"From: ana@rio.example\r\nSubject: x\r\n\r\ntext\r\n"
+    [said], [kept] = submitted(bare)
+    assert said.startswith("250 ") and kept.endswith(bare)
+    added = kept[: -len(bare)].decode()
+    assert re.fullmatch(r"Date: [^\r\n]+\r\nMessage-ID: <[^<>@\s]+@mx\.example>\r\n", added)
+    whole = b"Date: Tue, 24 Nov 2026 09:00:00 +0900\r\nMessage-ID: <1@rio.example>\r\n" + bare
+    assert submitted(whole)[1] == [whole]
+
+
+def test_submission_refuses_with_554_what_it_cannot_mend() -> None:
+    said, kept = submitted(b"Subject: from nobody\r\n\r\ntext\r\n")
+    assert said[0].startswith("554 5.6.0") and not kept

@@ -1,8 +1,9 @@
 """What the RFCs ask of a client and a server, in our own words, and what proves that ours keep it.
 
 One file an RFC in `requirements/`. A rule has a `proof` (dialogues and tests by name), or a `why` (it does not apply
-to us), or neither: then it is open, and `waits` may name dialogues that ours does not pass yet. `[counts]` says how many words of obligation each section of the RFC has (MUST,
-MUST NOT, SHALL, SHALL NOT, REQUIRED), so that a test can tell that none was left out.
+to us), or neither: then it is open, and `waits` may name what ours does not pass yet. `[counts]` says how many words
+of obligation each section of the RFC has (MUST, MUST NOT, SHALL, SHALL NOT, REQUIRED), so that a test can tell that
+none was left out.
 """
 
 from __future__ import annotations
