@@ -1,4 +1,4 @@
-"""The dialogues, at our own server: in rehearsal and over sockets; and the runner, at servers that misbehave."""
+"""The runner and the notation. Servers that misbehave, or lack a rule of 1982, are caught."""
 from __future__ import annotations
 
 import base64
@@ -10,9 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,9 @@ from xml.etree import ElementTree
 
 import pytest
 import trustme
+from ours import REFUSED, ROLES
 
-import smtp_from_scratch.chunking as chunking
-import smtp_from_scratch.ehlo as ehlo
-import smtp_from_scratch.envelope as envelope
-import smtp_from_scratch.session as session_rules
 from smtp_from_scratch import Reply, Server
-from smtp_from_scratch.auth import Passwords
 from smtp_from_scratch.conformance.notation import Block, Dialogue, NotationError, Say, Step, parse
 from smtp_from_scratch.conformance.player import Difference, Player, misformed
 from smtp_from_scratch.conformance.report import as_json, as_junit, failure, table
@@ -53,14 +48,11 @@ from smtp_from_scratch.conversation import (
     Upgrade,
     rehearse,
 )
-from smtp_from_scratch.ehlo import EnhancedStatusCodes, ExtendedSession, Extension, Offer, serve_extended
 from smtp_from_scratch.lab import aiosmtpd_server
 from smtp_from_scratch.session import Session, serve
-from smtp_from_scratch.smtp import server_extensions
 from smtp_from_scratch.wire import WireError
 
 DIALOGUES = [dialogue for dialogue in all_dialogues() if dialogue.end == "server"]
-REFUSED = "nobody@elsewhere.example"
 
 
 def accept_recipient(address: str, envelope: object) -> Reply | None:
@@ -72,19 +64,9 @@ def session(**settings: Any) -> Session:
 
 
 @pytest.fixture(scope="module")
-def extensions() -> list[Extension]:
-    """Everything that we can offer, with a limit on the size of letters that can be reached."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
-    return server_extensions(max_size=1_000_000, tls=context, users=Passwords({"tim": "tanstaaftanstaaf"}))
-
-
-@pytest.fixture(scope="module")
-def target(extensions: list[Extension]) -> Iterator[Target]:
+def target() -> Iterator[Target]:
     """Our server with everything."""
-    with Server(hostname="mx.example.org", accept_recipient=accept_recipient, extensions=extensions) as server:
-        target = Target(*server.address, refused=REFUSED, user="tim", password="tanstaaftanstaaf")
-        probe(target)
+    with ROLES["smtp"].listening() as target:
         yield target
 
 
@@ -97,47 +79,9 @@ def of_1982() -> Iterator[Target]:
         yield target
 
 
-def extended(extensions: Iterable[Extension]) -> Conversation[Any]:
-    return serve_extended(ExtendedSession("mx.example.org", accept_recipient=accept_recipient,
-                                          offer=Offer(extensions)))
-
-
 def rehearsed(dialogue: Dialogue, target: Target, make: Callable[[], Conversation[Any]]) -> None:
     """Play a dialogue in memory; raises Difference."""
     rehearse(Player(dialogue, target.values()).conversation(), make(), patient=True)
-
-
-@pytest.mark.parametrize("dialogue", DIALOGUES, ids=lambda dialogue: dialogue.source)
-def test_our_server_keeps_it_in_rehearsal(dialogue: Dialogue, target: Target, extensions: list[Extension]) -> None:
-    if reason := obstacle(dialogue, target):
-        pytest.skip(f"not built yet: {reason}")
-    rehearsed(dialogue, target, lambda: extended(extensions))
-
-
-@pytest.mark.parametrize("dialogue", DIALOGUES, ids=lambda dialogue: dialogue.source)
-def test_our_server_keeps_it_over_a_socket(dialogue: Dialogue, target: Target) -> None:
-    outcome = play(dialogue, target)
-    if outcome.status == SKIPPED:
-        pytest.skip(f"not built yet: {outcome.reason}")
-    assert outcome.status == PASSED, failure(outcome)
-
-
-def test_1982s_server_keeps_what_it_can(of_1982: Target) -> None:
-    played = [dialogue for dialogue in DIALOGUES if not obstacle(dialogue, of_1982)]
-    assert len(played) > 80
-    for dialogue in played:
-        rehearsed(dialogue, of_1982, lambda: serve(session()))
-
-
-@pytest.mark.parametrize("keywords", [["8BITMIME", "CHUNKING"], []])
-def test_what_only_a_lesser_server_shows(keywords: list[str], extensions: list[Extension]) -> None:
-    """Dialogues that need an extension to be missing."""
-    with Server(extensions=[extension for extension in extensions if extension.keyword in keywords]) as server:
-        target = Target(*server.address)
-        probe(target)
-        played = [d for d in DIALOGUES if any(need.startswith("!") for need in d.needs) and not obstacle(d, target)]
-        outcomes = list(check(target, played))
-    assert outcomes and [failure(outcome) for outcome in outcomes if outcome.status != PASSED] == []
 
 
 # --- the runner itself: it must catch what is wrong ------------------------------------------------------------------
@@ -336,110 +280,6 @@ def test_a_server_without_this_rule_is_caught(name: str, monkeypatch: pytest.Mon
             continue
         try:
             rehearsed(dialogue, of_1982, lambda: serve(Session("mx.example.org", **settings)))
-        except (Difference, BothListening):
-            caught.append(dialogue.title)
-    assert caught
-
-
-Weaken = Callable[[list[Extension], pytest.MonkeyPatch], list[Extension]]
-
-
-def lesser(keyword: str, **changes: Any) -> Weaken:
-    """Our extensions, one of which has lost something."""
-    def poorer(extension: Extension) -> Extension:
-        copied = copy(extension)
-        copied.__class__ = type("Poorer", (type(extension),), changes)
-        return copied
-
-    return lambda extensions, patch: [poorer(e) if e.keyword == keyword else e for e in extensions]
-
-
-def patched(place: Any, **changes: Any) -> Weaken:
-    """Our extensions, with something changed in a module or a class."""
-    def make(extensions: list[Extension], patch: pytest.MonkeyPatch) -> list[Extension]:
-        for name, change in changes.items():
-            patch.setattr(place, name, change, raising=False)
-        return extensions
-
-    return make
-
-
-def refused_unread(whole: Any = chunking.bdat) -> Any:
-    def changed(session: Session, argument: str) -> Conversation[Any]:
-        if chunking.chunks_of(session) is None:
-            return Reply(503, "MAIL and RCPT come first")
-        return (yield from whole(session, argument))
-
-    return changed
-
-
-def any_number(argument: str) -> tuple[int, bool] | None:
-    """What a lenient reader makes of a chunk's size."""
-    match = re.match(r"[-+]?(?:0x)?(\d+)", argument)
-    return (int(match[1]), "LAST" in argument.upper()) if match else None
-
-
-def number_of_32_bits(argument: str, whole: Any = chunking.parse_bdat) -> tuple[int, bool] | None:
-    found = whole(argument)
-    return (found[0] & 0xFFFF_FFFF, found[1]) if found else None
-
-
-def seven_bits(self: Any, data: bytes) -> tuple[bytes, bytes]:
-    return envelope.BodyCutter.cut(self, bytes(octet & 127 for octet in data))
-
-
-def codes(change: Callable[[Any, Reply], str]) -> Weaken:
-    def reply(self: EnhancedStatusCodes, session: Any, plain: Reply) -> Reply:
-        whole = EnhancedStatusCodes.reply(self, session, plain)
-        return replace(whole, enhanced=change(session, whole))
-
-    return lesser("ENHANCEDSTATUSCODES", reply=reply)
-
-
-WEAKER: dict[str, tuple[str, Weaken]] = {
-    "BDAT: refused octets are read": ("rfc3030", patched(chunking, bdat=refused_unread())),
-    "BDAT: a size has digits only": ("rfc3030", patched(chunking, parse_bdat=any_number)),
-    "BDAT: a size may be large": ("rfc3030", patched(chunking, parse_bdat=number_of_32_bits)),
-    "BDAT: not mixed with DATA": ("rfc3030", lesser("CHUNKING", check=None)),
-    "BDAT: the limit counts": ("rfc3030", patched(chunking.Chunks, add=lambda self, block: None)),
-    "BDAT: what failed has failed": ("rfc3030", patched(chunking.Chunks, fault=property(lambda self: None,
-                                                                                       lambda self, fault: None))),
-    "BINARYMIME: not with DATA": ("rfc3030", lesser("BINARYMIME", check=None)),
-    "BINARYMIME: any octets": ("rfc3030", patched(chunking.Chunks, binary=property(lambda self: False,
-                                                                                 lambda self, binary: None))),
-    "SIZE: checked at MAIL": ("rfc1870", lesser("SIZE", judge=lambda self, session, value: None)),
-    "SIZE: the letter is measured": ("rfc1870", lesser("SIZE", begin=None)),
-    "SIZE: a number": ("rfc1870", lesser("SIZE", judge=lambda self, session, value: (
-        Reply(552, "too large") if value and value.isdigit() and int(value) > 1_000_000 else None))),
-    "8BITMIME: its values": ("rfc6152", lesser("8BITMIME", mail_parameters=lambda self: {
-        "BODY": lambda session, value: None})),
-    "8BITMIME: all bits": ("rfc6152", patched(session_rules, BodyCutter=type("Cutter", (envelope.BodyCutter,),
-                                                                             {"cut": seven_bits}))),
-    "codes: after HELO too": ("rfc2034", codes(lambda session, reply: reply.enhanced if session.extended else "")),
-    "codes: for refusals too": ("rfc2034", codes(lambda session, reply: reply.enhanced if reply.positive else "")),
-    "codes: of the reply's class": ("rfc2034", codes(lambda session, reply: reply.enhanced and "2.0.0")),
-    "codes: none for 354": ("rfc2034", codes(lambda session, reply: "2.0.0" if reply.code == 354 else reply.enhanced)),
-    "codes: none for EHLO": ("rfc2034", codes(lambda session, reply: (
-        "2.0.0" if session.verb == "EHLO" else reply.enhanced))),
-    "EHLO: parameters that are not known": ("rfc5321-ehlo", patched(ehlo, judge=lambda session, known, given: None)),
-    "EHLO: a keyword in each line": ("rfc5321-ehlo", lesser("PIPELINING", advertise=lambda self, session: (
-        "PIPELINING: yes"))),
-    "PIPELINING: without a parameter": ("rfc2920", lesser("PIPELINING", advertise=lambda self, session: (
-        "PIPELINING 100"))),
-}
-
-
-@pytest.mark.parametrize("name", WEAKER)
-def test_an_extension_without_this_rule_is_caught(name: str, monkeypatch: pytest.MonkeyPatch, target: Target,
-                                                  extensions: list[Extension]) -> None:
-    file, weaken = WEAKER[name]
-    weaker = weaken(extensions, monkeypatch)
-    caught = []
-    for dialogue in DIALOGUES:
-        if not dialogue.source.startswith(file + ".txt") or obstacle(dialogue, target):
-            continue
-        try:
-            rehearsed(dialogue, target, lambda: extended(weaker))
         except (Difference, BothListening):
             caught.append(dialogue.title)
     assert caught

@@ -102,8 +102,8 @@ def test_transcript_in_the_notation_of_the_rfcs() -> None:
 
 def test_transcript_is_a_tap_at_either_end_and_forgets() -> None:
     transcript, theirs = lab.Transcript(), lab.Transcript()
-    with Server(hostname="b.example", tap=theirs) as server, \
-            Client(*server.address, local_hostname="a.example", tap=transcript) as client:
+    with Server(hostname="b.example", tap=theirs, extensions=None) as server, \
+            Client(*server.address, local_hostname="a.example", tap=transcript, extensions=None) as client:
         client.sendmail("ana@a.example", "kenji@b.example", BODY)
     assert str(transcript) == str(theirs) == str(lab.Transcript(rehearsal()))
     transcript.clear()
@@ -402,7 +402,7 @@ def test_aiosmtpd_takes_a_letter_and_is_overheard(capfd: pytest.CaptureFixture[s
 
 
 def test_raw_hears_one_reply_at_a_time() -> None:
-    with Server(hostname="b.example") as server, lab.raw(server.address, timeout=0.2) as line:
+    with Server(hostname="b.example", extensions=None) as server, lab.raw(server.address, timeout=0.2) as line:
         line.say(b"HELO a.example\r\nHELP\r\nQU")
         assert [line.hear() for _ in range(3)] == [
             b"220 b.example SMTP ready\r\n", b"250 b.example\r\n",
@@ -428,8 +428,8 @@ def test_slow_link_makes_every_round_trip_cost() -> None:
 
 
 def test_tap_notes_both_sides() -> None:
-    with Server(hostname="b.example") as server, lab.tap(server.address) as link:
-        with Client(*link.address, local_hostname="a.example") as client:
+    with Server(hostname="b.example", extensions=None) as server, lab.tap(server.address) as link:
+        with Client(*link.address, local_hostname="a.example", extensions=None) as client:
             client.sendmail("ana@a.example", "kenji@b.example", BODY)
     assert str(link.transcript) == str(lab.Transcript(rehearsal()))
 
