@@ -15,7 +15,7 @@ TASKS = {                                       # words of `setup:`, and the pla
     "user": ("user", "password_file|password"), "tls": ("ca_file",), "notify": ("notify",), "ret": ("ret",),
     "envid": ("envid",), "orcpt": ("orcpt",),
 }
-FLAGS = ("same", "strict", "7bit", "8bit", "short", "empty", "sized", "text")   # what a letter can be
+FLAGS = ("same", "exact", "strict", "7bit", "8bit", "short", "empty", "sized", "text")     # what a letter can be
 CERTIFICATES = ("untrusted", "misnamed", "expired")             # what a client must refuse
 PRELUDE = ("EHLO", "TLS", "MAIL", "RCPT", "DATA")               # what `after:` takes
 ACTS = ("hello", "tls", "serve", "never", "letter", "exit", "wait", "hang")

@@ -398,8 +398,10 @@ def flaw(flag: str, data: bytes, original: bytes) -> str:
         return "it has no octets above 127"
     if flag == "short" and any(len(line) > 998 for line in data.split(b"\r\n")):
         return "it has a line of more than 998 octets"
-    if flag == "same" and text_of(data) != text_of(original):
-        return f"its text is not what was to be sent: {text_of(data)[:200]!r}"
+    if flag in ("same", "exact"):
+        got, wanted = text_of(data), text_of(original)
+        if got != wanted and (flag == "exact" or got.rstrip(b"\r\n") != wanted.rstrip(b"\r\n")):
+            return f"its text is not what was to be sent: {got[:200]!r}"
     return ""
 
 
