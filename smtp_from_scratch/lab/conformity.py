@@ -49,22 +49,28 @@ class DialogueTable(Face):
 
 
 def dialogues(server: Callable[[], Any] | tuple[str, int], *files: str, only: str = "", offers: str = "",
-              refused: str = "") -> DialogueTable:
+              refused: str = "", user: str = "", password: str = "") -> DialogueTable:
     """Play dialogues at a server: a function that returns its conversation, or a host and a port.
 
     `files` are names such as "rfc5321-order" (none: all), `only` a part of a title, `offers` the extensions of a
-    server that is rehearsed, `refused` a recipient that it refuses.
+    server that is rehearsed, `refused` a recipient that it refuses. With a `user` and a `password` the server is asked
+    what it offers, in the clear and under TLS.
     """
-    from smtp_from_scratch.conformance.runner import Target, all_dialogues, play
+    from smtp_from_scratch.conformance.runner import Target, all_dialogues, inquire, play, probe
+    from smtp_from_scratch.conversation import rehearse
 
     chosen = [dialogue for dialogue in all_dialogues()
               if dialogue.end == "server" and (not files or dialogue.source.partition(".")[0] in files)
               and only.lower() in dialogue.title.lower()]
     keywords = dict.fromkeys(offers.upper().split(), "")
     if not callable(server):
-        target = Target(*server, refused=refused, keywords=keywords)
+        target = Target(*server, refused=refused, keywords=keywords, user=user, password=password)
+        if user:
+            probe(target)
         return DialogueTable([play(dialogue, target) for dialogue in chosen])
-    target = Target("", 0, refused=refused, keywords=keywords)
+    target = Target("", 0, refused=refused, keywords=keywords, user=user, password=password)
+    if user:
+        rehearse(inquire(target), server(), patient=True)
     return DialogueTable([rehearsed(dialogue, target, server) for dialogue in chosen])
 
 
