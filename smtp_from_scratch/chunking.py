@@ -178,7 +178,7 @@ class Chunking(Extension):
 
     def verbs(self) -> Mapping[str, Verb]:
         stay = {state: state for state in STATES[:-1]}
-        return {"BDAT": Verb(bdat, stay, "BDAT 1000, or BDAT 1000 LAST, then so many octets")}
+        return {"BDAT": Verb(bdat, stay, "BDAT 1000, or BDAT 1000 LAST, then so many octets", now=True)}
 
     def check(self, session: ExtendedSession, command: Command) -> Reply | None:
         """Between two chunks nothing else can be said about the letter (RFC 3030 §2)."""

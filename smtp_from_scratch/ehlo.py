@@ -317,7 +317,7 @@ def obey(session: ExtendedSession, line: bytes) -> Generator[Any, Any, tuple[Rep
     session.verb = command.verb
     verb = session.verbs.get(command.verb)
     if refusal := refuse(session, line, command, verb):
-        return refusal, bool(verb and verb.now)
+        return refusal, verb is None or verb.now
     assert verb
     before = session.state
     answer = verb.handler(session, command.argument)

@@ -193,11 +193,11 @@ EXPECTED = {
 def obey(session: Session, line: bytes) -> Generator[Any, Any, tuple[Reply | None, bool]]:
     """Find a command's verb in the table, check that it is its turn, and run its handler."""
     if b"\0" in line or not line.isascii():
-        return Reply(501, "a command is 7-bit ASCII, without NUL"), False
+        return Reply(501, "a command is 7-bit ASCII, without NUL"), True
     command = parse_command(line)
     verb = session.verbs.get(command.verb)
     if verb is None:
-        return Reply(500, f"no such command; I know {' '.join(session.verbs)}"), False
+        return Reply(500, f"no such command; I know {' '.join(session.verbs)}"), True
     before = session.state
     if before not in verb.moves:
         return Reply(503, EXPECTED[before]), verb.now
@@ -227,7 +227,7 @@ def one_command(session: Session) -> Conversation[None]:
     try:
         line = yield session.idle_line if idle else session.busy_line
     except WireError as error:
-        now, reply = False, Reply(500, str(error))
+        now, reply = True, Reply(500, str(error))
         if isinstance(error, LineTooLong) and error.hopeless:
             session.state = "closed"
     else:
@@ -356,6 +356,6 @@ VERBS: dict[str, Verb] = {
     "NOOP": Verb(noop, STAY, "NOOP does nothing", now=True),
     "QUIT": Verb(quit, dict.fromkeys(STAY, "closed"), "QUIT ends the session", now=True),
     "VRFY": Verb(vrfy, STAY, "VRFY somebody", now=True),
-    "HELP": Verb(help_, STAY, "HELP, or HELP and a verb"),
+    "HELP": Verb(help_, STAY, "HELP, or HELP and a verb", now=True),
     "EXPN": Verb(not_here, STAY, "EXPN is not done here", now=True),
 }
