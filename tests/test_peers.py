@@ -13,6 +13,7 @@ from smtp_from_scratch.conformance.report import failure
 from smtp_from_scratch.conformance.runner import FAILED, PASSED, SKIPPED, Outcome
 from tests.peers import NAMES, Peer, missing, running
 from tests.peers.conformity import dialogues, differences, examine, name_of
+from tests.peers.matrix import Matrix
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -47,3 +48,15 @@ def test_what_is_recorded_is_there_still() -> None:
     assert not gone, f"no dialogue has these names any more: {gone}"
     assert set(differences()) <= set(NAMES)
     assert all(len(text) > 20 for recorded in differences().values() for text in recorded.values())
+
+
+def test_the_stored_matrix_agrees() -> None:
+    """It is what notebooks/who_implements_what.ipynb shows to readers who have no peers."""
+    matrix = Matrix.stored()
+    renew = "where all peers are: python -m tests.peers.matrix"
+    assert set(matrix.columns) == set(NAMES)
+    failed = {peer: set(column.failed) for peer, column in matrix.columns.items()}
+    recorded = {peer: set(names) & set(matrix.dialogues) for peer, names in differences().items()}
+    assert failed == recorded, renew
+    names = {name_of(dialogue) for dialogue in dialogues()}
+    assert set(matrix.dialogues) <= names and len(matrix.dialogues) > 0.9 * len(names), renew

@@ -51,3 +51,9 @@ def examine(peer: Peer, wanted: Iterable[Dialogue], at_once: int = 12) -> list[O
     return [play(outcome.dialogue, replace(at, patience=10.0, moment=0.5))
             if outcome.status == FAILED and name_of(outcome.dialogue) not in known else outcome
             for at, outcome in outcomes]
+
+
+def offers(peer: Peer) -> dict[str, str]:
+    """What EHLO offers, before TLS and under it."""
+    plain = target(peer, "smtp")
+    return {word: rest for word, rest in sorted({**plain.secured, **plain.keywords}.items()) if word != "EHLO"}
