@@ -38,11 +38,11 @@ from smtp_from_scratch.wire import (
 
 # %% auto #0
 __all__ = [
-    "EVENTS", "ON_MAIL", "ON_RCPT", "EVENT_OF", "RETURN_LIMIT", "AS_IS", "SENTENCES", "Send", "parse_notify",
-    "parse_ret", "parse_envid", "parse_orcpt", "judged", "Dsn", "request", "original_recipient",
-    "short_enough", "wanted", "action_of", "printable", "typed", "group", "per_message", "per_recipient",
-    "returned", "explain", "build_report", "head", "RecipientStatus", "DeliveryReport", "value_of",
-    "recipient_status", "parse_report", "parts_of", "text_of", "returned_in", "reporting",
+    "EVENTS", "ON_MAIL", "ON_RCPT", "SENTENCES", "RETURN_LIMIT", "AS_IS", "EVENT_OF", "Send", "parse_notify",
+    "parse_ret", "parse_envid", "parse_orcpt", "judged", "Dsn", "encode_notify", "encode_envid",
+    "encode_orcpt", "seven_bit", "request", "printable", "typed", "group", "per_message", "per_recipient",
+    "explain", "returned", "wanted", "action_of", "head", "build_report", "reporting", "RecipientStatus",
+    "DeliveryReport", "value_of", "recipient_status", "parts_of", "text_of", "returned_in", "parse_report",
 ]
 
 
@@ -136,6 +136,40 @@ class Dsn(Extension):
             step.parameters |= {name: value for name, value in wishes.items() if name in names}
 
 
+# %% ../notebooks/16_dsn.ipynb #encode
+def encode_notify(events: str) -> str:
+    """The events in one order, each once (RFC 3461 §4.1)."""
+    asked = parse_notify(events)
+    return ",".join(event for event in EVENTS if event in asked) or "NEVER"
+
+
+def encode_envid(envid: str) -> str:
+    """What we call a letter, in xtext (RFC 3461 §4.4)."""
+    value = encode_xtext(envid)
+    parse_envid(value)
+    if len("ENVID=" + value) > 100:            # what everybody must take (§5.4); we take a little more
+        raise ValueError("ENVID may have 100 characters, its name and its xtext included")
+    return value
+
+
+# %% ../notebooks/16_dsn.ipynb #encode-orcpt
+def encode_orcpt(address: str) -> str:
+    """An address with its type, in xtext; rfc822, or what stands before a semicolon (RFC 3461 §4.2)."""
+    kind, semicolon, rest = address.partition(";")
+    if not semicolon or "@" in kind:
+        kind, rest = "rfc822" if address.isascii() else "utf-8", address
+    value = f"{kind};{encode_xtext(rest) if rest.isascii() else seven_bit(rest)}"
+    parse_orcpt(value)
+    if len("ORCPT=" + value) > 500:
+        raise ValueError("ORCPT may have 500 characters, its name and its xtext included")
+    return value
+
+
+def seven_bit(address: str) -> str:
+    """An address beyond ASCII, in ASCII (RFC 6533 §3)."""
+    return "".join(c if "!" <= c <= "~" and c not in "+=\\" else f"\\x{{{ord(c):X}}}" for c in address)
+
+
 # %% ../notebooks/16_dsn.ipynb #request
 def request(envelope: Envelope, *, ret: str = "", envid: str = "", notify: str | Mapping[str, str] = "",
             orcpt: Mapping[str, str] | None = None) -> Envelope:
@@ -143,59 +177,19 @@ def request(envelope: Envelope, *, ret: str = "", envid: str = "", notify: str |
 
     ValueError, and the envelope unchanged, for what no server would understand (RFC 3461 §4).
     """
-    by_recipient = dict.fromkeys(envelope.recipients, notify) if isinstance(notify, str) else notify
-    strangers = {*by_recipient, *(orcpt or ())}.difference(envelope.recipients)
-    if strangers:
+    notify = dict.fromkeys(envelope.recipients, notify) if isinstance(notify, str) else notify
+    if strangers := {*notify, *(orcpt or {})}.difference(envelope.recipients):
         raise ValueError(f"not among the recipients: {', '.join(sorted(strangers))}")
-    mail = {"RET": parse_ret(ret)} if ret else {}
+    mail: dict[str, str | None] = {"RET": parse_ret(ret)} if ret else {}
     if envid:
-        mail["ENVID"] = short_enough("ENVID", encode_xtext(envid), 100)
-        parse_envid(mail["ENVID"])
-    rcpt: dict[str, dict[str, str | None]] = {address: {} for address in envelope.recipients}
-    for address, events in by_recipient.items():
-        if events:
-            wanted = parse_notify(events)
-            rcpt[address]["NOTIFY"] = ",".join(event for event in EVENTS if event in wanted) or "NEVER"
+        mail["ENVID"] = encode_envid(envid)
+    rcpt: dict[str, dict[str, str | None]] = {a: {"NOTIFY": encode_notify(n)} for a, n in notify.items() if n}
     for address, original in (orcpt or {}).items():
-        rcpt[address]["ORCPT"] = original_recipient(original)
+        rcpt.setdefault(address, {})["ORCPT"] = encode_orcpt(original)
     envelope.parameters |= mail
-    for address, options in rcpt.items():
-        if options:
-            envelope.options[address] = envelope.options.get(address, {}) | options
+    for address, wishes in rcpt.items():
+        envelope.options[address] = envelope.options.get(address, {}) | wishes
     return envelope
-
-
-def original_recipient(address: str) -> str:
-    """An address as ORCPT has it: its type (rfc822 unless `type;` stands before it), and xtext (RFC 3461 §4.2)."""
-    kind, semicolon, rest = address.partition(";")
-    if not semicolon or "@" in kind:
-        kind, rest = "rfc822", address
-    value = short_enough("ORCPT", f"{kind};{encode_xtext(rest)}", 500)
-    parse_orcpt(value)
-    return value
-
-
-def short_enough(name: str, value: str, limit: int) -> str:
-    """The value, if it fits with its name: a server must take so many characters, and no more (RFC 3461 §5.4)."""
-    if len(f"{name}={value}") > limit:
-        raise ValueError(f"{name} may have {limit} characters, its name and its xtext included")
-    return value
-
-
-# %% ../notebooks/16_dsn.ipynb #wanted
-EVENT_OF = {"delivered": "SUCCESS", "relayed": "SUCCESS", "expanded": "SUCCESS", "failed": "FAILURE",
-            "delayed": "DELAY"}                # actions of RFC 3464 §2.3.3
-
-
-def wanted(envelope: Envelope, recipient: str, action: str) -> bool:
-    """Whether the sender is to hear of this: failure and delay, unless NOTIFY says otherwise (RFC 3461 §5.2)."""
-    notify = envelope.options.get(recipient, {}).get("NOTIFY")
-    return EVENT_OF[action] in (parse_notify(notify) if notify else {"FAILURE", "DELAY"})
-
-
-def action_of(reply: Reply, success: str = "delivered", give_up: bool = False) -> str:
-    """What a reply means for a letter: 4yz is a delay, until the last attempt has failed."""
-    return success if reply.positive else "failed" if reply.permanent or give_up else "delayed"
 
 
 # %% ../notebooks/16_dsn.ipynb #fields
@@ -206,10 +200,8 @@ def printable(text: str) -> str:
 
 
 def typed(address: str) -> str:
-    """An address with its type; beyond ASCII in RFC 6533's notation (RFC 3464 §2.1.2, RFC 6533 §3)."""
-    if address.isascii():
-        return f"rfc822; {address}"
-    return "utf-8; " + "".join(c if c.isascii() else f"\\x{{{ord(c):X}}}" for c in address)
+    """An address with its type (RFC 3464 §2.1.2)."""
+    return f"rfc822; {address}" if address.isascii() else f"utf-8; {seven_bit(address)}"
 
 
 def group(fields: Mapping[str, str]) -> str:
@@ -229,14 +221,33 @@ def per_recipient(envelope: Envelope, recipient: str, action: str, reply: Reply,
     """The fields about one recipient (RFC 3464 §2.3, RFC 3461 §6.3)."""
     orcpt = envelope.options.get(recipient, {}).get("ORCPT")
     kind, original = parse_orcpt(orcpt) if orcpt else ("", "")
-    if not original.isascii():
-        original = typed(original).partition("; ")[2]
+    original = original if original.isascii() else seven_bit(original)
     return group({"Original-Recipient": f"{kind}; {original}" if orcpt else "",
                   "Final-Recipient": typed(recipient),
                   "Action": action,
                   "Status": reply.enhanced or f"{reply.code // 100}.0.0",
                   "Remote-MTA": f"dns; {remote_mta}" if remote_mta else "",
                   "Diagnostic-Code": f"smtp; {printable(str(reply))}" if remote_mta else ""})
+
+
+# %% ../notebooks/16_dsn.ipynb #explain
+SENTENCES = {
+    "failed": "could not be delivered, and will not be tried again",
+    "delayed": "could not be delivered yet; we keep trying, and you need not do anything",
+    "delivered": "was put into the mailbox; whether anybody reads it, no mail server can know",
+    "relayed": "was handed to a server that sends no reports; you may not hear of it again",
+    "expanded": "was handed to all addresses that this one stands for",
+}
+
+
+def explain(reports: Mapping[str, tuple[str, Reply]], reporting_mta: str) -> str:
+    """The part for people."""
+    lines = [f"This is the mail system of {reporting_mta}, about a letter of yours."]
+    for recipient, (action, reply) in reports.items():
+        lines += ["", f"For <{recipient}> it {SENTENCES[action]}."]
+        if not reply.positive:
+            lines.append(f"The reason given: {printable(str(reply))}")
+    return "\n".join(lines) + "\n"
 
 
 # %% ../notebooks/16_dsn.ipynb #returned
@@ -259,24 +270,37 @@ def returned(original: bytes, full: bool) -> MIMEPart:
     return part
 
 
-# %% ../notebooks/16_dsn.ipynb #explain
-SENTENCES = {
-    "failed": "could not be delivered, and will not be tried again",
-    "delayed": "could not be delivered yet; we keep trying, and you need not do anything",
-    "delivered": "was put into the mailbox; whether anybody reads it, no mail server can know",
-    "relayed": "was handed to a server that sends no reports; you may not hear of it again",
-    "expanded": "was handed to all addresses that this one stands for",
-}
+# %% ../notebooks/16_dsn.ipynb #wanted
+EVENT_OF = {"delivered": "SUCCESS", "relayed": "SUCCESS", "expanded": "SUCCESS", "failed": "FAILURE",
+            "delayed": "DELAY"}                # actions of RFC 3464 §2.3.3
 
 
-def explain(reports: Mapping[str, tuple[str, Reply]], reporting_mta: str) -> str:
-    """The part for people."""
-    lines = [f"This is the mail system of {reporting_mta}, about a letter of yours."]
-    for recipient, (action, reply) in reports.items():
-        lines += ["", f"For <{recipient}> it {SENTENCES[action]}."]
-        if not reply.positive:
-            lines.append(f"The reason given: {printable(str(reply))}")
-    return "\n".join(lines) + "\n"
+def wanted(envelope: Envelope, recipient: str, action: str) -> bool:
+    """Whether the sender is to hear of this: failure and delay, unless NOTIFY says otherwise (RFC 3461 §5.2)."""
+    notify = envelope.options.get(recipient, {}).get("NOTIFY")
+    return EVENT_OF[action] in (parse_notify(notify) if notify else {"FAILURE", "DELAY"})
+
+
+def action_of(reply: Reply, success: str = "delivered", give_up: bool = False) -> str:
+    """What a reply means for a letter: 4yz is a delay, until the last attempt has failed."""
+    return success if reply.positive else "failed" if reply.permanent or give_up else "delayed"
+
+
+# %% ../notebooks/16_dsn.ipynb #head
+def head(envelope: Envelope, reports: Mapping[str, tuple[str, Reply]], reporting_mta: str,
+         now: datetime | None) -> EmailMessage:
+    """The report's own header (RFC 3464 §2, RFC 3834 §5)."""
+    actions = ", ".join(sorted({action for action, _ in reports.values()}))
+    report = EmailMessage(AS_IS)
+    report["From"] = f"Mail Delivery System <mailer-daemon@{reporting_mta}>"
+    report["To"] = envelope.sender
+    report["Subject"] = f"Your letter: {actions}"
+    report["Date"] = format_datetime(now or localtime())
+    report["Message-ID"] = make_msgid(domain=reporting_mta)
+    report["Auto-Submitted"] = "auto-replied"
+    report["MIME-Version"] = "1.0"
+    report["Content-Type"] = 'multipart/report; report-type="delivery-status"'
+    return report
 
 
 # %% ../notebooks/16_dsn.ipynb #build-report
@@ -305,20 +329,30 @@ def build_report(envelope: Envelope, outcomes: Mapping[str, Reply], original: by
     return report
 
 
-def head(envelope: Envelope, reports: Mapping[str, tuple[str, Reply]], reporting_mta: str,
-         now: datetime | None) -> EmailMessage:
-    """The report's own header (RFC 3464 §2, RFC 3834 §5)."""
-    actions = ", ".join(sorted({action for action, _ in reports.values()}))
-    report = EmailMessage(AS_IS)
-    report["From"] = f"Mail Delivery System <mailer-daemon@{reporting_mta}>"
-    report["To"] = envelope.sender
-    report["Subject"] = f"Your letter: {actions}"
-    report["Date"] = format_datetime(now or localtime())
-    report["Message-ID"] = make_msgid(domain=reporting_mta)
-    report["Auto-Submitted"] = "auto-replied"
-    report["MIME-Version"] = "1.0"
-    report["Content-Type"] = 'multipart/report; report-type="delivery-status"'
-    return report
+# %% ../notebooks/16_dsn.ipynb #reporting
+Send = Callable[[EmailMessage, Envelope], Any]
+
+
+def reporting(deliver: Deliver, hostname: str, send: Send) -> Deliver:
+    """The same delivery, but senders hear of it: `send(report, envelope)` gets what they are owed (RFC 3461 §5.2.3).
+
+    Once somebody has the letter, 250 is the answer, and those who cannot have it are reported. As long as any
+    recipient is to be tried again, the client keeps the letter, and nothing is reported.
+    """
+
+    def deliver_and_report(envelope: Envelope, body: IO[bytes]) -> Any:
+        outcome = deliver(envelope, body)
+        done = outcome or Reply(250, "the letter is ours now")
+        outcomes = done if isinstance(done, dict) else dict.fromkeys(envelope.recipients, done)
+        if any(r.temporary for r in outcomes.values()) or not any(r.positive for r in outcomes.values()):
+            return outcome
+        body.seek(0)
+        report = build_report(envelope, outcomes, body.read(RETURN_LIMIT + 1), hostname)
+        if report:
+            send(report, Envelope("", [envelope.sender], options={envelope.sender: {"NOTIFY": "NEVER"}}))
+        return Reply(250, "the letter is ours now")
+
+    return deliver_and_report
 
 
 # %% ../notebooks/16_dsn.ipynb #report-class
@@ -363,22 +397,7 @@ def recipient_status(fields: Message) -> RecipientStatus:
                            value_of(fields, "Remote-MTA", True), value_of(fields, "Diagnostic-Code", True))
 
 
-# %% ../notebooks/16_dsn.ipynb #parse-report
-def parse_report(message: Message | bytes) -> DeliveryReport:
-    """Read a delivery report; ValueError when a message is none. Anybody can forge one: believe it accordingly."""
-    message = message_from_bytes(message, policy=email_policy.default) if isinstance(message, bytes) else message
-    parts, kind = parts_of(message), str(message.get_param("report-type", "")).lower()
-    if message.get_content_type() != "multipart/report" or kind != "delivery-status":
-        raise ValueError("no delivery report: it would be multipart/report; report-type=delivery-status")
-    groups = [group for part in parts[1:] if part.get_content_type().endswith("/delivery-status")
-              for group in parts_of(part) if group.keys()]
-    if len(groups) < 2:
-        raise ValueError("the report has no part that says what became of anybody: message/delivery-status")
-    about, *recipients = groups
-    return DeliveryReport(value_of(about, "Reporting-MTA", True), value_of(about, "Original-Envelope-Id"),
-                          tuple(map(recipient_status, recipients)), text_of(parts[0]), returned_in(parts[-1]))
-
-
+# %% ../notebooks/16_dsn.ipynb #parts
 def parts_of(message: Message) -> list[Message]:
     """What a message consists of; the groups of fields, for message/delivery-status."""
     payload = message.get_payload()
@@ -400,27 +419,17 @@ def returned_in(part: Message) -> Message | None:
     return None
 
 
-# %% ../notebooks/16_dsn.ipynb #reporting
-Send = Callable[[EmailMessage, Envelope], Any]
-
-
-def reporting(deliver: Deliver, hostname: str, send: Send) -> Deliver:
-    """The same delivery, but senders hear of it: `send(report, envelope)` gets what they are owed (RFC 3461 §5.2.3).
-
-    Once somebody has the letter, 250 is the answer, and those who cannot have it are reported. As long as any
-    recipient is to be tried again, the client keeps the letter, and nothing is reported.
-    """
-
-    def deliver_and_report(envelope: Envelope, body: IO[bytes]) -> Any:
-        outcome = deliver(envelope, body)
-        done = outcome or Reply(250, "the letter is ours now")
-        outcomes = done if isinstance(done, dict) else dict.fromkeys(envelope.recipients, done)
-        if any(r.temporary for r in outcomes.values()) or not any(r.positive for r in outcomes.values()):
-            return outcome
-        body.seek(0)
-        report = build_report(envelope, outcomes, body.read(RETURN_LIMIT + 1), hostname)
-        if report:
-            send(report, Envelope("", [envelope.sender], options={envelope.sender: {"NOTIFY": "NEVER"}}))
-        return Reply(250, "the letter is ours now")
-
-    return deliver_and_report
+# %% ../notebooks/16_dsn.ipynb #parse-report
+def parse_report(message: Message | bytes) -> DeliveryReport:
+    """Read a delivery report; ValueError when a message is none. Anybody can forge one: believe it accordingly."""
+    message = message_from_bytes(message, policy=email_policy.default) if isinstance(message, bytes) else message
+    parts, kind = parts_of(message), str(message.get_param("report-type", "")).lower()
+    if message.get_content_type() != "multipart/report" or kind != "delivery-status":
+        raise ValueError("no delivery report: it would be multipart/report; report-type=delivery-status")
+    groups = [group for part in parts[1:] if part.get_content_type().endswith("/delivery-status")
+              for group in parts_of(part) if group.keys()]
+    if len(groups) < 2:
+        raise ValueError("the report has no part that says what became of anybody: message/delivery-status")
+    about, *recipients = groups
+    return DeliveryReport(value_of(about, "Reporting-MTA", True), value_of(about, "Original-Envelope-Id"),
+                          tuple(map(recipient_status, recipients)), text_of(parts[0]), returned_in(parts[-1]))

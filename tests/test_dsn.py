@@ -18,7 +18,7 @@ from smtp_from_scratch.dsn import (
     DeliveryReport,
     Dsn,
     build_report,
-    original_recipient,
+    encode_orcpt,
     parse_envid,
     parse_notify,
     parse_orcpt,
@@ -98,7 +98,8 @@ def test_orcpt_takes_utf8_addresses() -> None:
     """RFC 6533 §3: as they are where SMTPUTF8 is spoken, or in a notation of their own."""
     assert parse_orcpt("utf-8;用户@例え.example") == ("utf-8", "用户@例え.example")
     assert parse_orcpt(r"utf-8;\x{7528}@tokyo.example") == ("utf-8", r"\x{7528}@tokyo.example")
-    assert original_recipient(YUI) == "rfc822;yui@tokyo.example"
+    assert encode_orcpt(YUI) == "rfc822;yui@tokyo.example"
+    assert encode_orcpt("用户@tokyo.example") == r"utf-8;\x{7528}\x{6237}@tokyo.example"
 
 
 # --- the client's end ------------------------------------------------------------------------------------------------
@@ -108,7 +109,8 @@ def test_orcpt_takes_utf8_addresses() -> None:
     ({"ret": "HALF"}, "FULL or HDRS"), ({"ret": "HDRS\r\nQUIT"}, "FULL or HDRS"), ({"ret": "HDRſ"}, "FULL or HDRS"),
     ({"envid": "a\r\nQUIT"}, "printable ASCII"), ({"envid": "é"}, "printable ASCII"), ({"envid": "x" * 95}, "100"),
     ({"notify": "NEVER,DELAY"}, "NEVER alone"), ({"notify": {KENJI: "DELAY"}}, "not among the recipients: kenji@"),
-    ({"orcpt": {YUI: "yui\r\n@tokyo.example"}}, "printable ASCII"), ({"orcpt": {YUI: "x" * 500}}, "500"),
+    ({"orcpt": {YUI: "yui\r\n@tokyo.example"}}, "printable ASCII"),
+    ({"orcpt": {YUI: "x" * 500}}, "500"),
     ({"orcpt": {KENJI: KENJI}}, "not among the recipients"),
 ])
 def test_a_bad_wish_is_refused_before_anything_changes(wishes: dict[str, Any], complaint: str) -> None:
