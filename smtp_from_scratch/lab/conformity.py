@@ -49,12 +49,12 @@ class DialogueTable(Face):
 
 
 def dialogues(server: Callable[[], Any] | tuple[str, int], *files: str, only: str = "", offers: str = "",
-              refused: str = "", user: str = "", password: str = "") -> DialogueTable:
+              refused: str = "", user: str = "", password: str = "", lmtp: bool = False) -> DialogueTable:
     """Play dialogues at a server: a function that returns its conversation, or a host and a port.
 
     `files` are names such as "rfc5321-order" (none: all), `only` a part of a title, `offers` the extensions of a
     server that is rehearsed, `refused` a recipient that it refuses. With a `user` and a `password` the server is asked
-    what it offers, in the clear and under TLS.
+    what it offers, in the clear and under TLS; with `lmtp`, it speaks LMTP, and is asked, too.
     """
     from smtp_from_scratch.conformance.runner import Target, all_dialogues, inquire, play, probe
     from smtp_from_scratch.conversation import rehearse
@@ -64,12 +64,12 @@ def dialogues(server: Callable[[], Any] | tuple[str, int], *files: str, only: st
               and only.lower() in dialogue.title.lower()]
     keywords = dict.fromkeys(offers.upper().split(), "")
     if not callable(server):
-        target = Target(*server, refused=refused, keywords=keywords, user=user, password=password)
-        if user:
+        target = Target(*server, refused=refused, keywords=keywords, user=user, password=password, lmtp=lmtp)
+        if user or lmtp:
             probe(target)
         return DialogueTable([play(dialogue, target) for dialogue in chosen])
-    target = Target("", 0, refused=refused, keywords=keywords, user=user, password=password)
-    if user:
+    target = Target("", 0, refused=refused, keywords=keywords, user=user, password=password, lmtp=lmtp)
+    if user or lmtp:
         rehearse(inquire(target), server(), patient=True)
     return DialogueTable([rehearsed(dialogue, target, server) for dialogue in chosen])
 
