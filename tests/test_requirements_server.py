@@ -228,6 +228,7 @@ def test_replies_to_a_group_are_sent_as_one() -> None:
 @pytest.mark.parametrize("before, line, code", [
     (b"", b"EHLO rio.example", b"250"), (b"", b"NOOP", b"250"), (b"", b"VRFY ana", b"252"), (b"", b"EXPN ana", b"502"),
     (b"MAIL FROM:<>\r\nRCPT TO:<ana@rio.example>\r\n", b"DATA", b"354"), (b"", b"DATA", b"503"),
+    (b"", b"XYZZY", b"500"), (b"", b"TURN", b"500"), (b"", b"", b"500"),
 ])
 def test_some_replies_are_not_held_back(before: bytes, line: bytes, code: bytes) -> None:
     hello, answers, last = flights_of(extended(), EHLO + before + line + b"\r\n" + b"RSET\r\n" * (code != b"354")
