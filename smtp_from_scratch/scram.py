@@ -41,12 +41,28 @@ from smtp_from_scratch.maildir import (
 
 # %% auto #0
 __all__ = [
-    "PROHIBITED", "ITERATIONS", "TEXT_FORM", "FEWEST", "MOST", "HEAD", "PATIENCE", "saslprep",
-    "check_direction", "ScramKeys", "mac", "sha256", "xor", "salted_password", "scram_keys", "attributes",
-    "encode_name", "decode_name", "client_first", "server_first", "ScramSha256", "proves", "prove", "decoy",
-    "Keys", "usual_iterations", "BadUserFile", "user_line", "parse_users", "user_of", "rewrite", "read",
-    "take", "keep_owner", "UserFile",
+    "PROHIBITED", "ITERATIONS", "TEXT_FORM", "FEWEST", "MOST", "HEAD", "PATIENCE", "mac", "sha256", "xor",
+    "saslprep", "check_direction", "salted_password", "ScramKeys", "scram_keys", "proves", "attributes",
+    "encode_name", "decode_name", "client_first", "server_first", "prove", "ScramSha256", "decoy", "Keys",
+    "usual_iterations", "BadUserFile", "user_line", "parse_users", "user_of", "rewrite", "read", "take",
+    "keep_owner", "UserFile",
 ]
+
+
+# %% ../notebooks/13_scram.ipynb #crypto
+def mac(key: bytes, octets: bytes) -> bytes:
+    """HMAC-SHA-256: a stamp that only who has the key can put on octets, and check."""
+    return hmac.digest(key, octets, "sha256")
+
+
+def sha256(octets: bytes) -> bytes:
+    """A digest, from which nobody finds the way back."""
+    return hashlib.sha256(octets).digest()
+
+
+def xor(one: bytes, other: bytes) -> bytes:
+    """Octet by octet: whoever has one of the two and the result has the other."""
+    return bytes(a ^ b for a, b in zip(one, other, strict=True))
 
 
 # %% ../notebooks/13_scram.ipynb #saslprep
@@ -84,6 +100,12 @@ def check_direction(text: str) -> None:
             raise ValueError("a name or a password runs from right to left as a whole, or not at all (RFC 4013 §2.4)")
 
 
+# %% ../notebooks/13_scram.ipynb #derive
+def salted_password(password: str, salt: bytes, iterations: int) -> bytes:
+    """The password, slowly hashed: `Hi` of RFC 5802 §2.2; ValueError for a password that SASLprep refuses."""
+    return hashlib.pbkdf2_hmac("sha256", saslprep(password, stored=True).encode(), salt, iterations)
+
+
 # %% ../notebooks/13_scram.ipynb #keys
 ITERATIONS = 100_000                           # of ours; an old laptop needs a tenth of a second (RFC 7677 §4)
 TEXT_FORM = re.compile(r"SCRAM-SHA-256\$([1-9][0-9]{0,8}):([^:$]+)\$([^:$]+):([^:$]+)")
@@ -114,27 +136,7 @@ class ScramKeys:
         return cls(salt, int(match[1]), stored, server)
 
 
-# %% ../notebooks/13_scram.ipynb #derive
-def mac(key: bytes, octets: bytes) -> bytes:
-    """HMAC-SHA-256: a stamp that only who has the key can put on octets, and check."""
-    return hmac.digest(key, octets, "sha256")
-
-
-def sha256(octets: bytes) -> bytes:
-    """A digest, from which nobody finds the way back."""
-    return hashlib.sha256(octets).digest()
-
-
-def xor(one: bytes, other: bytes) -> bytes:
-    """Octet by octet: whoever has one of the two and the result has the other."""
-    return bytes(a ^ b for a, b in zip(one, other, strict=True))
-
-
-def salted_password(password: str, salt: bytes, iterations: int) -> bytes:
-    """The password, slowly hashed: `Hi` of RFC 5802 §2.2; ValueError for a password that SASLprep refuses."""
-    return hashlib.pbkdf2_hmac("sha256", saslprep(password, stored=True).encode(), salt, iterations)
-
-
+# %% ../notebooks/13_scram.ipynb #scram-keys
 def scram_keys(password: str, salt: bytes | None = None, iterations: int = ITERATIONS) -> ScramKeys:
     """What to keep of a password (RFC 5802 §3); raises ValueError. A salt of 16 random octets, unless given."""
     salt = secrets.token_bytes(16) if salt is None else salt
@@ -142,7 +144,16 @@ def scram_keys(password: str, salt: bytes | None = None, iterations: int = ITERA
     return ScramKeys(salt, iterations, sha256(mac(salted, b"Client Key")), mac(salted, b"Server Key"))
 
 
-# %% ../notebooks/13_scram.ipynb #messages
+# %% ../notebooks/13_scram.ipynb #proves
+def proves(keys: ScramKeys, spoken: bytes, proof: bytes) -> bool:
+    """The server's question: does this come of the password? (RFC 5802 §3)"""
+    if len(proof) != 32:
+        return False
+    client_key = xor(proof, mac(keys.stored_key, spoken))
+    return hmac.compare_digest(sha256(client_key), keys.stored_key)
+
+
+# %% ../notebooks/13_scram.ipynb #attributes
 def attributes(message: str, names: str) -> list[str]:
     """The values of a message's attributes, in order; others may follow, but no `m` (RFC 5802 §5.1)."""
     parts = message.split(",")
@@ -154,6 +165,7 @@ def attributes(message: str, names: str) -> list[str]:
     return [part[2:] for part in known]
 
 
+# %% ../notebooks/13_scram.ipynb #names
 def encode_name(name: str) -> str:
     """A user's name as an attribute has it (RFC 5802 §5.1)."""
     return name.replace("=", "=3D").replace(",", "=2C")
@@ -169,10 +181,7 @@ def decode_name(text: str) -> str:
         raise BadResponse(str(error)) from None
 
 
-# %% ../notebooks/13_scram.ipynb #firsts
-FEWEST, MOST = 4096, 1_000_000                 # iterations that a client puts up with (RFC 7677 §4, RFC 5802 §9)
-
-
+# %% ../notebooks/13_scram.ipynb #client-first
 def client_first(message: str) -> tuple[str, str, str, str]:
     """The client's first message: header, who to act as, user, nonce; raises BadResponse (RFC 5802 §7)."""
     match = re.match(r"([ny]|p=[A-Za-z0-9.-]+),(?:a=([^,]+))?,", message)
@@ -184,6 +193,10 @@ def client_first(message: str) -> tuple[str, str, str, str]:
     return match[0], decode_name(match[2]) if match[2] else "", decode_name(name), nonce
 
 
+# %% ../notebooks/13_scram.ipynb #server-first
+FEWEST, MOST = 4096, 1_000_000                 # iterations that a client puts up with (RFC 7677 §4, RFC 5802 §9)
+
+
 def server_first(message: str, nonce: str) -> tuple[str, bytes, int]:
     """The server's first message: nonce, salt, iterations; raises AuthError for what a client must not go into."""
     both, salt, iterations = attributes(message, "rsi")
@@ -192,6 +205,27 @@ def server_first(message: str, nonce: str) -> tuple[str, bytes, int]:
     if not re.fullmatch("[1-9][0-9]{0,9}", iterations) or not FEWEST <= int(iterations) <= MOST:
         raise AuthError(f"the server asks for {iterations[:20]} iterations; I do {FEWEST} to {MOST}")
     return both, decode64(salt), int(iterations)
+
+
+# %% ../notebooks/13_scram.ipynb #prove
+def prove(user: str, password: str, nonce: str) -> Responses:
+    """The client's end of SCRAM: prove who we are, and have the server prove the same (RFC 5802 §5)."""
+    bare = f"n={encode_name(user)},r={nonce}"
+    challenge = as_text((yield f"n,,{bare}".encode()) or b"")
+    both, salt, iterations = server_first(challenge, nonce)
+    salted = salted_password(password, salt, iterations)
+    final = f"c={encode64(b'n,,')},r={both}"
+    spoken = ",".join([bare, challenge, final]).encode()
+    client_key = mac(salted, b"Client Key")
+    proof = xor(client_key, mac(sha256(client_key), spoken))
+    verdict = as_text((yield f"{final},p={encode64(proof)}".encode()) or b"")
+    if verdict.startswith("e="):
+        raise AuthError(f"the server says {verdict[2:60]!r}")
+    signature = decode64(*attributes(verdict, "v"))
+    if not hmac.compare_digest(signature, mac(mac(salted, b"Server Key"), spoken)):
+        raise AuthError("the server does not know the password: it is not the one that we know")
+    if (yield b"") is not None:
+        raise AuthError("the server goes on asking after it has proved itself")
 
 
 # %% ../notebooks/13_scram.ipynb #scram
@@ -228,35 +262,6 @@ class ScramSha256(Mechanism):
         yield from prove(saslprep(user), saslprep(password, stored=True), self._nonce())
 
 
-# %% ../notebooks/13_scram.ipynb #ends
-def proves(keys: ScramKeys, spoken: bytes, proof: bytes) -> bool:
-    """The server's question: does this come of the password? (RFC 5802 §3)"""
-    if len(proof) != 32:
-        return False
-    client_key = xor(proof, mac(keys.stored_key, spoken))
-    return hmac.compare_digest(sha256(client_key), keys.stored_key)
-
-
-def prove(user: str, password: str, nonce: str) -> Responses:
-    """The client's end of SCRAM: prove who we are, and have the server prove the same (RFC 5802 §5)."""
-    bare = f"n={encode_name(user)},r={nonce}"
-    challenge = as_text((yield f"n,,{bare}".encode()) or b"")
-    both, salt, iterations = server_first(challenge, nonce)
-    salted = salted_password(password, salt, iterations)
-    final = f"c={encode64(b'n,,')},r={both}"
-    spoken = ",".join([bare, challenge, final]).encode()
-    client_key = mac(salted, b"Client Key")
-    proof = xor(client_key, mac(sha256(client_key), spoken))
-    verdict = as_text((yield f"{final},p={encode64(proof)}".encode()) or b"")
-    if verdict.startswith("e="):
-        raise AuthError(f"the server says {verdict[2:60]!r}")
-    signature = decode64(*attributes(verdict, "v"))
-    if not hmac.compare_digest(signature, mac(mac(salted, b"Server Key"), spoken)):
-        raise AuthError("the server does not know the password: it is not the one that we know")
-    if (yield b"") is not None:
-        raise AuthError("the server goes on asking after it has proved itself")
-
-
 # %% ../notebooks/13_scram.ipynb #decoy
 def decoy(secret: bytes, user: str, iterations: int = ITERATIONS) -> ScramKeys:
     """Keys for a user who does not exist: the same every time, and no password has them (RFC 5802 §7)."""
@@ -264,6 +269,7 @@ def decoy(secret: bytes, user: str, iterations: int = ITERATIONS) -> ScramKeys:
     return ScramKeys(salt[:16], iterations, stored, server)
 
 
+# %% ../notebooks/13_scram.ipynb #store
 class Keys:
     """Users and their keys, in memory. Unknown users have keys, too, so that nobody sees who is unknown."""
 
@@ -358,6 +364,7 @@ def rewrite(path: Path, user: str, line: str = "") -> None:
     sync_folder(path.parent)
 
 
+# %% ../notebooks/13_scram.ipynb #read
 def read(path: Path) -> str:
     """A user file; octets that are not UTF-8 become what SASLprep refuses."""
     return path.read_text("utf-8", "surrogateescape")
