@@ -16,7 +16,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 HAND_WRITTEN = {"__init__", "__main__", "pytest_plugin", "smtp"}
 CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-EVERY = CHAPTERS + sorted((ROOT / "notebooks" / "solutions").glob("*.ipynb"))
+EVERY = CHAPTERS + sorted((ROOT / "notebooks" / "solutions").glob("*.ipynb")) + list(refresh.pages().values())
 
 MOST_LINES_EXPORTED, MOST_LINES_CLASS, MOST_LINES_SKETCH, MOST_LINES_MEDIAN = 25, 40, 12, 8
 EXERCISES = 3

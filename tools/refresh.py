@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Export, execute every notebook in a fresh kernel, and store what it showed: the same bytes every time.
 
-    python tools/refresh.py             every chapter and its solutions
+    python tools/refresh.py             every chapter and its solutions, and the pages beside them
     python tools/refresh.py 09 11       these chapters and their solutions
+    python tools/refresh.py who_implements_what
     python tools/refresh.py --measure   renew measured outputs (cells tagged nbval-ignore-output) as well
 
 A notebook in which a cell fails, or writes to stderr, is left as it was, named, and the exit status is 1.
@@ -39,9 +40,17 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def notebooks(wanted: list[str] | None = None, root: Path = ROOT) -> list[Path]:
-    """The chapters that are wanted, each followed by its solutions where there are some."""
-    every = chapters(root, wanted)
-    return every + [s for c in every if (s := c.parent / "solutions" / c.name).exists()]
+    """The chapters that are wanted, each followed by its solutions where there are some; then the pages."""
+    beside = pages(root)
+    names = [name for name in wanted or [] if name not in beside]
+    every = chapters(root, names) if names or not wanted else []
+    solutions = [s for c in every if (s := c.parent / "solutions" / c.name).exists()]
+    return every + solutions + [page for name, page in beside.items() if not wanted or name in wanted]
+
+
+def pages(root: Path = ROOT) -> dict[str, Path]:
+    """Notebooks beside the chapters, by name: they have no number, and write no module."""
+    return {path.stem: path for path in sorted((root / "notebooks").glob("[!0-9]*.ipynb"))}
 
 
 def read(path: Path) -> Any:
@@ -164,12 +173,12 @@ async def refresh_all(paths: list[Path], measure: bool) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("chapter", nargs="*", help="number or name of a chapter; none means all")
+    parser.add_argument("chapter", nargs="*", help="number or name of a chapter, or name of a page; none means all")
     parser.add_argument("--measure", action="store_true", help="renew the outputs of measuring cells as well")
     options = parser.parse_args(arguments)
     try:
-        export(chapters(ROOT, options.chapter), ROOT / PACKAGE)
         paths = notebooks(options.chapter)
+        export([path for path in paths if path in chapters()], ROOT / PACKAGE)
     except Problem as problem:
         print(f"refresh: {problem}", file=sys.stderr)
         return 1
