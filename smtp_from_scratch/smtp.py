@@ -9,7 +9,7 @@ import re
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from email import message_from_bytes, policy
 from email.message import EmailMessage, Message
@@ -334,7 +334,7 @@ class Client:
     def _letter(self, message: Message, sender: str | None = None,
                 recipients: str | Iterable[str] | None = None) -> Letter:
         """A message as a letter, in the form that this server can take."""
-        return letter_for(self.session, *prepare(message, sender, recipients, self.session.offered))
+        return letter_for(self.session, *prepare(message, sender, recipients, in_use(self.session)))
 
     def _send(self, letter: Letter) -> Receipt:
         [receipt] = self._send_all([letter])
@@ -397,8 +397,8 @@ def host_literal(sock: socket.socket) -> str:
 
 
 def prepare(message: Message, sender: str | None, recipients: str | Iterable[str] | None,
-            offered: Mapping[str, str]) -> tuple[Envelope, bytes]:
-    """A message's envelope, and its octets, without Bcc, in the form that a server with this offer can take."""
+            keywords: Container[str]) -> tuple[Envelope, bytes]:
+    """A message's envelope, and its octets, without Bcc, in the form that these extensions let travel."""
     if sender is None or recipients is None:
         envelope = envelope_of(message)
     else:
@@ -411,10 +411,15 @@ def prepare(message: Message, sender: str | None, recipients: str | Iterable[str
     del public["Bcc"]
     del public["Resent-Bcc"]
     international = not all(address.isascii() for address in (envelope.sender, *envelope.recipients))
-    form: dict[str, Any] = {"linesep": "\r\n", "cte_type": "8bit" if "8BITMIME" in offered else "7bit"}
+    form: dict[str, Any] = {"linesep": "\r\n", "cte_type": "8bit" if "8BITMIME" in keywords else "7bit"}
     if hasattr(message.policy, "utf8"):        # a header in UTF-8 needs SMTPUTF8, as such an envelope does
         form["utf8"] = international
     return envelope, public.as_bytes(policy=message.policy.clone(**form))
+
+
+def in_use(client: ClientSession) -> frozenset[str]:
+    """Keywords of the extensions that both ends have."""
+    return frozenset(extension.keyword for extension in client.active)
 
 
 def letter_for(client: ClientSession, envelope: Envelope, body: Body, binary: bool = False) -> Letter:
@@ -424,7 +429,7 @@ def letter_for(client: ClientSession, envelope: Envelope, body: Body, binary: bo
     """
     body = body.encode() if isinstance(body, str) else body
     size: int | None = None
-    eight_bit = "8BITMIME" in client.offered   # where it may be said, it is said of what is not known
+    eight_bit = "8BITMIME" in in_use(client)   # where it may be said, it is said of what is not known
     header = header_of(body)
     binary = binary or bool(_BINARY.search(header))
     if isinstance(body, bytes):
@@ -467,7 +472,7 @@ def header_of(letter: Body) -> bytes:
         letter.seek(start)
     else:
         top = letter if isinstance(letter, bytes) else b""
-    ends = [end for end in (top.find(b"\r\n\r\n"), top.find(b"\n\n")) if end >= 0]
+    ends = [end for end in map(top.find, (b"\r\n\r\n", b"\n\n", b"\r\r")) if end >= 0]
     return top[: min(ends, default=len(top))]
 
 
