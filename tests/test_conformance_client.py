@@ -2,31 +2,61 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import json
 import re
+import socket
 import ssl
+import subprocess
+import sys
+import time
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
 from smtp_from_scratch import Client, Reply, auth, chunking, client, ehlo, smtputf8, starttls
 from smtp_from_scratch.client import SMTPException
-from smtp_from_scratch.conformance.client_runner import Authority, ClientTarget, InThread, check, exits, obstacle
+from smtp_from_scratch.conformance.client_runner import (
+    Authority,
+    ClientTarget,
+    Command,
+    InThread,
+    check,
+    exits,
+    obstacle,
+)
+from smtp_from_scratch.conformance.clients import ACTS, CERTIFICATES, FLAGS, TASKS, fits
+from smtp_from_scratch.conformance.clients import PRELUDE as CLIENT_PRELUDE
 from smtp_from_scratch.conformance.host import Host, NotExercised
-from smtp_from_scratch.conformance.notation import Act, Dialogue
+from smtp_from_scratch.conformance.notation import (
+    CHECKS,
+    FACTS,
+    PRELUDE,
+    SETUPS,
+    Act,
+    Dialogue,
+    NotationError,
+    parse,
+)
 from smtp_from_scratch.conformance.player import Difference
 from smtp_from_scratch.conformance.report import failure
 from smtp_from_scratch.conformance.runner import FAILED, PASSED, SKIPPED, Outcome, all_dialogues
-from smtp_from_scratch.conformance.tasks import PLACEHOLDERS, Task, task_of
+from smtp_from_scratch.conformance.tasks import PLACEHOLDERS, Task, fill, task_of
 from smtp_from_scratch.conversation import Conversation, Interruption, Line, rehearse
 from smtp_from_scratch.dsn import request
 from smtp_from_scratch.ehlo import ClientSession, deliver
 from smtp_from_scratch.envelope import Envelope, normalize, stuff
 from smtp_from_scratch.smtp import KEYWORDS, MECHANISMS, client_extensions, letter_for
 from smtp_from_scratch.wire import parse_reply
+from tests.peers.clients import COMMANDS, PEERS, installed
 
+PEERS_FILES = Path(__file__).parent / "peers"
 DIALOGUES = [dialogue for dialogue in all_dialogues() if dialogue.end == "client"]
 DSN = {"notify", "ret", "envid", "orcpt"}       # what a client can be asked to ask for by RFC 3461
 CAN = tuple(f"{{{name}}}" for name in PLACEHOLDERS if name not in DSN or "DSN" in KEYWORDS)
@@ -82,7 +112,7 @@ def by_conversation(task: Task) -> Conversation[int]:
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+def authority() -> Authority:
     return Authority()
 
 
@@ -277,3 +307,256 @@ def test_a_client_without_this_rule_is_caught(name: str, monkeypatch: pytest.Mon
         except Difference:
             return
     pytest.fail("no dialogue noticed")
+
+
+# --- other people's clients ------------------------------------------------------------------------------------------
+
+DIFFERENCES: dict[str, dict[str, str]] = tomllib.loads((PEERS_FILES / "client_differences.toml").read_text("utf-8"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("peer", COMMANDS)
+def test_other_clients_differ_where_we_know_it(peer: str, authority: Authority,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    if not installed(peer):
+        pytest.skip(f"{peer} is not installed: tools/peers.sh brings it")
+    monkeypatch.setenv("NODE_PATH", str(PEERS / "node" / "node_modules"))
+    words = tuple(COMMANDS[peer])
+    outcomes = list(check(ClientTarget(Command(words), words, authority=authority, patience=8.0), DIALOGUES, 3))
+    new = [outcome for outcome in outcomes if outcome.status == FAILED and named(outcome) not in DIFFERENCES[peer]]
+    assert not new, "\n\n".join(map(failure, new))
+    assert sum(outcome.status == PASSED for outcome in outcomes) > 90
+
+
+def named(outcome: Outcome) -> str:
+    """A dialogue's name in the list of differences."""
+    return f"{outcome.dialogue.rfc} {outcome.dialogue.title}"
+
+
+def test_known_differences_are_about_dialogues_that_exist() -> None:
+    names = {f"{dialogue.rfc} {dialogue.title}" for dialogue in DIALOGUES}
+    for peer, differences in DIFFERENCES.items():
+        assert peer in COMMANDS and set(differences) <= names, set(differences) - names
+
+
+# --- the runner itself: whatever a client does costs bounded time, and is said ---------------------------------------
+
+
+def dialling(conduct: Callable[[socket.socket], object], status: int = 1) -> Callable[[str, int, Task], int]:
+    """A client that calls, and then does whatever `conduct` does."""
+    def client(host: str, port: int, task: Task) -> int:
+        with socket.create_connection((host, port), 5) as sock:
+            conduct(sock)
+        return status
+
+    return client
+
+
+def flood(line: bytes) -> Callable[[socket.socket], None]:
+    def conduct(sock: socket.socket) -> None:
+        deadline = time.monotonic() + 5                  # bounded, whatever the other end does
+        with contextlib.suppress(OSError):
+            while time.monotonic() < deadline:
+                sock.sendall(line * 1000)
+
+    return conduct
+
+
+def not_smtp(host: str, port: int, task: Task) -> int:
+    return 0
+
+
+HELLO = b"EHLO c.example\r\nMAIL FROM:<a@c.example>\r\nRCPT TO:<b@c.example>\r\n"
+CONDUCTS: dict[str, tuple[Callable[[str, int, Task], int], str]] = {
+    "says nothing": (dialling(lambda sock: time.sleep(1.5)), "nothing within 0.5 s"),
+    "hangs up at once": (dialling(lambda sock: None), "the end of the connection"),
+    "never calls": (not_smtp, "ended with status 0 and never called"),
+    "never ends its line": (dialling(flood(b"x" * 1000)), "what is none"),
+    "ends its lines with LF": (dialling(lambda sock: sock.sendall(b"EHLO c.example\n")), "what is none"),
+    "speaks another protocol": (dialling(lambda sock: sock.sendall(b"GET / HTTP/1.1\r\n\r\n")), "got GET / HTTP/1.1"),
+    "says NOOP for ever": (dialling(flood(b"NOOP\r\n")), "RSET and NOOP without end"),
+    "announces too much": (dialling(lambda sock: sock.sendall(HELLO + b"BDAT 99999999999999\r\n")), "got BDAT 9999"),
+    "sends less than it announced": (dialling(lambda sock: sock.sendall(HELLO + b"BDAT 10\r\nhello")), "5 octets less"),
+    "never ends its letter": (dialling(lambda sock: sock.sendall(HELLO + b"DATA\r\nhello")), "end of the connection"),
+}
+
+
+@pytest.mark.parametrize("name", CONDUCTS)
+def test_misconduct_costs_bounded_time_and_is_reported(name: str) -> None:
+    conduct, expected = CONDUCTS[name]
+    source = """
+== a rule
+rfc: 5321 §3.3
+level: MUST
+end: client
+asks: something
+after: EHLO
+needs: CHUNKING
+--
+C: MAIL FROM:<*
+S: 250 fine
+C: RCPT TO:<*
+S: 250 fine
+C: BDAT *|DATA
+when DATA
+  S: 354 go on
+  C: body
+end
+"""
+    [dialogue] = parse(source)
+    start = time.monotonic()
+    target = ClientTarget(lambda host, port, task, folder: InThread(conduct, host, port, task), authority=None,
+                          patience=0.5, start=1.0, limit=3.0)
+    [outcome] = check(target, [dialogue])
+    assert outcome.status == FAILED and expected in outcome.reason, outcome.reason
+    assert time.monotonic() - start < 6
+    assert "a rule" in failure(outcome)
+
+
+def test_a_success_that_is_none_is_caught() -> None:
+    """A client that is refused, and exits with 0; one that declines the task it may decline, and exits with 0."""
+    talk = dialling(lambda sock: [sock.sendall(HELLO + b"QUIT\r\n"), sock.recv(1000), time.sleep(0.3)], status=0)
+    target = ClientTarget(lambda host, port, task, folder: InThread(talk, host, port, task), authority=None)
+    by_title = {dialogue.title: dialogue for dialogue in DIALOGUES}
+    titles = "An unknown 5yz to RCPT", "A letter whose lines end with LF"
+    refused, declined = check(target, [by_title[title] for title in titles])
+    assert refused.status == FAILED and "expected exit failure, got 0" in refused.reason
+    assert declined.status == FAILED and "declined" in declined.reason
+
+
+# --- as a command ----------------------------------------------------------------------------------------------------
+
+
+def check_client(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "smtp_from_scratch", "check-client", *arguments],
+                          capture_output=True, text=True, timeout=170)
+
+
+SEND = [sys.executable, "-m", "smtp_from_scratch", "send", "--server", "{host}:{port}", "--from", "{sender}", "--to",
+        "{recipients}", "[", "--user", "{user}", "--password-file", "{password_file}", "]",
+        "[", "--starttls", "--ca-file", "{ca_file}", "]", "{file}"]
+
+
+@pytest.mark.slow
+def test_check_our_own_command() -> None:
+    done = check_client("--at-once", "3", "--json", "--", *SEND)
+    outcomes = json.loads(done.stdout)["dialogues"]
+    assert done.returncode == 0, [outcome for outcome in outcomes if outcome["status"] == FAILED]
+    skipped = {outcome["reason"] for outcome in outcomes if outcome["status"] == SKIPPED}
+    assert skipped <= {f"cannot be told {{{name}}}" for name in DSN}
+
+
+def test_check_a_few_at_our_own_command(tmp_path: Path) -> None:
+    junit = tmp_path / "junit.xml"
+    done = check_client("--only", "dots", "--junit", str(junit), "--", *SEND)
+    assert done.returncode == 0 and "5321        1        0        0" in done.stdout, done.stdout
+    assert ElementTree.parse(junit).getroot().attrib["failures"] == "0"
+
+
+def test_check_finds_what_smtplib_does_differently() -> None:
+    done = check_client("--only", "554: QUIT", "--json", "--", *COMMANDS["smtplib"])
+    assert done.returncode == 1
+    assert [entry["status"] for entry in json.loads(done.stdout)["dialogues"]] == ["failed"]
+
+
+@pytest.mark.parametrize("arguments, code, complaint", [
+    ([], 2, "the command is missing"),
+    (["--", "send", "{host}"], 2, "must have {port}"),
+    (["--", "send", "{port}", "{hots}"], 2, "no such placeholder: {hots}"),
+    (["--", "send", "{port}", "[", "{file}"], 2, "`]` is missing"),
+    (["--", "send", "{port}", "]"], 2, "stand in pairs"),
+    (["--only", "no such title", "--", "send", "{port}"], 2, "no dialogue is called that"),
+    (["--", "no-such-command", "{port}"], 69, "there is no command 'no-such-command'"),
+    (["--", sys.executable, "-c", "raise SystemExit('out of order')", "{port}"], 69, "out of order"),
+])
+def test_check_client_says_what_it_cannot_do(arguments: list[str], code: int, complaint: str) -> None:
+    done = check_client(*arguments)
+    assert done.returncode == code and complaint in done.stderr and "Traceback" not in done.stderr
+
+
+def test_check_client_lists_its_dialogues() -> None:
+    listed = check_client("--list")
+    assert listed.returncode == 0 and len(listed.stdout.splitlines()) == len(DIALOGUES)
+
+
+@pytest.mark.parametrize("words, expected", [
+    ("send {host} {port} {recipients}", "send h 1 a@x.example b@x.example"),
+    ("send --to {recipients} -- {recipients}", "send --to a@x.example --to b@x.example -- a@x.example b@x.example"),
+    ("send --to={recipients} {recipients,}", "send --to=a@x.example --to=b@x.example a@x.example,b@x.example"),
+    ("send [ --user {user} ] [ --ca-file {ca_file} ] {host}", "send h"),
+    ("send [ --host {host} ] {user}", "send --host h ana"),
+])
+def test_a_command_is_filled_in(words: str, expected: str, tmp_path: Path) -> None:
+    task = Task(recipients=("a@x.example", "b@x.example"))
+    assert fill(words.split(), task, "h", 1, tmp_path) == expected.split()
+    assert (tmp_path / "letter.eml").read_bytes() == task.letter
+
+
+# --- the notation ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("line, complaint", [
+    ("C:", "what is expected is missing"),
+    ("C: body round", "a body can be"),
+    ("C: body|QUIT", "nothing else can be meant but `closed`"),
+    ("C: QUIT has x", "look into a body"),
+    ("tls please", "`tls` stands alone"),
+    ("exit well", "`exit` takes"),
+    ("wait long", "`wait` takes seconds"),
+    ("letter", "`letter` takes an argument"),
+    ("letter same round", "a body can be"),
+    ("never", "`never` takes an argument"),
+    ("secure", "expected `C:`"),
+])
+def test_the_notation_is_strict_and_names_the_line(line: str, complaint: str) -> None:
+    source = f"== a\nrfc: 5321 §3.3\nlevel: MUST\nend: client\nasks: x\n--\n{line}\n"
+    with pytest.raises(NotationError, match=re.escape(complaint)) as error:
+        list(parse(source, "here.txt"))
+    assert str(error.value).startswith("here.txt:7: ")
+
+
+@pytest.mark.parametrize("fact, complaint", [
+    ("setup: size", "no such setup: 'size'; there are two, utf8"),
+    ("may: leave", "the fact `may:` says `refuse`"),
+    ("after: EHLO LHLO", "for a client, `after:` takes EHLO, TLS, MAIL, RCPT, DATA"),
+])
+def test_facts_of_a_client(fact: str, complaint: str) -> None:
+    source = f"== a\nrfc: 5321 §3.3\nlevel: MUST\nend: client\nasks: x\n{fact}\n--\nserve\n"
+    with pytest.raises(NotationError, match=re.escape(complaint)):
+        list(parse(source))
+
+
+@pytest.mark.parametrize("pattern, line, wanted", [
+    ("MAIL FROM:<*", "mail from:<a@x.example> SIZE=3", True),
+    ("MAIL FROM:<{sender}>", "MAIL FROM:<Ana@rio.example>", True),
+    ("MAIL FROM:<{sender}>", "MAIL FROM:<ana@rio.example>", False),
+    ("MAIL FROM:<*> +SIZE=#", "MAIL FROM:<a@x.example> BODY=8BITMIME SIZE=12", True),
+    ("MAIL FROM:<*> +SIZE=#", "MAIL FROM:<a@x.example> SIZE=", False),
+    ("MAIL FROM:<*> +SIZE=# +SMTPUTF8", "MAIL FROM:<a@x.example> SMTPUTF8 SIZE=1", True),
+    ("MAIL FROM:<*> +SMTPUTF8", "MAIL FROM:<a+SMTPUTF8@x.example>", False),
+    ("BDAT #", "BDAT 12 LAST", False),
+    ("EHLO [*]", "EHLO [127.0.0.1]", True),
+])
+def test_patterns(pattern: str, line: str, wanted: bool) -> None:
+    assert fits(pattern, line, lambda braces: b"Ana@rio.example") is wanted
+
+
+GRAMMAR = Path(str(files("smtp_from_scratch.conformance"))) / "GRAMMAR.md"
+
+
+def test_every_example_in_the_grammar_parses() -> None:
+    """Whole dialogues as they are; fragments in a frame that says which end is examined."""
+    text = GRAMMAR.read_text("utf-8")
+    blocks = re.findall(r"^```(dialogue|server|client)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    frame = "== a\nrfc: 5321 §3.3\nlevel: MUST\nend: {}\nasks: x\n--\n{}"
+    assert 2 * len(blocks) == len(re.findall("^```", text, re.MULTILINE)) >= 10
+    assert {kind for kind, _ in blocks} == {"dialogue", "server", "client"}
+    for kind, text in blocks:
+        assert list(parse(text if kind == "dialogue" else frame.format(kind, text), "GRAMMAR.md"))
+
+
+def test_the_grammar_names_everything_there_is() -> None:
+    text = GRAMMAR.read_text("utf-8")
+    words = (*FACTS, *SETUPS, *TASKS, *FLAGS, *ACTS, *CERTIFICATES, *CHECKS, *PRELUDE, *CLIENT_PRELUDE, *PLACEHOLDERS)
+    assert [word for word in words if not re.search(rf"[`{{ ]{re.escape(word)}[`:}} ]", text)] == []

@@ -260,7 +260,7 @@ class _Reader:
             if mark == "=":
                 raise self.wrong(f"`{who}=` sends octets; this dialogue examines that end, so it is heard: `{who}:`")
             return self.hear(number, rest)
-        if word in _ACTS:
+        if word in _ACTS and self.speaker == "C":
             wanted = _ACTS[word]
             if wanted == 0 and rest or wanted == 1 and not rest:
                 raise self.wrong(f"`{word}` takes {'no' if wanted == 0 else 'an'} argument")

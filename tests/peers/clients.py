@@ -49,9 +49,9 @@ SCRIPT = [*OPTIONS, "--", "{host}", "{port}", "{sender}", "{file}", "{recipients
 COMMANDS = {
     "smtplib": [sys.executable, "-c", SMTPLIB, *SCRIPT],
     "nodemailer": ["node", "-e", NODEMAILER, "--", *SCRIPT],
-    "curl": ["curl", "-sS", "--max-time", "30", "--url", "smtp://{host}:{port}/client.example", "--mail-from", "{sender}",
-             "--mail-rcpt", "{recipients}", "-T", "{file}", "[", "-u", "{user}:{password}", "]",
-             "[", "--ssl-reqd", "--cacert", "{ca_file}", "]"],
+    "curl": ["curl", "-sS", "--max-time", "30", "--url", "smtp://{host}:{port}/client.example",
+             "--mail-from", "{sender}", "--mail-rcpt", "{recipients}", "-T", "{file}",
+             "[", "-u", "{user}:{password}", "]", "[", "--ssl-reqd", "--cacert", "{ca_file}", "]"],
     "msmtp": ["sh", "-c", 'exec "$@" < "$0"', "{file}", "msmtp", "--file=/dev/null", "--host={host}", "--port={port}",
               "--domain=client.example", "--from={sender}", "--timeout=20",
               "[", "--auth=on", "--user={user}", "--passwordeval=cat {password_file}", "]",
