@@ -43,6 +43,7 @@ from smtp_from_scratch.session import (
     Verb,
 )
 from smtp_from_scratch.wire import (
+    COMMAND_LIMIT,
     CRLF,
     Command,
     Reply,
@@ -384,7 +385,7 @@ def log_in(client: ClientSession, user: str, password: str, mechanisms: Iterable
     mechanism = choose(client, mechanisms, insecure)
     talk = mechanism.respond(user, password)
     first, argument = next(talk), mechanism.name
-    told = mechanism.client_first and len(encode64(first)) < AUTH_LIMIT - 32
+    told = mechanism.client_first and len(f"AUTH {argument} {encode64(first)}") + 2 <= COMMAND_LIMIT    # §4
     if told:
         argument += f" {encode64(first) or '='}"
     single = told and mechanism.turns == 1

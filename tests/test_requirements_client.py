@@ -1,6 +1,7 @@
 """What RFCs ask of a client beyond the other tests: its name, its patience, its goodbye, and how it reads."""
 from __future__ import annotations
 
+import base64
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -230,3 +231,21 @@ def test_utf_8_in_replies_is_understood() -> None:
         assert smtp.verify("josé@exemplo.example") == Reply(250, "José <josé@exemplo.example>")
         receipt = smtp.transact(Envelope("ana@rio.example", ["josé@exemplo.example"]), "x")
     assert receipt.refused["josé@exemplo.example"] == Reply(551, "now at <josé@exemplo.example>")
+
+
+@pytest.mark.parametrize("length, at_once", [(10, True), (369, True), (370, False), (2000, False)])
+def test_a_response_that_is_too_long_for_the_command_comes_later(length: int, at_once: bool) -> None:
+    """An AUTH line has 512 octets at most, its initial response included (RFC 4954 §4)."""
+    said: list[bytes] = []
+
+    def answer(line: bytes) -> bytes:
+        said.append(line)
+        return b"334 \r\n" if line == b"AUTH PLAIN\r\n" else b"235 welcome\r\n" if len(said) < 3 else b"250 ok\r\n"
+
+    with answering(answer, b"250-AUTH PLAIN\r\n") as (address, _), Client(*address, timeout=10) as smtp:
+        smtp.login("ana", "x" * (length - 2), insecure=True)
+        smtp.noop()
+    response = base64.b64encode(b"\0ana\0" + b"x" * (length - 2))
+    assert said[:2] == ([b"AUTH PLAIN " + response + b"\r\n", b"NOOP\r\n"] if at_once
+                        else [b"AUTH PLAIN\r\n", response + b"\r\n"])
+    assert all(len(line) <= 512 for line in said if line.startswith(b"AUTH"))
