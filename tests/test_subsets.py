@@ -1,0 +1,284 @@
+"""Any extensions on one side, any on the other: each letter arrives intact, or is refused for a reason that is stated.
+
+A case is two ends and a few letters. What must become of each letter is worked out here from what both ends have
+(`causes`), and compared with what the server kept and with what the client was told. Hypothesis makes a failure small.
+"""
+from __future__ import annotations
+
+import io
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ours import PASSWORD, TLS, USER, USERS
+
+from smtp_from_scratch import Reply, chunking
+from smtp_from_scratch.auth import SMTPAuthenticationError
+from smtp_from_scratch.client import SMTPException, SMTPNotSupportedError
+from smtp_from_scratch.conversation import Conversation, rehearse
+from smtp_from_scratch.dsn import request
+from smtp_from_scratch.ehlo import (
+    ClientSession,
+    ExtendedSession,
+    Letter,
+    Offer,
+    carry_out,
+    leave,
+    make_plan,
+    open_session,
+    serve_extended,
+)
+from smtp_from_scratch.envelope import Envelope
+from smtp_from_scratch.session import Session, serve
+from smtp_from_scratch.smtp import KEYWORDS, client_extensions, letter_for, server_extensions
+
+LIMIT = 4000                                    # octets of a letter
+LINES = ("plain", "", ".", "..", ".hidden", "QUIT", "x" * 1500, "São Paulo", "\xff in Latin-1")
+
+
+@dataclass(frozen=True)
+class End:
+    """One end: the extensions that it goes without, and how strict it is."""
+
+    without: tuple[str, ...] = ()
+    of_1982: bool = False                       # knows no EHLO; such a client never says it
+    requires_tls: bool = False
+    requires_auth: bool = False                 # of a server
+    insecure: bool = False                      # AUTH in the clear, too
+    eager: bool = False                         # of a client
+
+    def server(self) -> list[Any]:
+        return server_extensions(max_size=LIMIT, tls=TLS.server, require_tls=self.requires_tls, users=USERS,
+                                 require_auth=self.requires_auth, insecure_auth=self.insecure, without=self.without)
+
+    def client(self) -> list[Any]:
+        return client_extensions(tls=TLS.client, require_tls=self.requires_tls, user=USER, password=PASSWORD,
+                                 insecure_auth=self.insecure, eager=self.eager, without=self.without)
+
+
+@dataclass(frozen=True)
+class Note:
+    """A letter to send."""
+
+    lines: tuple[str, ...] = ("plain",)
+    recipients: tuple[str, ...] = ("kenji",)    # names; who begins with "no" or "later" is refused
+    sender: str = "ana"
+    newline: str = "\r\n"
+    ended: bool = True                          # its last line is
+    header: str = "Subject: hello"
+    binary: bool = False
+    form: str = "bytes"                         # or "file", "blocks"
+    wish: str = ""                              # of RFC 3461
+
+    def octets(self) -> bytes:
+        text = self.newline.join([self.header, "", "", *self.lines]) + self.newline * self.ended
+        octets = b"".join(b"\xff" if c == "\xff" else c.encode() for c in text)
+        return octets + bytes(range(256)) if self.binary else octets
+
+    def arrives(self) -> bytes:
+        """What must be delivered: line ends CR LF, the last line ended; a binary letter as it is."""
+        if self.binary:
+            return self.octets()
+        octets = re.sub(rb"\r\n|\r|\n", b"\r\n", self.octets())
+        return octets if octets.endswith(b"\r\n") else octets + b"\r\n"
+
+    def envelope(self) -> Envelope:
+        envelope = Envelope(f"{self.sender}@rio.example", self.addresses())
+        return request(envelope, ret=self.wish, notify="NEVER" if self.wish else "")
+
+    def addresses(self) -> list[str]:
+        return [f"{name}@tokyo.example" for name in dict.fromkeys(self.recipients)]
+
+    def body(self) -> Any:
+        octets = self.octets()
+        pieces = [octets[:7], octets[7:300], octets[300:]]
+        return {"bytes": octets, "file": io.BytesIO(octets), "blocks": iter(pieces)}[self.form]
+
+
+@dataclass(frozen=True)
+class Case:
+    client: End
+    server: End
+    notes: tuple[Note, ...]
+    cut: int = 0                                # seed of the pieces in which all arrives; 0: uncut
+    common: frozenset[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "common", self.ours() & self.theirs())
+
+    def ours(self) -> frozenset[str]:
+        """What the client has."""
+        return frozenset() if self.client.of_1982 else frozenset(e.keyword for e in self.client.client())
+
+    def theirs(self) -> frozenset[str]:
+        """What the server has."""
+        return frozenset() if self.server.of_1982 else frozenset(e.keyword for e in self.server.server())
+
+    @property
+    def secure(self) -> bool:
+        return "STARTTLS" in self.common
+
+    @property
+    def known(self) -> bool:
+        """The client has proved who it is."""
+        clear = self.server.insecure and not (self.server.requires_tls and "STARTTLS" in self.theirs())
+        return "AUTH" in self.common and (self.secure or clear)
+
+    def no_session(self) -> bool:
+        """Whether the client must find the server unfit for any letter."""
+        tls_missing = "STARTTLS" in self.ours() and self.client.requires_tls and not self.secure
+        return tls_missing or ("AUTH" in self.ours() and not self.known)
+
+    def closed_door(self) -> bool:
+        """Whether the server takes no letter of this client."""
+        return ("STARTTLS" in self.theirs() and self.server.requires_tls and not self.secure) or (
+            "AUTH" in self.theirs() and self.server.requires_auth and not self.known)
+
+    def missing(self, note: Note) -> set[str]:
+        """What a letter needs that is not there: then nothing of it may be said."""
+        octets, needs = note.octets(), set()
+        if not all(name.isascii() for name in (note.sender, *note.recipients)) or not note.header.isascii():
+            needs.add("SMTPUTF8")
+        if note.binary:
+            needs.add("BINARYMIME")
+        elif not octets.isascii():
+            needs.add("8BITMIME")
+        return needs - self.common
+
+    def too_large(self, note: Note) -> bool:
+        return len(note.arrives()) > LIMIT
+
+
+def accept_recipient(address: str, envelope: Envelope) -> Reply | None:
+    if address.startswith("no"):
+        return Reply(550, "nobody of that name")
+    return Reply(450, "not now") if address.startswith("later") else None
+
+
+def correspond(client: ClientSession, notes: tuple[Note, ...]) -> Conversation[list[Letter | Exception] | Exception]:
+    """Offer every letter; returns what became of each, or why there was no session."""
+    outcomes: list[Letter | Exception] = []
+    try:
+        yield from open_session(client)
+    except (SMTPNotSupportedError, SMTPAuthenticationError) as reason:
+        return reason
+    for note in notes:
+        try:
+            letter = letter_for(client, note.envelope(), note.body(), note.binary)
+            steps = make_plan(client, letter)
+        except SMTPNotSupportedError as reason:
+            outcomes.append(reason)
+            continue
+        outcomes.append(letter)
+        yield from carry_out(client, letter, steps)
+    yield from leave(client)
+    return outcomes
+
+
+class Cutter:
+    """Cuts a flight in random places."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+
+    def __call__(self, flight: bytes) -> Iterator[bytes]:
+        places = sorted(self.random.randrange(len(flight) + 1) for _ in range(self.random.choice((0, 1, 3, 20))))
+        for start, end in zip([0, *places], [*places, len(flight)], strict=True):
+            if start < end:
+                yield flight[start:end]
+
+
+def played(case: Case) -> tuple[Any, list[tuple[Envelope, bytes]]]:
+    """What the client was told, and what the server kept."""
+    kept: list[tuple[Envelope, bytes]] = []
+    settings: dict[str, Any] = {"deliver": lambda envelope, body: kept.append((envelope, body.read())),
+                                "accept_recipient": accept_recipient, "max_size": LIMIT}
+    if case.server.of_1982:
+        server = serve(Session("mx.example.org", **settings))
+    else:
+        server = serve_extended(ExtendedSession("mx.example.org", offer=Offer(case.server.server()), **settings))
+    client = ClientSession("rio.example", () if case.client.of_1982 else tuple(case.client.client()), "mx.example.org")
+    with patch.object(chunking, "CHUNK", 700), patch.object(chunking, "EAGER", 900):
+        show = rehearse(correspond(client, case.notes), server, cut=Cutter(case.cut) if case.cut else None)
+    return show.client, kept
+
+
+ends = {
+    "without": st.lists(st.sampled_from(KEYWORDS), unique=True, max_size=len(KEYWORDS)).map(tuple),
+    "of_1982": st.integers(0, 15).map(lambda number: number == 15), "requires_tls": st.booleans(),
+    "insecure": st.booleans()}
+notes = st.builds(
+    Note, st.lists(st.sampled_from(LINES), max_size=8).map(tuple),
+    st.lists(st.sampled_from(("kenji", "yui", "nobody", "later", "josé", "noé")), min_size=1, max_size=4).map(tuple),
+    st.sampled_from(("ana", "ana", "ana", "josé")), st.sampled_from(("\r\n", "\n", "\r")), st.booleans(),
+    st.sampled_from(("Subject: hello", "Subject: hello", "Subject: olá")), st.booleans(),
+    st.just("bytes"), st.sampled_from(("", "HDRS", "FULL")))
+streams = st.builds(lambda note, form: Note(**{**vars(note), "header": "Subject: hello", "form": form}), notes,
+                    st.sampled_from(("file", "blocks")))
+cases = st.builds(Case, st.builds(End, **ends, eager=st.booleans()),
+                  st.builds(End, **ends, requires_auth=st.booleans()),
+                  st.lists(st.one_of(notes, streams), min_size=1, max_size=4).map(tuple), st.integers(0, 1000))
+
+
+@settings(max_examples=500, derandomize=True, deadline=None)
+@given(cases)
+def test_any_two_ends_understand_each_other(case: Case) -> None:
+    outcomes, kept = played(case)
+    if case.no_session():
+        assert isinstance(outcomes, SMTPException) and str(outcomes) and not kept
+        return
+    assert isinstance(outcomes, list) and len(outcomes) == len(case.notes)
+    delivered = iter(kept)
+    for note, outcome in zip(case.notes, outcomes, strict=True):
+        missing, announced = case.missing(note), "SIZE" in case.common and note.form != "blocks"
+        if isinstance(outcome, Exception):
+            assert missing or (announced and case.too_large(note)), f"{note} could have been sent: {outcome}"
+            assert all(word in str(outcome) for word in missing) or str(LIMIT) in str(outcome)
+            continue
+        assert not missing, f"{note} was sent without {missing}"
+        receipt = outcome.receipt
+        wanted = [a for a in note.addresses() if not a.startswith(("no", "later"))]
+        wanted = wanted if not case.closed_door() and not case.too_large(note) else []
+        assert outcome.settled and receipt.accepted == wanted, f"{note}: {receipt}"
+        assert {*receipt.accepted, *receipt.refused} == set(note.addresses())
+        assert not any(reply.positive for reply in receipt.refused.values())
+        if case.common >= {"ENHANCEDSTATUSCODES"}:
+            assert all(reply.enhanced for reply in receipt.recipients.values())
+        if wanted:
+            envelope, octets = next(delivered)
+            assert octets == note.arrives()
+            assert (envelope.sender, envelope.recipients) == (f"{note.sender}@rio.example", wanted)
+            assert envelope.parameters.get("RET") == (note.wish if note.wish and "DSN" in case.common else None)
+            assert envelope.protocol == protocol(case, note)
+    assert not list(delivered), "somebody got a letter of which the client knows nothing"
+
+
+def protocol(case: Case, note: Note) -> str:
+    """What `with` in Received must say."""
+    if case.server.of_1982:
+        return "SMTP"
+    international = not all(name.isascii() for name in (note.sender, *note.recipients)) or not note.header.isascii()
+    return ("UTF8SMTP" if international else "ESMTP") + "S" * case.secure + "A" * case.known
+
+
+@pytest.mark.parametrize("keyword", KEYWORDS)
+@pytest.mark.parametrize("alone", ["client", "server"])
+def test_one_end_goes_without_one(keyword: str, alone: str) -> None:
+    """Each extension missing at one end, with all the rest there (AUTH on the server's side): a letter arrives."""
+    lacking, other = End(("AUTH", keyword)), End(("AUTH",))
+    case = Case(*((lacking, other) if alone == "client" else (other, lacking)), (Note(), Note(("one", ".", "two"))))
+    outcomes, kept = played(case)
+    assert [octets for _, octets in kept] == [note.arrives() for note in case.notes], outcomes
+
+
+def test_a_user_wants_to_be_asked() -> None:
+    """A client with a password sends nothing to a server that does not ask for it, or asks in the clear."""
+    for server in (End(("AUTH",)), End(("STARTTLS",)), End(of_1982=True)):
+        outcomes, kept = played(Case(End(), server, (Note(),)))
+        assert isinstance(outcomes, SMTPNotSupportedError) and not kept
