@@ -11,63 +11,24 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from smtp_from_scratch.client import (
-    BODY_TIMEOUT,
-    DATA_TIMEOUT,
-    GREETING_TIMEOUT,
-    Receipt,
-    SMTPConnectError,
-    SMTPHeloError,
-    SMTPNotSupportedError,
-    SMTPServerDisconnected,
-    ask,
-    end_early,
-    leaving,
-)
-from smtp_from_scratch.conversation import (
-    Conversation,
-    Interruption,
-    Line,
-    read_reply,
-)
-from smtp_from_scratch.envelope import (
-    BadPath,
-    Envelope,
-    Path,
-    encode_path,
-    parse_path,
-    stuff,
-)
-from smtp_from_scratch.session import (
-    EXPECTED,
-    TO_READY,
-    VERBS,
-    Session,
-    Verb,
-    helo,
-    let_go,
-    note_recipient,
-    note_sender,
-    serve,
-)
-from smtp_from_scratch.wire import (
-    COMMAND_LIMIT,
-    Command,
-    Reply,
-    WireError,
-    encode_command,
-    parse_command,
-)
+from .client import BODY_TIMEOUT, DATA_TIMEOUT, GREETING_TIMEOUT, Receipt, SMTPConnectError
+from .client import SMTPHeloError, SMTPNotSupportedError, SMTPServerDisconnected, ask, end_early
+from .client import leaving
+from .conversation import Conversation, Interruption, Line, read_reply
+from .envelope import BadPath, Envelope, Path, encode_path, parse_path, stuff
+from .session import EXPECTED, TO_READY, VERBS, Session, Verb, helo, let_go, note_recipient
+from .session import note_sender, serve
+from .wire import COMMAND_LIMIT, Command, Reply, WireError, encode_command, parse_command
 
 # %% auto #0
 __all__ = [
-    "Parameter", "EXTENDED_VERBS", "FLIGHT_LIMIT", "USUAL", "BY_CODE", "Extension", "closed", "merged",
+    "Parameter", "EXTENDED_VERBS", "USUAL", "BY_CODE", "FLIGHT_LIMIT", "Extension", "closed", "merged",
     "Offer", "ExtendedSession", "renew", "ehlo", "plain_helo", "read_parameters", "judge",
-    "path_and_parameters", "mail", "protocol", "rcpt", "refuse", "obey", "serve_extended", "Step", "Letter",
-    "ClientSession", "offers_of", "hello", "open_session", "say", "hear", "note_mail", "note_rcpt",
-    "note_data", "note_body", "conclude", "envelope_steps", "data_steps", "make_plan", "send_letter",
-    "carry_out", "note_rset", "deliver", "leave", "Size", "encode_xtext", "decode_xtext", "values",
-    "EightBitMime", "usual_code", "split_enhanced", "EnhancedStatusCodes",
+    "path_and_parameters", "mail", "protocol", "rcpt", "refuse", "obey", "serve_extended", "Size", "values",
+    "EightBitMime", "usual_code", "split_enhanced", "EnhancedStatusCodes", "encode_xtext", "decode_xtext",
+    "Step", "Letter", "ClientSession", "offers_of", "hello", "open_session", "say", "hear", "note_mail",
+    "note_rcpt", "note_data", "note_body", "conclude", "envelope_steps", "data_steps", "make_plan",
+    "send_letter", "carry_out", "note_rset", "deliver", "leave",
 ]
 
 
@@ -189,7 +150,7 @@ def ehlo(session: Session, argument: str) -> Reply:
         return Reply(501, "say EHLO and the name of your host")
     session.extended = True
     offers = (extension.advertise(session) for extension in session.offer.extensions)
-    return Reply(250, "\n".join([session.hostname, *filter(None, offers)]))
+    return Reply(250, "\n".join([session.hostname, *filter(None, offers), "HELP"]))    # §4.5.1: not every server has it
 
 
 def plain_helo(session: Session, argument: str) -> Reply:
@@ -350,6 +311,137 @@ def serve_extended(session: ExtendedSession) -> Conversation[None]:
             error = interruption
 
 
+# %% ../notebooks/08_ehlo.ipynb #size
+class Size(Extension):
+    """SIZE: how large a letter may be, and how large this one is, before it is sent (RFC 1870)."""
+
+    keyword = "SIZE"
+    line_limits = {"MAIL": 26}                 # RFC 1870 §3
+
+    def __init__(self, limit: int | None = None) -> None:
+        if limit is not None and limit <= 0:
+            raise ValueError("SIZE takes a number of octets, or None for no limit")
+        self.limit = limit
+
+    def begin(self, session: ExtendedSession) -> None:
+        """What is not announced is found while the body runs."""
+        session.max_size = self.limit or session.max_size
+
+    def advertise(self, session: ExtendedSession) -> str:
+        return f"SIZE {self.limit or 0}"       # 0: no fixed limit (§3)
+
+    def mail_parameters(self) -> Mapping[str, Parameter]:
+        return {"SIZE": self.judge}
+
+    def judge(self, session: ExtendedSession, value: str | None) -> Reply | None:
+        """MAIL … SIZE=n: too large is refused before a byte of it was sent (§6.1)."""
+        if value is None or not (value.isascii() and value.isdigit() and len(value) <= 20):
+            return Reply(501, "SIZE= takes a number of octets", "5.5.4")
+        if self.limit and int(value) > self.limit:
+            return Reply(552, f"a letter may have {self.limit} octets", "5.3.4")
+        return None
+
+    def plan(self, client: ClientSession, letter: Letter, steps: list[Step]) -> None:
+        """Say how large it is; do not even try what is too large."""
+        limit = client.offered["SIZE"].strip()
+        if letter.size is None:
+            return
+        if limit.isascii() and limit.isdigit() and 0 < int(limit) < letter.size:
+            raise SMTPNotSupportedError(f"the letter has {letter.size} octets; the server takes {limit}")
+        steps[0].parameters["SIZE"] = str(letter.size)
+
+
+# %% ../notebooks/08_ehlo.ipynb #eight-bit
+def values(*allowed: str) -> Parameter:
+    """A parameter that takes one of these values."""
+
+    def judge(session: ExtendedSession, value: str | None) -> Reply | None:
+        if value is not None and value.upper() in allowed:
+            return None
+        return Reply(501, f"no such value here: {value}", "5.5.4")
+
+    return judge
+
+
+class EightBitMime(Extension):
+    """8BITMIME: bodies may have octets beyond ASCII, when the client says so (RFC 6152)."""
+
+    keyword = "8BITMIME"
+    line_limits = {"MAIL": 17}
+
+    def mail_parameters(self) -> Mapping[str, Parameter]:
+        return {"BODY": values("7BIT", "8BITMIME")}
+
+    def plan(self, client: ClientSession, letter: Letter, steps: list[Step]) -> None:
+        """Announce what needs it."""
+        if "8BITMIME" in letter.needs:
+            steps[0].parameters["BODY"] = "8BITMIME"
+            letter.needs.discard("8BITMIME")
+
+
+# %% ../notebooks/08_ehlo.ipynb #enhanced-codes
+USUAL = {
+    ("MAIL", 250): "2.1.0", ("RCPT", 250): "2.1.5", ("DATA", 250): "2.6.0", ("BDAT", 250): "2.6.0",
+    ("RCPT", 452): "4.5.3", ("RCPT", 550): "5.1.1", ("VRFY", 252): "2.5.0",
+}
+BY_CODE = {
+    421: "4.3.2", 451: "4.3.0", 452: "4.3.1", 500: "5.5.2", 501: "5.5.4", 502: "5.5.1", 503: "5.5.1", 504: "5.5.4",
+    552: "5.3.4", 555: "5.5.4",
+}
+_ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?: |$)")
+
+
+def usual_code(verb: str, code: int) -> str:
+    """The enhanced code that a reply has unless it has one of its own (RFC 3463)."""
+    return USUAL.get((verb, code)) or BY_CODE.get(code) or f"{code // 100}.0.0"
+
+
+def split_enhanced(reply: Reply) -> Reply:
+    """The same reply, its enhanced code in a field of its own, if all its lines begin with one."""
+    found = _ENHANCED.match(reply.text)
+    if not found or found[1] != str(reply.code)[0] or reply.enhanced:
+        return reply
+    code = found[0].rstrip()
+    lines = [line.removeprefix(code).lstrip(" ") for line in reply.lines]
+    return Reply(reply.code, "\n".join(lines), code)
+
+
+# %% ../notebooks/08_ehlo.ipynb #enhanced-status-codes
+class EnhancedStatusCodes(Extension):
+    """ENHANCEDSTATUSCODES: three numbers that say what is wrong, in every language (RFC 2034, RFC 3463)."""
+
+    keyword = "ENHANCEDSTATUSCODES"
+
+    def reply(self, session: ExtendedSession, reply: Reply) -> Reply:
+        """Codes on all 2yz, 4yz and 5yz, but not on the greeting and on the reply to EHLO and HELO (RFC 2034 §4)."""
+        hello = session.verb in ("EHLO", "HELO") or (reply.code == 220 and not session.verb)
+        if hello or reply.enhanced or 300 <= reply.code < 400:
+            return reply
+        return Reply(reply.code, reply.text, usual_code(session.verb, reply.code))
+
+    def hear(self, client: ClientSession, reply: Reply) -> Reply:
+        """The code in a field of its own."""
+        return split_enhanced(reply)
+
+
+# %% ../notebooks/08_ehlo.ipynb #xtext
+_PLUS = re.compile(r"\+([0-9A-F]{2})")
+_XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")
+
+
+def encode_xtext(text: str) -> str:
+    """Text as a parameter can carry it: `+` and `=`, and all that is not printable ASCII, in hex (RFC 3461 §4)."""
+    return "".join(c if "!" <= c <= "~" and c not in "+=" else "".join(f"+{octet:02X}" for octet in c.encode())
+                   for c in text)
+
+
+def decode_xtext(text: str) -> str:
+    """The text again; ValueError for what is no xtext."""
+    if not _XTEXT.fullmatch(text):
+        raise ValueError(f"not xtext: {text[:80]!r}")
+    return _PLUS.sub(lambda match: chr(int(match[1], 16)), text).encode("latin-1").decode()
+
+
 # %% ../notebooks/08_ehlo.ipynb #step
 @dataclass(slots=True, eq=False)
 class Step:
@@ -440,6 +532,7 @@ def hello(client: ClientSession) -> Conversation[Reply]:
     return reply
 
 
+# %% ../notebooks/08_ehlo.ipynb #open-session
 def open_session(client: ClientSession) -> Conversation[Reply]:
     """Hear the greeting, say EHLO, and whatever the extensions want to do next; returns the last hello's reply."""
     greeting = yield from read_reply(GREETING_TIMEOUT)
@@ -615,6 +708,7 @@ def deliver(client: ClientSession, letters: Iterable[Letter],
     return receipts
 
 
+# %% ../notebooks/08_ehlo.ipynb #leave
 def leave(client: ClientSession) -> Conversation[Reply | None]:
     """QUIT, riding along with what was not answered yet; a goodbye gone wrong changes no receipt."""
     goodbye = Step("QUIT", last=True)
@@ -624,134 +718,3 @@ def leave(client: ClientSession) -> Conversation[Reply | None]:
         if client.unanswered and client.unanswered[0] is not goodbye:
             raise
     return goodbye.reply
-
-
-# %% ../notebooks/08_ehlo.ipynb #size
-class Size(Extension):
-    """SIZE: how large a letter may be, and how large this one is, before it is sent (RFC 1870)."""
-
-    keyword = "SIZE"
-    line_limits = {"MAIL": 26}                 # RFC 1870 §3
-
-    def __init__(self, limit: int | None = None) -> None:
-        if limit is not None and limit <= 0:
-            raise ValueError("SIZE takes a number of octets, or None for no limit")
-        self.limit = limit
-
-    def begin(self, session: ExtendedSession) -> None:
-        """What is not announced is found while the body runs."""
-        session.max_size = self.limit or session.max_size
-
-    def advertise(self, session: ExtendedSession) -> str:
-        return f"SIZE {self.limit or 0}"       # 0: no fixed limit (§3)
-
-    def mail_parameters(self) -> Mapping[str, Parameter]:
-        return {"SIZE": self.judge}
-
-    def judge(self, session: ExtendedSession, value: str | None) -> Reply | None:
-        """MAIL … SIZE=n: too large is refused before a byte of it was sent (§6.1)."""
-        if value is None or not (value.isascii() and value.isdigit() and len(value) <= 20):
-            return Reply(501, "SIZE= takes a number of octets", "5.5.4")
-        if self.limit and int(value) > self.limit:
-            return Reply(552, f"a letter may have {self.limit} octets", "5.3.4")
-        return None
-
-    def plan(self, client: ClientSession, letter: Letter, steps: list[Step]) -> None:
-        """Say how large it is; do not even try what is too large."""
-        limit = client.offered["SIZE"].strip()
-        if letter.size is None:
-            return
-        if limit.isascii() and limit.isdigit() and 0 < int(limit) < letter.size:
-            raise SMTPNotSupportedError(f"the letter has {letter.size} octets; the server takes {limit}")
-        steps[0].parameters["SIZE"] = str(letter.size)
-
-
-# %% ../notebooks/08_ehlo.ipynb #xtext
-_PLUS = re.compile(r"\+([0-9A-F]{2})")
-_XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")
-
-
-def encode_xtext(text: str) -> str:
-    """Text as a parameter can carry it: `+` and `=`, and all that is not printable ASCII, in hex (RFC 3461 §4)."""
-    return "".join(c if "!" <= c <= "~" and c not in "+=" else "".join(f"+{octet:02X}" for octet in c.encode())
-                   for c in text)
-
-
-def decode_xtext(text: str) -> str:
-    """The text again; ValueError for what is no xtext."""
-    if not _XTEXT.fullmatch(text):
-        raise ValueError(f"not xtext: {text[:80]!r}")
-    return _PLUS.sub(lambda match: chr(int(match[1], 16)), text).encode("latin-1").decode()
-
-
-# %% ../notebooks/08_ehlo.ipynb #eight-bit
-def values(*allowed: str) -> Parameter:
-    """A parameter that takes one of these values."""
-
-    def judge(session: ExtendedSession, value: str | None) -> Reply | None:
-        if value is not None and value.upper() in allowed:
-            return None
-        return Reply(501, f"no such value here: {value}", "5.5.4")
-
-    return judge
-
-
-class EightBitMime(Extension):
-    """8BITMIME: bodies may have octets beyond ASCII, when the client says so (RFC 6152)."""
-
-    keyword = "8BITMIME"
-    line_limits = {"MAIL": 17}
-
-    def mail_parameters(self) -> Mapping[str, Parameter]:
-        return {"BODY": values("7BIT", "8BITMIME")}
-
-    def plan(self, client: ClientSession, letter: Letter, steps: list[Step]) -> None:
-        """Announce what needs it."""
-        if "8BITMIME" in letter.needs:
-            steps[0].parameters["BODY"] = "8BITMIME"
-            letter.needs.discard("8BITMIME")
-
-
-# %% ../notebooks/08_ehlo.ipynb #enhanced-codes
-USUAL = {
-    ("MAIL", 250): "2.1.0", ("RCPT", 250): "2.1.5", ("DATA", 250): "2.6.0", ("BDAT", 250): "2.6.0",
-    ("RCPT", 452): "4.5.3", ("RCPT", 550): "5.1.1", ("VRFY", 252): "2.5.0",
-}
-BY_CODE = {
-    421: "4.3.2", 451: "4.3.0", 452: "4.3.1", 500: "5.5.2", 501: "5.5.4", 502: "5.5.1", 503: "5.5.1", 504: "5.5.4",
-    552: "5.3.4", 555: "5.5.4",
-}
-_ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?: |$)")
-
-
-def usual_code(verb: str, code: int) -> str:
-    """The enhanced code that a reply has unless it has one of its own (RFC 3463)."""
-    return USUAL.get((verb, code)) or BY_CODE.get(code) or f"{code // 100}.0.0"
-
-
-def split_enhanced(reply: Reply) -> Reply:
-    """The same reply, its enhanced code in a field of its own, if all its lines begin with one."""
-    found = _ENHANCED.match(reply.text)
-    if not found or found[1] != str(reply.code)[0] or reply.enhanced:
-        return reply
-    code = found[0].rstrip()
-    lines = [line.removeprefix(code).lstrip(" ") for line in reply.lines]
-    return Reply(reply.code, "\n".join(lines), code)
-
-
-# %% ../notebooks/08_ehlo.ipynb #enhanced-status-codes
-class EnhancedStatusCodes(Extension):
-    """ENHANCEDSTATUSCODES: three numbers that say what is wrong, in every language (RFC 2034, RFC 3463)."""
-
-    keyword = "ENHANCEDSTATUSCODES"
-
-    def reply(self, session: ExtendedSession, reply: Reply) -> Reply:
-        """Codes on all 2yz, 4yz and 5yz, but not on the greeting and on the reply to EHLO and HELO (RFC 2034 §4)."""
-        hello = session.verb in ("EHLO", "HELO") or (reply.code == 220 and not session.verb)
-        if hello or reply.enhanced or 300 <= reply.code < 400:
-            return reply
-        return Reply(reply.code, reply.text, usual_code(session.verb, reply.code))
-
-    def hear(self, client: ClientSession, reply: Reply) -> Reply:
-        """The code in a field of its own."""
-        return split_enhanced(reply)
