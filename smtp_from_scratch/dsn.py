@@ -16,25 +16,11 @@ from email.message import EmailMessage, Message, MIMEPart
 from email.utils import format_datetime, localtime, make_msgid
 from typing import IO, Any
 
-from smtp_from_scratch.ehlo import (
-    ClientSession,
-    ExtendedSession,
-    Extension,
-    Letter,
-    Parameter,
-    Step,
-    decode_xtext,
-    encode_xtext,
-)
-from smtp_from_scratch.envelope import (
-    Envelope,
-)
-from smtp_from_scratch.session import (
-    Deliver,
-)
-from smtp_from_scratch.wire import (
-    Reply,
-)
+from .ehlo import ClientSession, ExtendedSession, Extension, Letter, Parameter
+from .ehlo import Step, decode_xtext, encode_xtext
+from .envelope import Envelope
+from .session import Deliver
+from .wire import Reply
 
 # %% auto #0
 __all__ = [
@@ -232,11 +218,11 @@ def per_recipient(envelope: Envelope, recipient: str, action: str, reply: Reply,
 
 # %% ../notebooks/16_dsn.ipynb #explain
 SENTENCES = {
-    "failed": "could not be delivered, and will not be tried again",
-    "delayed": "could not be delivered yet; we keep trying, and you need not do anything",
-    "delivered": "was put into the mailbox; whether anybody reads it, no mail server can know",
-    "relayed": "was handed to a server that sends no reports; you may not hear of it again",
-    "expanded": "was handed to all addresses that this one stands for",
+    "failed": "The letter could not be delivered, and will not be tried again.",
+    "delayed": "The letter could not be delivered yet. Further attempts follow.",
+    "delivered": "The letter was put into the mailbox. Nobody knows whether it is read.",
+    "relayed": "The letter was handed to a server that sends no reports.",
+    "expanded": "The letter was handed to all the addresses behind this one.",
 }
 
 
@@ -244,9 +230,9 @@ def explain(reports: Mapping[str, tuple[str, Reply]], reporting_mta: str) -> str
     """The part for people."""
     lines = [f"This is the mail system of {reporting_mta}, about a letter of yours."]
     for recipient, (action, reply) in reports.items():
-        lines += ["", f"For <{recipient}> it {SENTENCES[action]}."]
+        lines += ["", f"<{recipient}>", f"    {SENTENCES[action]}"]
         if not reply.positive:
-            lines.append(f"The reason given: {printable(str(reply))}")
+            lines.append(f"    The reason given: {printable(str(reply))}")
     return "\n".join(lines) + "\n"
 
 
