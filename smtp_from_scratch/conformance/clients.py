@@ -12,8 +12,8 @@ TASKS = {                                       # words of `setup:`, and the pla
     "two": ("recipients",), "utf8": ("recipient|recipients",), "newline-recipient": ("recipient|recipients",),
     "newline-sender": ("sender",), "dots": ("file",), "lf": ("file",), "smuggle": ("file",), "8bit": ("file",),
     "utf8-header": ("file",), "binary": ("file",), "long": ("file",), "big": ("file",), "unended": ("file",),
-    "user": ("user", "password_file|password"), "tls": ("ca_file",), "notify": ("notify",), "ret": ("ret",),
-    "envid": ("envid",), "orcpt": ("orcpt",),
+    "user": ("user", "password_file|password"), "long-password": ("password_file|password",), "tls": ("ca_file",),
+    "notify": ("notify",), "ret": ("ret",), "envid": ("envid",), "orcpt": ("orcpt",),
 }
 FLAGS = ("same", "exact", "strict", "7bit", "8bit", "short", "empty", "sized", "text")     # what a letter can be
 CERTIFICATES = ("untrusted", "misnamed", "expired")             # what a client must refuse

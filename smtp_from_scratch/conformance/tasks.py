@@ -65,6 +65,7 @@ CHANGES: dict[str, dict[str, Any]] = {word: {"letter": whole} for word, whole in
     "newline-recipient": {"recipients": (f"{RECIPIENT}>\r\nRCPT TO:<mallory@evil.example",)},
     "newline-sender": {"sender": f"{SENDER}>\r\nRCPT TO:<mallory@evil.example>\r\nNOOP <"},
     "user": {"user": USER, "password": PASSWORD},
+    "long-password": {"password": "correct horse battery staple " * 20},
     "tls": {"tls": True},
     "notify": {"notify": "SUCCESS,DELAY"},
     "ret": {"ret": "HDRS"},
