@@ -72,11 +72,14 @@ trap 'rm -rf "$log" "$fetched"' EXIT
 say "looking for$missing with apt-get"
 apt-get -q update >"$log" 2>&1 || { tail -n 3 "$log" >&2; skip "apt-get update failed"; }
 
+apt_install() {
+    apt-get -q -y -o DPkg::Lock::Timeout=120 install --no-upgrade --no-install-recommends "$@" >"$log" 2>&1
+}
 install() {
-    # one at a time: that one has no candidate must not cost the others
+    apt_install "$@" && return
+    # one at a time then: that one has no candidate must not cost the others
     for package in "$@"; do
-        apt-get -q -y -o DPkg::Lock::Timeout=120 install --no-upgrade --no-install-recommends "$package" \
-            >"$log" 2>&1 || { tail -n 3 "$log" >&2; say "$package could not be installed"; }
+        apt_install "$package" || { tail -n 3 "$log" >&2; say "$package could not be installed"; }
     done
 }
 

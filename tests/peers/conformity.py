@@ -29,11 +29,12 @@ def differences() -> dict[str, dict[str, str]]:
     return tomllib.loads(DIFFERENCES.read_text("utf-8"))
 
 
-def target(peer: Peer, role: str, patience: float = 4.0) -> Target:
+def target(peer: Peer, role: str, patience: float = 3.0) -> Target:
     """One of a peer's ports, as the runner wants it."""
     found = Target(peer.host, peer.ports[role], peer.recipient, peer.refused, peer.sender, peer.user, peer.password,
                    ssl.create_default_context(cafile=peer.ca_file), moment=0.2, patience=patience,
-                   implicit_tls=role == "submissions", submission=role in ("submission", "submissions"))
+                   implicit_tls=role == "submissions", submission=role in ("submission", "submissions"),
+                   lmtp=role == "lmtp")
     probe(found)
     return found
 
@@ -48,9 +49,8 @@ def examine(peer: Peer, wanted: Iterable[Dialogue], at_once: int = 12) -> list[O
                   if new.status != SKIPPED}
         outcomes = [played.get(name_of(outcome.dialogue), (at, outcome)) for at, outcome in outcomes]
     known = differences().get(peer.name, {})
-    return [play(outcome.dialogue, replace(at, patience=10.0, moment=0.5))
-            if outcome.status == FAILED and name_of(outcome.dialogue) not in known else outcome
-            for at, outcome in outcomes]
+    return [outcome if outcome.status != FAILED or name_of(outcome.dialogue) in known
+            else play(outcome.dialogue, replace(at, patience=8.0, moment=0.5)) for at, outcome in outcomes]
 
 
 def offers(peer: Peer) -> dict[str, str]:

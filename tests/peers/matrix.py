@@ -77,8 +77,8 @@ class Matrix:
         STORED.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
     def rfcs(self) -> list[str]:
-        """SMTP itself first, then its extensions by number; LMTP, which none of these servers speaks, not at all."""
-        found = {name.partition(" ")[0] for name in self.dialogues} - {"2033"}
+        """SMTP itself first, then its extensions by number."""
+        found = {name.partition(" ")[0] for name in self.dialogues}
         return sorted(found, key=lambda rfc: (rfc != "5321", int(rfc)))
 
     def count(self, peer: str, rfc: str) -> tuple[int, int]:

@@ -6,6 +6,7 @@ import ssl
 import sys
 from typing import Any
 
+from aiosmtpd.lmtp import LMTP
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
 
@@ -38,11 +39,13 @@ async def main(certificate: str, key: str, user: str, password: str, *ports: str
         "tls_context": context, "authenticator": authenticate}
     others = {
         "smtp": {}, "insecure": {"auth_require_tls": False}, "submission": {"require_starttls": True,
-        "auth_required": True}, "submissions": {"tls_context": None, "auth_require_tls": False, "auth_required": True}}
+        "auth_required": True}, "submissions": {"tls_context": None, "auth_require_tls": False, "auth_required": True},
+        "lmtp": {}}
     for text in ports:
         role, _, port = text.partition("=")
         options = everything | others[role]
-        await loop.create_server(lambda options=options: SMTP(Discard(), **options),  # type: ignore[misc]
+        kind = LMTP if role == "lmtp" else SMTP
+        await loop.create_server(lambda kind=kind, options=options: kind(Discard(), **options),  # type: ignore[misc]
                                  "127.0.0.1", int(port), ssl=context if role == "submissions" else None)
     await asyncio.Event().wait()
 

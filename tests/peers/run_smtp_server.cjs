@@ -39,7 +39,8 @@ const others = {
   smtp: {},
   insecure: { allowInsecureAuth: true },
   submission: { authOptional: false },
-  submissions: { secure: true, authOptional: false }
+  submissions: { secure: true, authOptional: false },
+  lmtp: { lmtp: true }
 }
 
 for (const text of ports) {

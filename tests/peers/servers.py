@@ -24,7 +24,7 @@ SASLPASSWD = PREFIX / "sasl2-bin/usr/sbin/saslpasswd2"
 class Server:
     """One peer. `roles` are the ports it has."""
 
-    roles: tuple[str, ...] = ROLES
+    roles: tuple[str, ...] = ROLES[:4]
 
     def missing(self) -> str:
         """What to do to have it, or an empty text."""
@@ -184,6 +184,8 @@ class OpenSMTPD(Server):
 
 
 class Aiosmtpd(Server):
+    roles = ROLES
+
     def missing(self) -> str:
         return "" if find_spec("aiosmtpd") else "pip install aiosmtpd"
 
@@ -201,6 +203,7 @@ class Aiosmtpd(Server):
 class SmtpServer(Server):
     """Nodemailer's server, smtp-server on npm."""
 
+    roles = ROLES
     modules = PREFIX / "node/node_modules"
 
     def missing(self) -> str:

@@ -15,8 +15,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 PREFIX = Path(os.environ.get("PEERS", HERE.parent.parent / ".peers"))
 
-# As ports of the world: 25 with STARTTLS and AUTH under TLS; 25 that offers AUTH in the clear; 587; 465.
-ROLES = ("smtp", "insecure", "submission", "submissions")
+# As ports of the world: 25 with STARTTLS and AUTH under TLS; 25 that offers AUTH in the clear; 587; 465; 24.
+ROLES = ("smtp", "insecure", "submission", "submissions", "lmtp")
 USER, PASSWORD = "tim", "tanstaaftanstaaf"
 
 
@@ -109,8 +109,11 @@ def free_ports(roles: Sequence[str]) -> dict[str, int]:
 
 def stop(process: subprocess.Popen[bytes]) -> None:
     """End a process and the group of processes that it began; by force if it takes more than three seconds."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
+    for name, alone in (("SIGTERM", process.terminate), ("SIGKILL", process.kill)):
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
+            if hasattr(os, "killpg"):
+                os.killpg(process.pid, getattr(signal, name))
+            else:
+                alone()
         with suppress(subprocess.TimeoutExpired):
             process.wait(3)
