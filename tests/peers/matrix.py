@@ -5,6 +5,7 @@ matrix.json holds what was found where every peer is. To measure anew: python -m
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -59,17 +60,20 @@ class Matrix:
         return cls(data["dialogues"], {name: Column(**column) for name, column in data["peers"].items()})
 
     @classmethod
-    def measured(cls, names: Iterable[str] = NAMES) -> Matrix:
-        """All dialogues at the peers that are here, and nothing of the others."""
+    def measured(cls, names: Iterable[str] = NAMES, seconds: float = 300.0) -> Matrix:
+        """All dialogues at the peers that are here; when so many seconds are over, no further peer is begun."""
         wanted = dialogues()
+        deadline = time.monotonic() + seconds
 
-        def column(name: str) -> Column:
+        def column(name: str) -> Column | None:
+            if missing(name) or time.monotonic() > deadline:
+                return None
             with running(name) as peer:
                 return Column.of(peer, examine(peer, wanted))
 
-        here = [name for name in names if not missing(name)]
+        names = list(names)
         with ThreadPoolExecutor(2) as pool:
-            columns = dict(zip(here, pool.map(column, here), strict=True))
+            columns = {name: found for name, found in zip(names, pool.map(column, names), strict=True) if found}
         return cls([name_of(dialogue) for dialogue in wanted], columns)
 
     def store(self) -> None:
@@ -141,7 +145,7 @@ class Matrix:
         for name, before in self.columns.items():
             now = here.columns.get(name)
             if now is None:
-                lines.append(f"{name}: not here ({missing(name)})")
+                lines.append(f"{name}: not here ({missing(name) or 'it was given no time'})")
                 continue
             lines.append(f"{name} {now.version}: {len(now.failed)} differences, stored {len(before.failed)}")
             lines += [f"    new: {title}" for title in sorted(set(now.failed) - set(before.failed))]
