@@ -52,7 +52,7 @@ class SmtpUtf8(Extension):
             return None
         if not is_utf8(command.argument):
             return Reply(501, "that is not UTF-8", "5.5.2")
-        words = command.argument.upper().split()
+        words = {word.partition("=")[0] for word in command.argument.upper().split()}
         announced = {"MAIL": "SMTPUTF8" in words, "VRFY": "SMTPUTF8" in words, "EXPN": "SMTPUTF8" in words,
                      "RCPT": "SMTPUTF8" in session.envelope.parameters}
         if command.verb not in announced:
