@@ -10,24 +10,27 @@ from collections.abc import Iterable
 from .ehlo import FLIGHT_LIMIT, ClientSession, Extension, Step
 
 # %% auto #0
-__all__ = ["LAST_IN_GROUP", "groups", "Pipelining"]
+__all__ = ["FREE", "MAY_FLY", "groups", "Pipelining"]
 
 
 # %% ../notebooks/09_pipelining.ipynb #groups
-LAST_IN_GROUP = frozenset({"EHLO", "DATA", "VRFY", "EXPN", "TURN", "QUIT", "NOOP", "STARTTLS"})    # RFC 2920 §3.1
+FREE = frozenset({"", "RSET", "MAIL", "SEND", "SOML", "SAML", "RCPT"})     # "": a letter's text (RFC 2920 §3.1)
 
 
 def groups(verbs: Iterable[str]) -> list[list[str]]:
-    """Cut commands into the fewest groups that may fly together: some verbs must end theirs (RFC 2920 §3.1)."""
+    """Cut commands into the fewest groups that may fly together: what is not free ends its group (RFC 2920 §3.1)."""
     cut: list[list[str]] = [[]]
     for verb in verbs:
         cut[-1].append(verb)
-        if verb.upper() in LAST_IN_GROUP:
+        if verb.upper() not in FREE:
             cut.append([])
     return [group for group in cut if group]
 
 
 # %% ../notebooks/09_pipelining.ipynb #pipelining
+MAY_FLY = FREE | {"BDAT", "AUTH"}           # RFC 3030 §4.2, RFC 4954 §4: their steps say themselves when to wait
+
+
 class Pipelining(Extension):
     """PIPELINING: do not wait where nothing that is heard would change what is said (RFC 2920).
 
@@ -38,4 +41,4 @@ class Pipelining(Extension):
 
     def may_go_on(self, client: ClientSession, step: Step) -> bool:
         """Whether the next step may be said before this one was answered (§3.1)."""
-        return step.verb not in LAST_IN_GROUP and len(client.unanswered) < FLIGHT_LIMIT
+        return step.verb in MAY_FLY and len(client.unanswered) < FLIGHT_LIMIT
