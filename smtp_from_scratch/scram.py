@@ -21,31 +21,17 @@ from pathlib import Path
 from unicodedata import ucd_3_2_0
 from urllib.parse import quote, unquote
 
-from smtp_from_scratch.auth import (
-    AuthError,
-    BadResponse,
-    Examination,
-    Mechanism,
-    Responses,
-    Users,
-    as_text,
-    decode64,
-    encode64,
-)
-from smtp_from_scratch.conversation import (
-    Work,
-)
-from smtp_from_scratch.maildir import (
-    sync_folder,
-)
+from .auth import AuthError, BadResponse, Examination, Mechanism, Responses, Users, as_text, decode64, encode64
+from .conversation import Work
+from .maildir import sync_folder
 
 # %% auto #0
 __all__ = [
     "PROHIBITED", "ITERATIONS", "TEXT_FORM", "FEWEST", "MOST", "HEAD", "PATIENCE", "mac", "sha256", "xor",
-    "saslprep", "check_direction", "salted_password", "ScramKeys", "scram_keys", "proves", "attributes",
-    "encode_name", "decode_name", "client_first", "server_first", "prove", "ScramSha256", "decoy", "Keys",
-    "usual_iterations", "BadUserFile", "user_line", "parse_users", "user_of", "rewrite", "read", "take",
-    "keep_owner", "UserFile",
+    "saslprep", "check_direction", "ScramKeys", "salted_password", "scram_keys", "proves", "attributes",
+    "encode_name", "decode_name", "client_first", "server_first", "prove", "heard", "ScramSha256", "decoy",
+    "Keys", "usual_iterations", "BadUserFile", "user_line", "parse_users", "user_of", "read", "rewrite",
+    "take", "keep_owner", "UserFile",
 ]
 
 
@@ -100,12 +86,6 @@ def check_direction(text: str) -> None:
             raise ValueError("a name or a password runs from right to left as a whole, or not at all (RFC 4013 §2.4)")
 
 
-# %% ../notebooks/13_scram.ipynb #derive
-def salted_password(password: str, salt: bytes, iterations: int) -> bytes:
-    """The password, slowly hashed: `Hi` of RFC 5802 §2.2; ValueError for a password that SASLprep refuses."""
-    return hashlib.pbkdf2_hmac("sha256", saslprep(password, stored=True).encode(), salt, iterations)
-
-
 # %% ../notebooks/13_scram.ipynb #keys
 ITERATIONS = 100_000                           # of ours; an old laptop needs a tenth of a second (RFC 7677 §4)
 TEXT_FORM = re.compile(r"SCRAM-SHA-256\$([1-9][0-9]{0,8}):([^:$]+)\$([^:$]+):([^:$]+)")
@@ -136,7 +116,12 @@ class ScramKeys:
         return cls(salt, int(match[1]), stored, server)
 
 
-# %% ../notebooks/13_scram.ipynb #scram-keys
+# %% ../notebooks/13_scram.ipynb #derive
+def salted_password(password: str, salt: bytes, iterations: int) -> bytes:
+    """The password, slowly hashed: `Hi` of RFC 5802 §2.2; ValueError for a password that SASLprep refuses."""
+    return hashlib.pbkdf2_hmac("sha256", saslprep(password, stored=True).encode(), salt, iterations)
+
+
 def scram_keys(password: str, salt: bytes | None = None, iterations: int = ITERATIONS) -> ScramKeys:
     """What to keep of a password (RFC 5802 §3); raises ValueError. A salt of 16 random octets, unless given."""
     salt = secrets.token_bytes(16) if salt is None else salt
@@ -153,7 +138,7 @@ def proves(keys: ScramKeys, spoken: bytes, proof: bytes) -> bool:
     return hmac.compare_digest(sha256(client_key), keys.stored_key)
 
 
-# %% ../notebooks/13_scram.ipynb #attributes
+# %% ../notebooks/13_scram.ipynb #messages
 def attributes(message: str, names: str) -> list[str]:
     """The values of a message's attributes, in order; others may follow, but no `m` (RFC 5802 §5.1)."""
     parts = message.split(",")
@@ -165,7 +150,6 @@ def attributes(message: str, names: str) -> list[str]:
     return [part[2:] for part in known]
 
 
-# %% ../notebooks/13_scram.ipynb #names
 def encode_name(name: str) -> str:
     """A user's name as an attribute has it (RFC 5802 §5.1)."""
     return name.replace("=", "=3D").replace(",", "=2C")
@@ -181,7 +165,10 @@ def decode_name(text: str) -> str:
         raise BadResponse(str(error)) from None
 
 
-# %% ../notebooks/13_scram.ipynb #client-first
+# %% ../notebooks/13_scram.ipynb #first-messages
+FEWEST, MOST = 4096, 1_000_000                 # iterations that a client puts up with (RFC 7677 §4, RFC 5802 §9)
+
+
 def client_first(message: str) -> tuple[str, str, str, str]:
     """The client's first message: header, who to act as, user, nonce; raises BadResponse (RFC 5802 §7)."""
     match = re.match(r"([ny]|p=[A-Za-z0-9.-]+),(?:a=([^,]+))?,", message)
@@ -191,10 +178,6 @@ def client_first(message: str) -> tuple[str, str, str, str]:
     if not re.fullmatch("[!-~]+", nonce):
         raise BadResponse("a nonce is printable ASCII")
     return match[0], decode_name(match[2]) if match[2] else "", decode_name(name), nonce
-
-
-# %% ../notebooks/13_scram.ipynb #server-first
-FEWEST, MOST = 4096, 1_000_000                 # iterations that a client puts up with (RFC 7677 §4, RFC 5802 §9)
 
 
 def server_first(message: str, nonce: str) -> tuple[str, bytes, int]:
@@ -211,21 +194,27 @@ def server_first(message: str, nonce: str) -> tuple[str, bytes, int]:
 def prove(user: str, password: str, nonce: str) -> Responses:
     """The client's end of SCRAM: prove who we are, and have the server prove the same (RFC 5802 §5)."""
     bare = f"n={encode_name(user)},r={nonce}"
-    challenge = as_text((yield f"n,,{bare}".encode()) or b"")
+    challenge = heard((yield f"n,,{bare}".encode()))
     both, salt, iterations = server_first(challenge, nonce)
     salted = salted_password(password, salt, iterations)
-    final = f"c={encode64(b'n,,')},r={both}"
-    spoken = ",".join([bare, challenge, final]).encode()
+    without_proof = f"c={encode64(b'n,,')},r={both}"
+    spoken = ",".join([bare, challenge, without_proof]).encode()
     client_key = mac(salted, b"Client Key")
     proof = xor(client_key, mac(sha256(client_key), spoken))
-    verdict = as_text((yield f"{final},p={encode64(proof)}".encode()) or b"")
-    if verdict.startswith("e="):
-        raise AuthError(f"the server says {verdict[2:60]!r}")
-    signature = decode64(*attributes(verdict, "v"))
-    if not hmac.compare_digest(signature, mac(mac(salted, b"Server Key"), spoken)):
+    final = heard((yield f"{without_proof},p={encode64(proof)}".encode()))
+    if final.startswith("e="):
+        raise AuthError(f"the server says {final[2:60]!r}")
+    if not hmac.compare_digest(decode64(*attributes(final, "v")), mac(mac(salted, b"Server Key"), spoken)):
         raise AuthError("the server does not know the password: it is not the one that we know")
     if (yield b"") is not None:
         raise AuthError("the server goes on asking after it has proved itself")
+
+
+def heard(challenge: bytes | None) -> str:
+    """A challenge as text; AuthError for a 235 in its place."""
+    if challenge is None:
+        raise AuthError("the server is content, and has proved nothing")
+    return as_text(challenge)
 
 
 # %% ../notebooks/13_scram.ipynb #scram
@@ -339,6 +328,11 @@ def user_of(line: str) -> str:
     return "" if nobodys else saslprep(unquote(line.partition(":")[0], errors="strict"))
 
 
+def read(path: Path) -> str:
+    """A user file; octets that are not UTF-8 become what SASLprep refuses."""
+    return path.read_text("utf-8", "surrogateescape")
+
+
 # %% ../notebooks/13_scram.ipynb #rewrite
 HEAD = "# name:SCRAM-SHA-256$iterations:salt$stored key:server key; a line without a name is for decoys\n"
 
@@ -362,12 +356,6 @@ def rewrite(path: Path, user: str, line: str = "") -> None:
             raise
     os.replace(new, path)
     sync_folder(path.parent)
-
-
-# %% ../notebooks/13_scram.ipynb #read
-def read(path: Path) -> str:
-    """A user file; octets that are not UTF-8 become what SASLprep refuses."""
-    return path.read_text("utf-8", "surrogateescape")
 
 
 # %% ../notebooks/13_scram.ipynb #take
