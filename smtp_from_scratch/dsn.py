@@ -199,8 +199,9 @@ def group(fields: Mapping[str, str]) -> str:
 def per_message(envelope: Envelope, reporting_mta: str) -> str:
     """The fields about the whole letter (RFC 3464 §2.2, RFC 3461 §6.3)."""
     envid = envelope.parameters.get("ENVID")
+    kind = "dns" if "." in reporting_mta and reporting_mta[0] != "[" else "x-local-hostname"
     return group({"Original-Envelope-Id": parse_envid(envid) if envid else "",
-                  "Reporting-MTA": f"dns; {reporting_mta}"})
+                  "Reporting-MTA": f"{kind}; {reporting_mta}"})
 
 
 def per_recipient(envelope: Envelope, recipient: str, action: str, reply: Reply, remote_mta: str) -> str:

@@ -231,6 +231,15 @@ def test_a_report_has_three_parts_and_all_fields() -> None:
     assert found.returned and found.returned["Subject"] == "rehearsal"
 
 
+@pytest.mark.parametrize("host, kind", [("mx.example", b"dns"), ("laptop", b"x-local-hostname"),
+                                        ("[127.0.0.1]", b"x-local-hostname")])
+def test_a_host_without_a_full_name_does_not_claim_one(host: str, kind: bytes) -> None:
+    """RFC 3461 §6.3 (b)."""
+    built = build_report(envelope(), {YUI: GONE}, LETTER, host)
+    assert built and b"\r\nReporting-MTA: " + kind + b"; " + host.encode() in built.as_bytes()
+    assert parse_report(built).reporting_mta == host
+
+
 @pytest.mark.parametrize("ret, reply, whole", [
     ("FULL", GONE, True), ("full", GONE, True), ("HDRS", GONE, False), ("", GONE, False), ("FULL", FULL, False),
     ("FULL", FINE, False),
