@@ -9,6 +9,7 @@ import errno
 import hashlib
 import itertools
 import os
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -80,12 +81,14 @@ def with_lf(body: IO[bytes]) -> Iterator[bytes]:
 
 
 # %% ../notebooks/07_maildir.ipynb #write-durably
-def write_durably(path: Path, head: bytes, body: IO[bytes]) -> None:
-    """Write a new file and wait until the disk has it."""
+def write_durably(path: Path, head: bytes, body: IO[bytes], binary: bool = False) -> None:
+    """Write a new file and wait until the disk has it; what is `binary` has no lines, and stays as it is."""
     with open(path, "xb") as file:
-        file.write(head.replace(b"\r\n", b"\n"))
-        for block in with_lf(body):
-            file.write(block)
+        file.write(head if binary else head.replace(b"\r\n", b"\n"))
+        if binary:
+            shutil.copyfileobj(body, file, 262_144)
+        else:
+            file.writelines(with_lf(body))
         file.flush()
         os.fsync(file.fileno())
 
@@ -137,8 +140,9 @@ class Maildir:
         for folder in folders:
             make_maildir(folder)
         temporary = folders[0] / "tmp" / name
+        binary = (envelope.parameters.get("BODY") or "").upper() == "BINARYMIME"     # chapter 10 (RFC 3030 §3)
         try:
-            write_durably(temporary, trace(envelope, self.hostname, name), body)
+            write_durably(temporary, trace(envelope, self.hostname, name), body, binary)
             publish(temporary, [folder / "new" / name for folder in folders])
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):

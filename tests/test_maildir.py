@@ -145,6 +145,28 @@ def test_line_ends_at_block_borders(text: bytes, block: int) -> None:
     assert b"".join(with_lf(Slow(text))) == text.replace(b"\r\n", b"\n")
 
 
+@pytest.mark.parametrize("value", ["BINARYMIME", "binarymime"])
+def test_the_octets_of_a_binary_letter_stay_as_they_are(tmp_path: Path, value: str) -> None:
+    """RFC 3030 §3: what is no text has no line ends; in a picture CR LF are two octets like any other."""
+    picture = b"\x89PNG\r\n\x1a\n\r\r\n\n\0" + bytes(range(256)) + b"\r"
+    body = b"MIME-Version: 1.0\r\nContent-Type: image/png\r\nContent-Transfer-Encoding: binary\r\n\r\n" + picture
+    sent = envelope()
+    sent.parameters["BODY"] = value
+    assert Maildir(tmp_path, "mx.example")(sent, BytesIO(body)).code == 250
+    [file] = kept(tmp_path)
+    assert file.read_bytes().startswith(b"Return-Path: <ana@rio.example>\r\n") and file.read_bytes().endswith(body)
+    [letter] = mailbox.Maildir(str(file.parent.parent))
+    assert letter["Return-Path"] == "<ana@rio.example>" and letter["Content-Type"] == "image/png"
+
+
+@pytest.mark.parametrize("parameters", [{}, {"BODY": "8BITMIME"}, {"BODY": None}])
+def test_the_lines_of_a_text_end_with_lf(tmp_path: Path, parameters: dict[str, str | None]) -> None:
+    sent = envelope()
+    sent.parameters.update(parameters)
+    assert Maildir(tmp_path)(sent, BytesIO(LETTER)).code == 250
+    assert b"\r" not in kept(tmp_path)[0].read_bytes()
+
+
 def test_many_at_once(tmp_path: Path) -> None:
     deliver = Maildir(tmp_path)
     threads = [threading.Thread(target=lambda: [deliver(envelope(), BytesIO(LETTER)) for _ in range(10)])
