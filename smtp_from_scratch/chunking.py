@@ -12,47 +12,18 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
-from smtp_from_scratch.client import (
-    BODY_TIMEOUT,
-    end_early,
-)
-from smtp_from_scratch.conversation import (
-    Conversation,
-    Octets,
-    Work,
-)
-from smtp_from_scratch.ehlo import (
-    ClientSession,
-    ExtendedSession,
-    Extension,
-    Letter,
-    Parameter,
-    Step,
-    conclude,
-    values,
-)
-from smtp_from_scratch.envelope import (
-    normalize,
-)
-from smtp_from_scratch.session import (
-    SPOOL_IN_MEMORY,
-    STATES,
-    Session,
-    Verb,
-    forget,
-    hand_over,
-    keep,
-)
-from smtp_from_scratch.wire import (
-    CRLF,
-    Command,
-    Reply,
-)
+from .client import BODY_TIMEOUT, end_early
+from .conversation import Conversation, Octets, Work
+from .ehlo import ClientSession, ExtendedSession, Extension, Letter, Parameter, Step
+from .ehlo import conclude, values
+from .envelope import normalize
+from .session import SPOOL_IN_MEMORY, STATES, Session, Verb, forget, hand_over, keep, log
+from .wire import CRLF, Command, Reply
 
 # %% auto #0
 __all__ = [
     "CHUNK", "CHUNKS_AT_ONCE", "EAGER", "parse_bdat", "Chunks", "bdat", "chunks_of", "regroup", "whole_lines",
-    "Chunking", "note_chunk", "note_last", "BinaryMime",
+    "once", "Chunking", "note_chunk", "note_last", "BinaryMime",
 ]
 
 
@@ -118,11 +89,14 @@ def bdat(session: Session, argument: str) -> Conversation[Reply | None]:
     if not last:
         return chunks.fault or Reply(250, f"{chunks.octets} octets so far")
     reply = chunks.end() or (yield Work(lambda: hand_over(session, chunks.spool)))
+    log.info("%s from=<%s> to=%d size=%d: %s", session.peer, session.envelope.sender,
+             len(session.envelope.recipients), chunks.octets, reply)
     forget(session)
     session.idle_talk = 0
     return reply
 
 
+# %% ../notebooks/10_chunking.ipynb #chunks-of
 def chunks_of(session: Session) -> Chunks | None:
     """The body in hand, a new one if it may begin now, or None."""
     if "BDAT" not in session.held and session.state == "rcpt":
@@ -139,27 +113,38 @@ EAGER = 65_536                                 # octets of a body that flies alo
 
 def regroup(blocks: Iterable[bytes], size: int, first: int = 0) -> Iterator[tuple[bytes, bool]]:
     """The same octets in pieces of about `size` (the first one of at most `first`), and whether it is the last."""
-    held = b""
+    held, length = list[bytes](), 0
     for block in blocks:
-        if held and not first and len(held) + len(block) > size:
-            yield held, False                  # as it is: to cut and join large blocks would copy them
-            held = b""
-        held = held + block if held else block
-        while len(held) > (first or 2 * size):
-            cut = first or size
-            yield held[:cut], False
-            held, first = held[cut:], 0
-    yield held, True
+        if held and not first and length + len(block) > size:
+            yield b"".join(held), False        # as they are: to cut and join large blocks would copy them
+            held, length = [], 0
+        held.append(block)
+        length += len(block)
+        if length > (first or 2 * size):
+            whole, start = b"".join(held), 0
+            while len(whole) - start > (first or 2 * size):
+                end = start + (first or size)
+                yield whole[start:end], False
+                start, first = end, 0
+            held, length = [whole[start:]], len(whole) - start
+    yield b"".join(held), True
 
 
+# %% ../notebooks/10_chunking.ipynb #whole-lines
 def whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """A text's blocks, line ends CR LF, the last line ended, too (RFC 5321 §2.3.8)."""
     tail = CRLF
     for block in normalize(blocks):
         yield block
-        tail = (tail + block)[-2:]
+        tail = (tail + block[-2:])[-2:]
     if tail != CRLF:
         yield CRLF
+
+
+def once(blocks: list[bytes]) -> Iterator[bytes]:
+    """Say them and keep none: many chunks may wait for their replies, in little memory."""
+    while blocks:
+        yield blocks.pop(0)
 
 
 # %% ../notebooks/10_chunking.ipynb #chunking
@@ -200,7 +185,7 @@ class Chunking(Extension):
                 return
             argument = f"{len(block)} LAST" if last else str(len(block))
             pause = not last and (number % CHUNKS_AT_ONCE == 0 or (number == 1 and first > 0))
-            yield Step("BDAT", argument, octets=partial(tuple, (block,)), letter=letter, timeout=BODY_TIMEOUT,
+            yield Step("BDAT", argument, octets=partial(once, [block]), letter=letter, timeout=BODY_TIMEOUT,
                        note=note_last if last else note_chunk, last=pause)
 
 
