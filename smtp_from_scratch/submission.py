@@ -8,52 +8,68 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable
-from email.utils import formatdate, make_msgid, parseaddr
+from email.utils import formatdate, getaddresses, make_msgid
 from typing import IO, Any
 
 from .ehlo import ExtendedSession, Extension
-from .envelope import Envelope
+from .envelope import BadPath, Envelope, encode_path
 from .session import SPOOL_IN_MEMORY, Policy
 from .wire import Reply
 
 # %% auto #0
 __all__ = [
-    "HEADER_LIMIT", "MaySend", "fields", "additions", "mending", "anybody", "own_address", "guarded",
-    "Submission",
+    "HEADER_LIMIT", "ONCE", "MaySend", "header_of", "additions", "is_mailbox", "mending", "anybody",
+    "own_address", "guarded", "qualified", "unqualified", "Submission",
 ]
 
 
 # %% ../notebooks/15_submission.ipynb #header
 HEADER_LIMIT = 65_536                          # octets of a header that are looked at
-_FIELD = re.compile(rb"^([!-9;-~]+)[ \t]*:(.*(?:\r\n[ \t].*)*)", re.MULTILINE)
-_END = re.compile(rb"(?:^|\r\n)\r\n")
+ONCE = frozenset("date from sender reply-to to cc bcc message-id in-reply-to references subject".split())
+_FIELD = re.compile(r"([!-9;-~]+)[ \t]*:(.*)", re.DOTALL)
 
 
-def fields(start: bytes) -> dict[str, str]:
-    """The fields of a letter's header, by name in lower case, the first of each (RFC 5322 §2.2)."""
-    end = _END.search(start)
-    header = start[: end.start() + 2] if end else start
+def header_of(start: str) -> dict[str, str]:
+    """The fields of a letter's header by name in lower case; ValueError for what is no header (RFC 5322 §2.2, §3.6)."""
     found: dict[str, str] = {}
-    for name, value in _FIELD.findall(header.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")):
-        found.setdefault(name.decode("ascii").lower(), value.decode("utf-8", "replace").strip())
+    header = "" if start.startswith("\r\n") else start.partition("\r\n\r\n")[0].removesuffix("\r\n")
+    for line in re.split(r"\r\n(?![ \t])", header):
+        field = _FIELD.fullmatch(line)
+        if not field:
+            raise ValueError(f"no header field: {line[:60]!r}" if line else "the letter has no header")
+        name = field[1].lower()
+        if name in ONCE and name in found:
+            raise ValueError(f"{field[1]} stands there twice")
+        found.setdefault(name, re.sub(r"\r\n", "", field[2]).strip())
     return found
 
 
 # %% ../notebooks/15_submission.ipynb #additions
 def additions(start: bytes, user: str, hostname: str) -> bytes | Reply:
     """Lines that a letter lacks (RFC 6409 §8.1 to §8.3), or the reply that refuses it."""
-    have = fields(start)
-    if not have.get("from"):
+    try:
+        have = header_of(start.decode("utf-8", "surrogateescape"))
+    except ValueError as error:
+        return Reply(554, str(error).encode("ascii", "backslashreplace").decode(), "5.6.0")
+    authors = [address for _, address in getaddresses([have.get("from", "")]) if address]
+    if not authors:
         return Reply(554, "a letter names its author: From is missing", "5.6.0")
     lines = []
-    if "date" not in have:
+    if not have.get("date"):
         lines.append(f"Date: {formatdate(localtime=True)}")
-    if "message-id" not in have:
+    if not have.get("message-id"):
         lines.append(f"Message-ID: {make_msgid(domain=hostname)}")
-    author = parseaddr(have["from"])[1]
-    if "@" in user and "sender" not in have and author.lower() != user.lower():
+    if "sender" not in have and is_mailbox(user) and [user.lower()] != [author.lower() for author in authors]:
         lines.append(f"Sender: {user}")
     return "".join(f"{line}\r\n" for line in lines).encode()
+
+
+def is_mailbox(name: str) -> bool:
+    """Whether a user's name is an address."""
+    try:
+        return bool(encode_path(name)) and "@" in name
+    except BadPath:
+        return False
 
 
 # %% ../notebooks/15_submission.ipynb #mending
@@ -92,6 +108,7 @@ def own_address(user: str, sender: str) -> bool:
     return sender.lower() in ("", user.lower())
 
 
+# %% ../notebooks/15_submission.ipynb #policies
 def guarded(session: ExtendedSession, may_send: MaySend) -> Policy:
     """The session's `accept_sender`, for addresses that this user may send from (RFC 6409 §6.1)."""
     accept = session.accept_sender
@@ -99,9 +116,23 @@ def guarded(session: ExtendedSession, may_send: MaySend) -> Policy:
     def accept_sender(address: str, envelope: Envelope) -> Reply | None:
         if not may_send(session.user, address):
             return Reply(550, f"{session.user} does not send as {address or 'nobody'}", "5.7.1")
-        return accept(address, envelope)
+        return unqualified(address, "5.1.8") or accept(address, envelope)
 
     return accept_sender
+
+
+def qualified(session: ExtendedSession) -> Policy:
+    """The session's `accept_recipient`, for domains that mean the same everywhere (RFC 6409 §4.2)."""
+    accept = session.accept_recipient
+    return lambda address, envelope: unqualified(address, "5.1.2") or accept(address, envelope)
+
+
+def unqualified(address: str, enhanced: str) -> Reply | None:
+    """A refusal of `kenji@mail`: in another house that is another host."""
+    domain = address.rpartition("@")[2]
+    if "@" not in address or "." in domain or domain.startswith("["):
+        return None
+    return Reply(550, f"{domain} is not the full name of a host", enhanced)
 
 
 # %% ../notebooks/15_submission.ipynb #submission
@@ -119,3 +150,4 @@ class Submission(Extension):
         """A session's letters are mended, and its senders looked at."""
         session.deliver = mending(session)
         session.accept_sender = guarded(session, self.may_send)
+        session.accept_recipient = qualified(session)

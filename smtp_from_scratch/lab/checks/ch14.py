@@ -30,7 +30,7 @@ def check_14_judge(my_judge: Callable[..., Any]) -> Problem | None:
         given = my_judge(verb, argument, transaction)
         if given != expected:
             before = " ".join(transaction) or "nothing"
-            return Problem(gave=f"{given!r} for {verb} {argument}, behind MAIL with {before}",
+            return Problem(gave=f"{given!r} for {verb} {argument}, after {before}",
                            wire=f"The server says {expected}." if expected else "The server obeys it.",
                            look="MAIL and VRFY carry the word themselves, in any case of letters; RCPT relies on MAIL.")
     return None
@@ -42,7 +42,7 @@ CODES = {"a": 553, "b": 250, "c": 250, "d": 250, "e": 250, "f": 553, "g": 250, "
 CODES_LOOK = {
     "a": "BODY= is about the body.", "b": "Announcing more than is needed does no harm.",
     "c": "It was announced one line earlier.", "d": "RSET is RSET.", "e": "A letter of the old kind.",
-    "f": "What did the MAIL of *this* transaction announce?", "g": "Look at the octets: is there anything beyond ASCII?",
+    "f": "What did the MAIL of *this* transaction announce?", "g": "Look at the octets: is any beyond ASCII?",
     "h": "For which verbs can it be announced at all?",
 }
 
