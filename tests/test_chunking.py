@@ -114,7 +114,8 @@ def test_when_all_recipients_were_refused_chunks_are_read_and_refused() -> None:
 
 
 @pytest.mark.parametrize("size", [b"-1", b"abc", b"+5", b"0x10", b"1e3", b"5 FOO", b"", b"99999999999999999999",
-                                  b"5 LAST LAST", b"LAST", b"LAST 5", b"5LAST", b"5 6", b"5.0", b"1_000", b"5,", b"5\tLAST", b"''"])
+                                  b"5 LAST LAST", b"LAST", b"LAST 5", b"5LAST", b"5 6", b"5.0", b"1_000", b"5,",
+                                  b"5\tLAST", b"''"])
 def test_a_size_that_cannot_be_read_ends_the_session(size: bytes) -> None:
     """Nobody knows where the next command begins: what follows is not obeyed (security by closing)."""
     tokyo = Tokyo()
@@ -192,7 +193,7 @@ def test_between_chunks_other_things_may_be_said(command: bytes) -> None:
 def test_chunks_are_dropped_and_forgotten(command: bytes) -> None:
     tokyo = Tokyo()
     said = ENVELOPE + chunk(b"Subject: dropped\r\n\r\n") + command + b"\r\n"
-    assert tokyo.hears(said + ENVELOPE + chunk(HEAD, last=True) + b"QUIT\r\n") == [250, 250, 250, 250, 250, 250, 250, 250, 221]
+    assert tokyo.hears(said + ENVELOPE + chunk(HEAD, last=True) + b"QUIT\r\n") == [250] * 8 + [221]
     assert tokyo.letters == [HEAD] and [spool.closed for spool in tokyo.spools] == [True, True]
 
 
