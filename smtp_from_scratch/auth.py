@@ -12,50 +12,23 @@ import hmac
 import logging
 import secrets
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
-from smtp_from_scratch.client import (
-    SMTPNotSupportedError,
-    SMTPResponseException,
-    leaving,
-)
-from smtp_from_scratch.conversation import (
-    FLUSH,
-    Conversation,
-    Interruption,
-    Line,
-    Work,
-    read_reply,
-)
-from smtp_from_scratch.ehlo import (
-    ClientSession,
-    ExtendedSession,
-    Extension,
-    Letter,
-    Parameter,
-    Step,
-    decode_xtext,
-    say,
-)
-from smtp_from_scratch.session import (
-    Verb,
-)
-from smtp_from_scratch.wire import (
-    COMMAND_LIMIT,
-    CRLF,
-    Command,
-    Reply,
-    WireError,
-)
+from .client import SMTPNotSupportedError, SMTPResponseException, leaving
+from .conversation import FLUSH, Conversation, Interruption, Line, Work, read_reply
+from .ehlo import ClientSession, ExtendedSession, Extension, Letter, Parameter, Step
+from .ehlo import decode_xtext, say
+from .session import Verb
+from .wire import COMMAND_LIMIT, CRLF, Command, LineTooLong, Reply, WireError
 
 # %% auto #0
 __all__ = [
     "AUTH_LIMIT", "Examination", "Responses", "log", "MOST_FAILURES", "MECHANISMS", "BEFORE_AUTH", "encode64",
     "decode64", "Users", "Passwords", "AuthError", "BadResponse", "Mechanism", "Plain", "as_text", "Login",
-    "CramMd5", "cram_md5", "Cancelled", "examine", "verdict", "auth", "Auth", "auth_parameter",
-    "SMTPAuthenticationError", "choose", "log_in", "exchange", "note_auth", "unjudged",
+    "cram_md5", "fresh", "CramMd5", "Cancelled", "examine", "verdict", "auth", "Auth", "auth_parameter",
+    "SMTPAuthenticationError", "choose", "log_in", "AuthStep", "exchange", "note_auth", "unjudged",
 ]
 
 
@@ -70,6 +43,8 @@ def encode64(octets: bytes) -> str:
 
 def decode64(text: str) -> bytes:
     """Octets that AUTH has written; ValueError for anything else (RFC 4954 §4)."""
+    if len(text) % 4 or text.endswith("==="):  # Python puts up with more `=` than there can be
+        raise ValueError("not base64: it comes in groups of four, the last of which may end with = or ==")
     try:
         return base64.b64decode(text, validate=True)
     except binascii.Error as error:
@@ -197,6 +172,17 @@ class Login(Mechanism):
 
 
 # %% ../notebooks/12_auth.ipynb #cram
+def cram_md5(secret: str, challenge: bytes) -> str:
+    """The digest that only who knows the secret can compute (RFC 2195 §2)."""
+    return hmac.new(secret.encode(), challenge, hashlib.md5).hexdigest()
+
+
+def fresh(hostname: str = "localhost") -> str:
+    """A challenge that never was before: random digits, the time, a host, as in a message id (RFC 2195 §2)."""
+    return f"<{secrets.randbits(63)}.{int(time.time())}@{hostname}>"
+
+
+# %% ../notebooks/12_auth.ipynb #cram-md5
 class CramMd5(Mechanism):
     """CRAM-MD5: the password never travels, but the server must keep it as it is (RFC 2195). History."""
 
@@ -204,11 +190,11 @@ class CramMd5(Mechanism):
     needs = "secret"
     client_first = takes_initial = clear = False
 
-    def __init__(self, hostname: str = "localhost") -> None:
-        self.hostname = hostname
+    def __init__(self, challenge: Callable[[], str] = fresh) -> None:
+        self._challenge = challenge
 
     def examine(self, users: Users) -> Examination:
-        challenge = f"<{secrets.randbits(63)}.{int(time.time())}@{self.hostname}>".encode()
+        challenge = self._challenge().encode()
         user, _, digest = as_text((yield challenge)).rpartition(" ")
         secret = yield Work(lambda: users.secret(user))
         right = cram_md5(secret or "", challenge)
@@ -219,11 +205,6 @@ class CramMd5(Mechanism):
     def respond(self, user: str, password: str) -> Responses:
         challenge = yield b""
         yield f"{user} {cram_md5(password, challenge or b'')}".encode()
-
-
-def cram_md5(secret: str, challenge: bytes) -> str:
-    """The digest that only who knows the secret can compute (RFC 2195 §2)."""
-    return hmac.new(secret.encode(), challenge, hashlib.md5).hexdigest()
 
 
 # %% ../notebooks/12_auth.ipynb #examine
@@ -257,7 +238,7 @@ def examine(mechanism: Mechanism, users: Users, initial: bytes | None) -> Conver
 def verdict(session: ExtendedSession, error: Exception) -> Reply:
     """The reply to an examination that failed (RFC 4954 §4, §6); it never says what was wrong with it."""
     if isinstance(error, WireError):
-        return Reply(500, f"a line of AUTH has at most {AUTH_LIMIT} octets", "5.5.6")
+        return Reply(500, str(error), "5.5.6" if isinstance(error, LineTooLong) else "5.5.2")
     if isinstance(error, Cancelled):
         return Reply(501, "as you like", "5.7.0")
     if isinstance(error, ValueError | BadResponse):
@@ -273,13 +254,14 @@ def verdict(session: ExtendedSession, error: Exception) -> Reply:
     return Reply(535, "wrong user or password", "5.7.8")
 
 
-# %% ../notebooks/12_auth.ipynb #auth-server
+# %% ../notebooks/12_auth.ipynb #auth-settings
 log = logging.getLogger(__name__)
-MOST_FAILURES = 3
+MOST_FAILURES = 3                              # wrong guesses; then the connection is closed (RFC 4954 §9)
 MECHANISMS: tuple[Mechanism, ...] = (Plain(), Login(), CramMd5())
 BEFORE_AUTH = frozenset({"AUTH", "EHLO", "HELO", "STARTTLS", "NOOP", "RSET", "QUIT", "HELP", "BDAT"})
 
 
+# %% ../notebooks/12_auth.ipynb #auth-server
 def auth(extension: Auth, session: ExtendedSession, argument: str) -> Conversation[Reply | None]:
     """AUTH: which mechanism, perhaps an initial response, then the examination (RFC 4954 §4)."""
     name, _, initial = argument.partition(" ")
@@ -307,8 +289,7 @@ class Auth(Extension):
     """AUTH: the client proves who it is (RFC 4954).
 
     Server: `users` is a store; `required` refuses mail from strangers (530); `insecure` offers AUTH without TLS.
-    Client: `user` and `password`; the first of `mechanisms` that the server offers is taken, and none that shows
-    the password to who reads along, unless the line is sealed or `insecure` is set.
+    Client: the first of `mechanisms` that is offered; none that shows the password on an open line, unless `insecure`.
     """
 
     keyword = "AUTH"
@@ -332,9 +313,8 @@ class Auth(Extension):
 
     def check(self, session: ExtendedSession, command: Command) -> Reply | None:
         """530 for strangers (RFC 4954 §6)."""
-        if not self.required or session.user or command.verb in BEFORE_AUTH:
-            return None
-        return Reply(530, "prove who you are first: AUTH", "5.7.0")
+        stranger = self.required and not session.user and command.verb not in BEFORE_AUTH
+        return Reply(530, "prove who you are first: AUTH", "5.7.0") if stranger else None
 
     def after_hello(self, client: ClientSession) -> Conversation[None]:
         """Prove who we are, if we were told."""
@@ -359,7 +339,7 @@ def auth_parameter(session: ExtendedSession, value: str | None) -> Reply | None:
     return None
 
 
-# %% ../notebooks/12_auth.ipynb #log-in
+# %% ../notebooks/12_auth.ipynb #choose
 class SMTPAuthenticationError(SMTPResponseException):
     """The server did not believe us, or did not prove that it knows us."""
 
@@ -376,6 +356,7 @@ def choose(client: ClientSession, mechanisms: Iterable[Mechanism], insecure: boo
     raise SMTPNotSupportedError(f"the server offers no AUTH that we know: {' '.join(offered) or 'none at all'}")
 
 
+# %% ../notebooks/12_auth.ipynb #log-in
 def log_in(client: ClientSession, user: str, password: str, mechanisms: Iterable[Mechanism] = MECHANISMS,
            insecure: bool = False) -> Conversation[None]:
     """Prove who we are; raises SMTPAuthenticationError or SMTPNotSupportedError.
@@ -389,12 +370,19 @@ def log_in(client: ClientSession, user: str, password: str, mechanisms: Iterable
     if told:
         argument += f" {encode64(first) or '='}"
     single = told and mechanism.turns == 1
-    step = Step("AUTH", argument, last=not single, note=partial(note_auth, talk, user) if single else unjudged)
+    step = AuthStep("AUTH", argument, last=not single, note=partial(note_auth, talk, user) if single else unjudged)
     yield from say(client, step)
     if not single:
         assert step.reply
         reply = yield from exchange(talk, step.reply, None if told or not mechanism.client_first else first)
         note_auth(talk, user, client, step, reply)
+
+
+class AuthStep(Step):
+    """A step that does not show its argument, in which a password may be."""
+
+    def __repr__(self) -> str:
+        return f"<AUTH, {self.reply or 'not answered yet'}>"
 
 
 # %% ../notebooks/12_auth.ipynb #exchange
@@ -413,6 +401,7 @@ def exchange(talk: Responses, reply: Reply, first: bytes | None) -> Conversation
     return reply
 
 
+# %% ../notebooks/12_auth.ipynb #note-auth
 def note_auth(talk: Responses, user: str, client: ClientSession, step: Step, reply: Reply) -> None:
     """235, and nothing left to prove: we are known. Anything else raises."""
     if reply.code == 421:
