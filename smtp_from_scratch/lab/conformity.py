@@ -53,7 +53,7 @@ def dialogues(server: Callable[[], Any] | tuple[str, int], *files: str, only: st
     """Play dialogues at a server: a function that returns its conversation, or a host and a port.
 
     `files` are names such as "rfc5321-order" (none: all), `only` a part of a title, `offers` the extensions of a
-    server that is rehearsed, `refused` a recipient that it refuses. With a `user` and a `password` the server is asked
+    server that is rehearsed (`SIZE=1000000`: and its limit), `refused` a recipient that it refuses. With a `user` and a `password` the server is asked
     what it offers, in the clear and under TLS; with `lmtp`, it speaks LMTP, and is asked, too.
     """
     from smtp_from_scratch.conformance.runner import Target, all_dialogues, inquire, play, probe
@@ -62,7 +62,7 @@ def dialogues(server: Callable[[], Any] | tuple[str, int], *files: str, only: st
     chosen = [dialogue for dialogue in all_dialogues()
               if dialogue.end == "server" and (not files or dialogue.source.partition(".")[0] in files)
               and only.lower() in dialogue.title.lower()]
-    keywords = dict.fromkeys(offers.upper().split(), "")
+    keywords = {name: value for name, _, value in (word.partition("=") for word in offers.upper().split())}
     if not callable(server):
         target = Target(*server, refused=refused, keywords=keywords, user=user, password=password, lmtp=lmtp)
         if user or lmtp:
