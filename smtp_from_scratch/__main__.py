@@ -26,6 +26,7 @@ from smtp_from_scratch.client import (
     SMTPServerDisconnected,
 )
 from smtp_from_scratch.conversation import Connection, Conversation, Interruption, read_reply
+from smtp_from_scratch.dsn import request
 from smtp_from_scratch.ehlo import Letter, make_plan
 from smtp_from_scratch.envelope import BadPath, Envelope, parse_path
 from smtp_from_scratch.maildir import Maildir
@@ -96,6 +97,12 @@ def parser() -> argparse.ArgumentParser:
                         "(default: TLS where it is offered; with --user as if this was given)")
     sealed.add_argument("--implicit-tls", action="store_true", help="TLS from the first octet on, as on port 465")
     send.add_argument("--ca-file", metavar="F", help="certificates to trust, in place of the system's")
+    send.add_argument("--notify", metavar="EVENTS", default="", help="report on these events: NEVER, or some of "
+                      "SUCCESS,FAILURE,DELAY; to servers without DSN nothing is said of it")
+    send.add_argument("--ret", choices=["FULL", "HDRS"], default="", help="how much of the letter a report returns")
+    send.add_argument("--envid", metavar="ID", default="", help="what reports shall call the letter")
+    send.add_argument("--orcpt", metavar="A", default="", help="the address that was first written to, if it is "
+                      "another than that of --to, such as rfc822;list@oslo.example")
     send.add_argument("--without", action="append", metavar="KEYWORD", default=[],
                       help="make no use of an extension; may be repeated")
     send.add_argument("--eager", action="store_true", help="let small bodies fly along with the envelope, where "
@@ -297,6 +304,10 @@ def run_send(options: argparse.Namespace) -> int:
 
             show = Transcript()
         try:
+            envelope_for(options)
+        except ValueError as error:
+            return complain(str(error), USAGE)
+        try:
             smtp = client_for(options, show)
         except (OSError, ValueError) as error:
             return complain(f"cannot use {options.password_file or options.ca_file}: {error}", USAGE)
@@ -329,12 +340,18 @@ def client_for(options: argparse.Namespace, tap: Any) -> Client:
                   tls=verified if options.implicit_tls else None, implicit_tls=options.implicit_tls)
 
 
+def envelope_for(options: argparse.Namespace) -> Envelope:
+    """The envelope, with what was asked for of reports (RFC 3461). Raises ValueError."""
+    envelope = Envelope(options.sender, list(dict.fromkeys(options.recipients)))
+    orcpt = dict.fromkeys(envelope.recipients, options.orcpt) if options.orcpt else {}
+    return request(envelope, ret=options.ret, envid=options.envid, notify=options.notify, orcpt=orcpt)
+
+
 def letters(smtp: Client, options: argparse.Namespace, files: Iterable[IO[bytes]],
             receipts: list[Receipt]) -> Iterator[Letter]:
     """A letter for each file; what this server cannot take is refused without troubling it."""
     for file in files:
-        envelope = Envelope(options.sender, list(dict.fromkeys(options.recipients)))
-        body = rereadable(file)
+        envelope, body = envelope_for(options), rereadable(file)
         try:
             make_plan(smtp.session, letter_for(smtp.session, envelope, body))
         except SMTPNotSupportedError as error:

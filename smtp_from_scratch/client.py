@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from .conversation import Conversation, Disconnected, Interruption, read_reply
+from .conversation import Conversation, Disconnected, Interruption, Result, read_reply
 from .envelope import Envelope, encode_path, stuff
 from .wire import Reply, WireError, encode_command
 
@@ -19,7 +19,7 @@ __all__ = [
     "SMTPServerDisconnected", "SMTPResponseException", "SMTPTimeout", "SMTPNotSupportedError", "leaving",
     "ask", "SMTPConnectError", "SMTPHeloError", "SMTPSenderRefused", "SMTPDataError", "SMTPRecipientsRefused",
     "greet", "check_envelope", "Receipt", "give_up", "end_early", "send_body", "transaction",
-    "raise_for_refusal", "leave", "deliver",
+    "raise_for_refusal", "leave", "opened", "deliver",
 ]
 
 
@@ -210,6 +210,16 @@ def leave() -> Conversation[Reply]:
     return (yield from ask("QUIT"))
 
 
+def opened(opening: Conversation[Result]) -> Conversation[Result]:
+    """An opening; and QUIT when it is refused: a server that does not want us waits for it (RFC 5321 §3.1)."""
+    try:
+        return (yield from opening)
+    except (SMTPResponseException, SMTPNotSupportedError):
+        with contextlib.suppress(SMTPServerDisconnected, Interruption, WireError):
+            yield from leave()
+        raise
+
+
 def deliver(hostname: str, letters: Iterable[tuple[Envelope, Iterable[bytes]]],
             receipts: list[Receipt] | None = None) -> Conversation[list[Receipt]]:
     """A whole session: greeting, HELO, the letters one after another, QUIT.
@@ -217,7 +227,7 @@ def deliver(hostname: str, letters: Iterable[tuple[Envelope, Iterable[bytes]]],
     A list given as `receipts` keeps what was settled, also when an exception ends the session.
     """
     receipts = [] if receipts is None else receipts
-    yield from greet(hostname)
+    yield from opened(greet(hostname))
     for envelope, body in letters:
         receipts.append((yield from transaction(envelope, body)))
     with contextlib.suppress(Interruption, SMTPServerDisconnected, WireError):

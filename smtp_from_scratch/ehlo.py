@@ -13,7 +13,7 @@ from typing import Any
 
 from .client import BODY_TIMEOUT, DATA_TIMEOUT, GREETING_TIMEOUT, Receipt, SMTPConnectError
 from .client import SMTPHeloError, SMTPNotSupportedError, SMTPServerDisconnected, ask, end_early
-from .client import leaving
+from .client import leaving, opened
 from .conversation import Conversation, Interruption, Line, read_reply
 from .envelope import BadPath, Envelope, Path, encode_path, parse_path, stuff
 from .session import EXPECTED, TO_READY, VERBS, Session, Verb, helo, let_go, note_recipient
@@ -356,7 +356,7 @@ def values(*allowed: str) -> Parameter:
     """A parameter that takes one of these values."""
 
     def judge(session: ExtendedSession, value: str | None) -> Reply | None:
-        if value is not None and value.upper() in allowed:
+        if value is not None and value.isascii() and value.upper() in allowed:
             return None
         return Reply(501, f"no such value here: {value}", "5.5.4")
 
@@ -698,7 +698,7 @@ def deliver(client: ClientSession, letters: Iterable[Letter],
     """
     receipts, sent = [] if receipts is None else receipts, list[Letter]()
     try:
-        yield from open_session(client)
+        yield from opened(open_session(client))
         for letter in letters:
             sent.append(letter)
             yield from send_letter(client, letter)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import os
 import re
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email import message_from_bytes, policy
 from email.message import EmailMessage, Message
 from typing import IO, Any, Protocol, TypeVar, runtime_checkable
@@ -28,9 +29,10 @@ from smtp_from_scratch.client import (
     ask,
     greet,
     leave,
+    opened,
     raise_for_refusal,
 )
-from smtp_from_scratch.conversation import Closing, Connection, Conversation, Disconnected, Interruption, Tap, Timeout
+from smtp_from_scratch.conversation import Closing, Connection, Conversation, Disconnected, Tap, Timeout
 from smtp_from_scratch.dsn import Dsn, request
 from smtp_from_scratch.ehlo import (
     ClientSession,
@@ -191,14 +193,9 @@ class Client:
     def _open(self) -> Conversation[Reply]:
         if self._implicit and self._context:
             yield from secure_client(self.session, self._context)
-        try:
-            if self._extensions is None:
-                return (yield from greet(self.session.hostname))
-            return (yield from open_session(self.session))
-        except (SMTPResponseException, SMTPNotSupportedError):
-            with contextlib.suppress(SMTPServerDisconnected, Interruption, WireError):
-                yield from leave()             # who refuses a session still waits for QUIT (RFC 5321 §3.1, §4.1.4)
-            raise
+        if self._extensions is None:
+            return (yield from opened(greet(self.session.hostname)))
+        return (yield from opened(open_session(self.session)))
 
     @property
     def offered(self) -> dict[str, str]:
@@ -237,9 +234,9 @@ class Client:
         SMTPRecipientsRefused (everybody was refused), SMTPDataError, SMTPServerDisconnected; ValueError or
         SMTPNotSupportedError before anything is sent.
         """
-        letter = self._letter(message, from_addr, to_addrs)
-        request(letter.envelope, ret=ret, envid=envid, notify=notify, orcpt=orcpt)
-        return raise_for_refusal(self._send(letter))
+        envelope, octets = prepare(message, from_addr, to_addrs, in_use(self.session))
+        request(envelope, ret=ret, envid=envid, notify=notify, orcpt=orcpt)
+        return raise_for_refusal(self.transact(envelope, octets))
 
     def sendmail(self, from_addr: str, to_addrs: str | Iterable[str], msg: Body, *, binary: bool = False,
                  ret: str = "", envid: str = "", notify: str | Mapping[str, str] = "",
@@ -263,9 +260,20 @@ class Client:
     def transact(self, envelope: Envelope, body: Body, *, binary: bool = False) -> Receipt:
         """One letter to whom the envelope says; returns the receipt, refusals included.
 
+        Recipients that were too many for one transaction get another, with a body that can be read again.
         Raises ValueError or SMTPNotSupportedError before anything is sent; SMTPServerDisconnected.
         """
-        return self._send(letter_for(self.session, envelope, body, binary))
+        copies = rereadings(body)
+        receipt = part = self._send(letter_for(self.session, envelope, next(copies), binary))
+        for again in itertools.islice(copies, TRANSACTIONS - 1):
+            if not (rest := too_many(part)):
+                break
+            try:
+                part = self._send(letter_for(self.session, replace(envelope, recipients=rest), again, binary))
+            except SMTPServerDisconnected:     # some have the letter already, and this must be told
+                break
+            merge(receipt, part)
+        return receipt
 
     def docmd(self, verb: str, argument: str = "") -> Reply:
         """Say any one command, and return the reply, whatever it is. ValueError for CR, LF or NUL in it."""
@@ -283,6 +291,8 @@ class Client:
 
     def verify(self, address: str) -> Reply:
         """Ask whether a mailbox exists; most servers answer 252, which says nothing."""
+        if not (address.isascii() or self.has_extn("SMTPUTF8")):       # RFC 6531 §3.7.4.2
+            raise SMTPNotSupportedError(f"{address!r} needs SMTPUTF8, which is not offered here")
         return self.docmd("VRFY", address if address.isascii() else f"{address} SMTPUTF8")
 
     def quit(self) -> Reply:
@@ -331,10 +341,9 @@ class Client:
         finally:
             self.close()
 
-    def _letter(self, message: Message, sender: str | None = None,
-                recipients: str | Iterable[str] | None = None) -> Letter:
+    def _letter(self, message: Message) -> Letter:
         """A message as a letter, in the form that this server can take."""
-        return letter_for(self.session, *prepare(message, sender, recipients, in_use(self.session)))
+        return letter_for(self.session, *prepare(message, None, None, in_use(self.session)))
 
     def _send(self, letter: Letter) -> Receipt:
         [receipt] = self._send_all([letter])
@@ -487,6 +496,42 @@ def blocks(body: Body) -> Iterable[bytes]:
         file = body
         return iter(lambda: file.read(BLOCK), b"")
     return body
+
+
+def rereadings(body: Body) -> Iterator[Body]:
+    """The same body again and again, where it can be read more than once."""
+    if isinstance(body, HasRead) and body.seekable():
+        start = body.tell()
+        while True:
+            body.seek(start)
+            yield body
+    yield body
+    if not isinstance(body, HasRead | Iterator):
+        yield from itertools.repeat(body)
+
+
+TRANSACTIONS = 20                              # that one letter may take at most
+
+
+def too_many(receipt: Receipt) -> list[str]:
+    """The last recipients, if they were one too many for a transaction: 452, or as RFC 821 had it 552.
+
+    They are sent to in another (RFC 5321 §4.5.3.1.10). An enhanced code can tell that something else is full.
+    """
+    def put_off(address: str) -> bool:
+        reply = receipt.recipients[address]
+        return reply.code in (452, 552) and reply.enhanced[2:] in ("", "5.3")
+
+    if not receipt.accepted:
+        return []
+    return list(itertools.takewhile(put_off, reversed(receipt.recipients)))[::-1]
+
+
+def merge(receipt: Receipt, part: Receipt) -> None:
+    """Note what came of those who got a transaction of their own; a 2yz to RCPT is no promise yet."""
+    refused = part.refused
+    receipt.recipients |= {address: reply for address, reply in part.recipients.items()
+                           if not (address in refused and reply.positive)}
 
 
 # --- the server --------------------------------------------------------------------------------------------------

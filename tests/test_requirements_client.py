@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from smtp_from_scratch import Client, Reply, Server
 from smtp_from_scratch import client as c
 from smtp_from_scratch.__main__ import main
 from smtp_from_scratch.auth import Mechanism, Responses
-from smtp_from_scratch.conversation import read_reply, rehearse
+from smtp_from_scratch.conversation import Line, read_reply, rehearse
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.session import Session, serve
-from smtp_from_scratch.smtp import host_literal
+from smtp_from_scratch.smtp import TRANSACTIONS, host_literal, server_extensions
+from smtp_from_scratch.wire import BadReply
 
 YUI, KENJI = "yui@tokyo.example", "kenji@tokyo.example"
 
@@ -249,3 +251,133 @@ def test_a_response_that_is_too_long_for_the_command_comes_later(length: int, at
     assert said[:2] == ([b"AUTH PLAIN " + response + b"\r\n", b"NOOP\r\n"] if at_once
                         else [b"AUTH PLAIN\r\n", response + b"\r\n"])
     assert all(len(line) <= 512 for line in said if line.startswith(b"AUTH"))
+
+
+# --- too many recipients for one transaction -------------------------------------------------------------------------
+
+CROWD = [f"singer{number}@tokyo.example" for number in range(25)]
+
+
+def choir(limit: int, code: int = 452, **options: Any) -> Server:
+    """A server that takes so many recipients in a transaction, and puts the others off with this code."""
+    def accept(address: str, envelope: Envelope) -> Reply | None:
+        return Reply(code, "too many recipients", f"{code // 100}.5.3") if len(envelope.recipients) >= limit else None
+
+    return Server(accept_recipient=accept, **options)
+
+
+def bodies(text: bytes, tmp_path: Path) -> Iterator[Any]:
+    """A body in every form that can be read twice."""
+    path = tmp_path / "letter"
+    path.write_bytes(b"not this line\n" + text)
+    with path.open("rb") as file:
+        file.readline()
+        yield from (text, text.decode(), [text[:7], text[7:]], file)
+
+
+@pytest.mark.parametrize("code", [452, 552])
+@pytest.mark.parametrize("without", [(), ("ENHANCEDSTATUSCODES", "PIPELINING"), ("CHUNKING", "SIZE")])
+def test_recipients_too_many_for_one_transaction_get_another(code: int, without: tuple[str, ...],
+                                                             tmp_path: Path) -> None:
+    text = b"Subject: x\n\nMonday\n.\n"
+    for body in bodies(text, tmp_path):
+        with choir(10, code, extensions=server_extensions(without=without)) as server, Client(*server.address) as smtp:
+            receipt = smtp.sendmail("ana@rio.example", CROWD, body)
+            kept = server.wait_for(3)
+            assert [len(each.envelope.recipients) for each in kept] == [10, 10, 5]
+            assert [each for letter in kept for each in letter.envelope.recipients] == CROWD == receipt.accepted
+            assert {letter.data for letter in kept} == {text.replace(b"\n", b"\r\n")} and not receipt.refused_by
+
+
+def test_552_without_enhanced_codes_is_understood_as_452() -> None:
+    with choir(10, 552, extensions=None) as server, Client(*server.address, extensions=None) as smtp:
+        assert smtp.transact(Envelope("ana@rio.example", CROWD), b"x").accepted == CROWD
+        assert len(server.messages) == 3
+
+
+def test_a_message_for_many_is_sent_in_parts() -> None:
+    message = EmailMessage()
+    message["From"], message["To"], message["Bcc"] = "ana@rio.example", ", ".join(CROWD[:20]), ", ".join(CROWD[20:])
+    message.set_content("Monday, 8 pm.\n")
+    with choir(20) as server, Client(*server.address) as smtp:
+        receipt = smtp.send_message(message, notify="NEVER")
+        first, second = server.wait_for(2)
+        assert receipt.accepted == CROWD and first.data == second.data and b"Bcc" not in first.data
+        assert second.envelope.options == dict.fromkeys(CROWD[20:], {"NOTIFY": "NEVER"})
+
+
+@pytest.mark.parametrize("reply", [Reply(452, "mailbox full", "4.2.2"), Reply(452, "no disk", "4.3.1"),
+                                   Reply(550, "nobody"), Reply(552, "mailbox full", "5.2.2")])
+def test_other_refusals_open_no_second_transaction(reply: Reply) -> None:
+    said: list[bytes] = []
+
+    def accept(address: str, envelope: Envelope) -> Reply | None:
+        return reply if envelope.recipients else None
+
+    with Server(accept_recipient=accept) as server, \
+            Client(*server.address, tap=lambda record: said.append(record.data)) as smtp:
+        receipt = smtp.sendmail("ana@rio.example", CROWD, "x")
+        assert receipt.accepted == CROWD[:1] and list(receipt.refused) == CROWD[1:]
+    assert b"".join(said).count(b"MAIL FROM") == 1
+
+
+def test_who_is_put_off_for_ever_costs_a_bounded_number_of_transactions() -> None:
+    people = [f"singer{number}@tokyo.example" for number in range(TRANSACTIONS + 5)]
+    with choir(1) as server, Client(*server.address) as smtp:
+        receipt = smtp.sendmail("ana@rio.example", people, "x")
+        assert receipt.accepted == people[:TRANSACTIONS] and len(server.messages) == TRANSACTIONS
+        assert all(reply.code == 452 for reply in receipt.refused.values()) and len(receipt.refused) == 5
+    with choir(0) as server, Client(*server.address) as smtp, pytest.raises(c.SMTPRecipientsRefused):
+        smtp.sendmail("ana@rio.example", people, "x")
+    assert not server.messages
+
+
+def test_a_body_that_can_be_read_once_is_sent_once() -> None:
+    with choir(10) as server, Client(*server.address) as smtp:
+        receipt = smtp.sendmail("ana@rio.example", CROWD, iter([b"once\r\n"]))
+        assert receipt.accepted == CROWD[:10] and list(receipt.refused) == CROWD[10:]
+        assert len(server.messages) == 1
+
+
+@pytest.mark.parametrize("end", ["refused", "hung up"])
+def test_what_the_first_transaction_achieved_is_never_forgotten(end: str) -> None:
+    """The second one fails at its body: the first ten have the letter, and their senders must not be told else."""
+    letters: list[Envelope] = []
+
+    def deliver(envelope: Envelope, body: Any) -> Reply:
+        letters.append(envelope)
+        return Reply(250, "fine") if len(letters) == 1 else Reply(421 if end == "hung up" else 554, "no more")
+
+    with choir(10, deliver=deliver) as server, Client(*server.address) as smtp:
+        receipt = smtp.sendmail("ana@rio.example", CROWD, "x")
+        assert receipt.accepted == CROWD[:10] and list(receipt.refused) == CROWD[10:]
+        assert receipt.refused[CROWD[10]].code == (452 if end == "hung up" else 554)
+        assert receipt.refused[CROWD[24]].code == 452 and len(letters) == 2
+
+
+# --- what is asked only where it was offered -------------------------------------------------------------------------
+
+
+def test_an_international_address_is_verified_only_where_smtputf8_is_offered() -> None:
+    said: list[bytes] = []
+    for extensions in (server_extensions(), server_extensions(without=["SMTPUTF8"])):
+        with Server(extensions=extensions) as server, \
+                Client(*server.address, tap=lambda record: said.append(record.data)) as smtp:
+            assert smtp.verify("yui@tokyo.example").code == 252
+            if smtp.has_extn("SMTPUTF8"):
+                assert smtp.verify("γιούι@tokyo.example").code == 252
+            else:
+                with pytest.raises(c.SMTPNotSupportedError, match="SMTPUTF8"):
+                    smtp.verify("γιούι@tokyo.example")
+    assert sum("γιούι@tokyo.example SMTPUTF8".encode() in data for data in said) == 1
+    assert not any(b"yui@tokyo.example SMTPUTF8" in data for data in said)
+
+
+@pytest.mark.parametrize("line", [b"SSH-2.0-OpenSSH_9.2", b"abc-x", b"+OK-ready", b"22 -x", b"\xb2\xb2\xb2-", b"   -x"])
+def test_a_line_without_a_code_is_no_reply_and_is_not_waited_on(line: bytes) -> None:
+    def greeting() -> Iterator[Any]:
+        yield line + b"\r\n"
+        yield Line(timeout=1e6)
+
+    with pytest.raises(BadReply, match="expected the next line"):
+        rehearse(read_reply(), greeting())
