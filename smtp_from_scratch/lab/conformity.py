@@ -53,8 +53,9 @@ def dialogues(server: Callable[[], Any] | tuple[str, int], *files: str, only: st
     """Play dialogues at a server: a function that returns its conversation, or a host and a port.
 
     `files` are names such as "rfc5321-order" (none: all), `only` a part of a title, `offers` the extensions of a
-    server that is rehearsed (`SIZE=1000000`: and its limit), `refused` a recipient that it refuses. With a `user` and a `password` the server is asked
-    what it offers, in the clear and under TLS; with `lmtp`, it speaks LMTP, and is asked, too.
+    server that is rehearsed (`SIZE=1000000` with its limit), `refused` a recipient that it refuses. With a `user` and
+    a `password` the server is asked what it offers, in the clear and under TLS; with `lmtp`, it speaks LMTP, and is
+    asked, too.
     """
     from smtp_from_scratch.conformance.runner import Target, all_dialogues, inquire, play, probe
     from smtp_from_scratch.conversation import rehearse
