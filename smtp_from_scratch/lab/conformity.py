@@ -49,13 +49,14 @@ class DialogueTable(Face):
 
 
 def dialogues(server: Callable[[], Any] | tuple[str, int], *files: str, only: str = "", offers: str = "",
-              refused: str = "", user: str = "", password: str = "", lmtp: bool = False) -> DialogueTable:
+              refused: str = "", user: str = "", password: str = "", lmtp: bool = False,
+              submission: bool = False) -> DialogueTable:
     """Play dialogues at a server: a function that returns its conversation, or a host and a port.
 
     `files` are names such as "rfc5321-order" (none: all), `only` a part of a title, `offers` the extensions of a
     server that is rehearsed (`SIZE=1000000` with its limit), `refused` a recipient that it refuses. With a `user` and
     a `password` the server is asked what it offers, in the clear and under TLS; with `lmtp`, it speaks LMTP, and is
-    asked, too.
+    asked, too; with `submission`, it takes letters from its users only.
     """
     from smtp_from_scratch.conformance.runner import Target, all_dialogues, inquire, play, probe
     from smtp_from_scratch.conversation import rehearse
@@ -65,11 +66,13 @@ def dialogues(server: Callable[[], Any] | tuple[str, int], *files: str, only: st
               and only.lower() in dialogue.title.lower()]
     keywords = {name: value for name, _, value in (word.partition("=") for word in offers.upper().split())}
     if not callable(server):
-        target = Target(*server, refused=refused, keywords=keywords, user=user, password=password, lmtp=lmtp)
+        target = Target(*server, refused=refused, keywords=keywords, user=user, password=password, lmtp=lmtp,
+                        submission=submission)
         if user or lmtp:
             probe(target)
         return DialogueTable([play(dialogue, target) for dialogue in chosen])
-    target = Target("", 0, refused=refused, keywords=keywords, user=user, password=password, lmtp=lmtp)
+    target = Target("", 0, refused=refused, keywords=keywords, user=user, password=password, lmtp=lmtp,
+                    submission=submission)
     if user or lmtp:
         rehearse(inquire(target), server(), patient=True)
     return DialogueTable([rehearsed(dialogue, target, server) for dialogue in chosen])
