@@ -9,7 +9,7 @@ import io
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.message import Message
 from email.utils import getaddresses
 
@@ -18,8 +18,8 @@ from .wire import CRLF
 # %% auto #0
 __all__ = [
     "NULL_PATH", "LOCAL_LIMIT", "DOMAIN_LIMIT", "PATH_LIMIT", "END_OF_BODY", "Envelope", "envelope_of",
-    "Path", "BadPath", "check_path", "parse_path", "encode_path", "has_bare_newline", "normalize", "stuff",
-    "split_tail", "BodyCutter", "unstuff",
+    "Path", "BadPath", "check_path", "parse_path", "few_quotes", "encode_path", "has_bare_newline",
+    "normalize", "stuff", "split_tail", "BodyCutter", "unstuff",
 ]
 
 
@@ -134,13 +134,25 @@ def parse_path(text: str) -> tuple[Path, str]:
     return path, text[match.end() :]
 
 
+# %% ../notebooks/03_envelope.ipynb #few-quotes
+def few_quotes(address: str) -> str:
+    """A local part, or a whole mailbox, with no more quotes than it needs (RFC 5321 §4.1.2)."""
+    match = re.fullmatch(rf"({_QUOTED})(@[^@]*)?", address)
+    if not match:
+        return address
+    text = re.sub(r"\\(.)", r"\1", match[1][1:-1])
+    if not re.fullmatch(_DOT_STRING, text):
+        text = '"' + re.sub(r'([\\"])', r"\\\1", text) + '"'
+    return text + (match[2] or "")
+
+
 # %% ../notebooks/03_envelope.ipynb #encode-path
 def encode_path(address: str) -> str:
     """`<address>` as it stands in MAIL and RCPT; raises BadPath unless it is one whole mailbox."""
     path, rest = parse_path(f"<{address}>")
     if rest:
         raise BadPath(f"expected one mailbox, got {address!r}")
-    return str(path)
+    return str(path if path.local[:1] != '"' else replace(path, local=few_quotes(path.local)))
 
 
 # %% ../notebooks/03_envelope.ipynb #newlines

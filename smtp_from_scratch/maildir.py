@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
-from .envelope import Envelope
+from .envelope import Envelope, few_quotes
 from .wire import Reply
 
 # %% auto #0
@@ -40,8 +40,8 @@ def unique_name(hostname: str) -> str:
 
 # %% ../notebooks/07_maildir.ipynb #folder-name
 def folder_name(address: str) -> str:
-    """A recipient's folder: the address in lower case, everything that could confuse a file system quoted."""
-    name = quote(address.lower(), safe="@+=!#$&'*~", errors="surrogateescape")
+    """A recipient's folder: the address in lower case, what could confuse a file system in hex; `"ana"` is `ana`."""
+    name = quote(few_quotes(address).lower(), safe="@+=!#$&'*~", errors="surrogateescape")
     return name if len(name) <= 200 else name[:130] + "-" + hashlib.sha256(name.encode()).hexdigest()
 
 

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smtp_from_scratch import Envelope, Maildir, Server
+from smtp_from_scratch.envelope import few_quotes
 from smtp_from_scratch.maildir import folder_name, trace, unique_name, with_lf
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows syncs no folders")
@@ -113,8 +114,16 @@ def test_no_address_leaves_the_root(tmp_path: Path, address: str) -> None:
 
 
 @given(st.text(max_size=300), st.text(max_size=300))
-def test_two_addresses_share_a_folder_only_by_case(one: str, other: str) -> None:
-    assert (folder_name(one) == folder_name(other)) == (one.lower() == other.lower())
+def test_two_addresses_share_a_folder_only_by_case_and_needless_quotes(one: str, other: str) -> None:
+    same = few_quotes(one).lower() == few_quotes(other).lower()
+    assert (folder_name(one) == folder_name(other)) == same
+
+
+def test_quotes_make_no_second_mailbox(tmp_path: Path) -> None:
+    recipients = ["kenji@x.example", '"kenji"@x.example', '"\\K\\enji"@x.example', '"ken ji"@x.example']
+    assert Maildir(tmp_path)(envelope(*recipients), BytesIO(LETTER)).positive
+    assert {path.name: len(list((path / "new").iterdir())) for path in tmp_path.iterdir()} == {
+        "kenji@x.example": 1, folder_name('"ken ji"@x.example'): 1}
 
 
 def test_mailbox_reads_what_we_write(tmp_path: Path) -> None:
