@@ -20,8 +20,8 @@ from .wire import Reply, encode_reply
 
 # %% auto #0
 __all__ = [
-    "log", "Caller", "listen_on", "part", "attend", "admit", "answer_calls", "still_here", "dismiss",
-    "ThreadedServer",
+    "log", "Caller", "listen_on", "part", "goodbye", "attend", "admit", "answer_calls", "still_here",
+    "dismiss", "ThreadedServer",
 ]
 
 
@@ -42,10 +42,11 @@ def listen_on(host: str, port: int, backlog: int = 512) -> socket.socket:
 
 
 # %% ../notebooks/06_server.ipynb #part
-def part(sock: socket.socket, patience: float = 1.0) -> None:
+def part(sock: socket.socket, patience: float = 1.0, last: bytes = b"") -> None:
     """Close so that our last words arrive: with octets unread, `close` alone would destroy them on the way."""
     deadline = time.monotonic() + patience
     with contextlib.suppress(OSError), sock:
+        sock.send(last)
         sock.shutdown(socket.SHUT_WR)
         sock.settimeout(patience)
         while sock.recv(65_536) and time.monotonic() < deadline:
@@ -53,6 +54,11 @@ def part(sock: socket.socket, patience: float = 1.0) -> None:
 
 
 # %% ../notebooks/06_server.ipynb #attend
+def goodbye(connection: Connection) -> bytes:
+    """What a layer says before the line is closed; TLS does (chapter 11)."""
+    return bytes(getattr(connection.channel.layer, "goodbye", bytes)())
+
+
 log = logging.getLogger(__name__)
 
 
@@ -65,7 +71,7 @@ def attend(server: ThreadedServer, connection: Connection, peer: str) -> None:
     except Exception:
         log.exception("%s: the session failed", peer)
     finally:
-        part(connection.socket)
+        part(connection.socket, last=goodbye(connection))
         server.callers.pop(connection, None)
 
 

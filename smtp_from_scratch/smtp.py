@@ -55,7 +55,7 @@ from smtp_from_scratch.ehlo import (
 from smtp_from_scratch.envelope import Envelope, envelope_of, has_bare_newline
 from smtp_from_scratch.pipelining import Pipelining
 from smtp_from_scratch.scram import ScramSha256
-from smtp_from_scratch.server import ThreadedServer
+from smtp_from_scratch.server import ThreadedServer, goodbye
 from smtp_from_scratch.session import Deliver, Policy, Session, serve
 from smtp_from_scratch.smtputf8 import SmtpUtf8
 from smtp_from_scratch.starttls import StartTLS, secure_client, secure_server, start_tls
@@ -305,6 +305,8 @@ class Client:
     def close(self) -> None:
         """Close the connection without a word."""
         if self.connection:
+            with contextlib.suppress(OSError):
+                self.connection.socket.send(goodbye(self.connection))
             self.connection.socket.close()
             self.connection = None
 

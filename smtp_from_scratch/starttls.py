@@ -59,10 +59,11 @@ class TLSLayer:
             self._tls.write(data)
         return self._outgoing.read()
 
-    @property
-    def version(self) -> str:
-        """Such as TLSv1.3, once hands were shaken."""
-        return self._tls.version() or ""
+    def goodbye(self) -> bytes:
+        """Octets that say, sealed, that nothing follows: without them the end could be a cut (RFC 8446 §6.1)."""
+        with contextlib.suppress(ssl.SSLError):
+            self._tls.unwrap()
+        return self._outgoing.read()
 
 
 # %% ../notebooks/11_starttls.ipynb #server-context
