@@ -26,8 +26,8 @@ from .wire import COMMAND_LIMIT, CRLF, Command, LineTooLong, Reply, WireError
 # %% auto #0
 __all__ = [
     "AUTH_LIMIT", "Examination", "Responses", "log", "MOST_FAILURES", "MECHANISMS", "BEFORE_AUTH", "encode64",
-    "decode64", "Users", "Passwords", "AuthError", "BadResponse", "Mechanism", "Plain", "as_text", "Login",
-    "cram_md5", "fresh", "CramMd5", "Cancelled", "examine", "verdict", "auth", "Auth", "auth_parameter",
+    "decode64", "AuthError", "BadResponse", "Mechanism", "Users", "Passwords", "Login", "as_text", "Plain",
+    "cram_md5", "fresh", "CramMd5", "Cancelled", "examine", "verdict", "auth", "auth_parameter", "Auth",
     "SMTPAuthenticationError", "choose", "log_in", "AuthStep", "exchange", "note_auth", "unjudged",
 ]
 
@@ -49,6 +49,38 @@ def decode64(text: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except binascii.Error as error:
         raise ValueError(f"not base64: {error}") from None
+
+
+# %% ../notebooks/12_auth.ipynb #mechanism
+class AuthError(Exception):
+    """The exchange failed; the text is for the log, never for the other end."""
+
+
+class BadResponse(AuthError):
+    """What the client said is not of the mechanism's form."""
+
+
+Examination = Generator["bytes | Work", Any, str]           # yields challenges, is sent responses; returns the user
+Responses = Generator[bytes, "bytes | None", None]          # yields responses, is sent challenges; None: it is over
+
+
+class Mechanism:
+    """One way to prove who you are. Each end is a generator that takes turns with the other (RFC 4422 §3)."""
+
+    name = ""
+    needs = "verify"                           # what the server's store must know
+    client_first = True                        # the client has something to say before it is asked
+    takes_initial = True                       # the server puts up with an initial response
+    clear = True                               # who reads along learns the password
+    turns = 1                                  # how often the client speaks
+
+    def examine(self, users: Users) -> Examination:
+        """The server's end; raises AuthError. What a client that begins has to say answers its first challenge."""
+        raise NotImplementedError
+
+    def respond(self, user: str, password: str) -> Responses:
+        """The client's end: first what it begins with (empty if it does not), then a response to each challenge."""
+        raise NotImplementedError
 
 
 # %% ../notebooks/12_auth.ipynb #store
@@ -87,36 +119,34 @@ class Passwords:
         return f"<Passwords of {len(self._passwords)}>"
 
 
-# %% ../notebooks/12_auth.ipynb #mechanism
-class AuthError(Exception):
-    """The exchange failed; the text is for the log, never for the other end."""
+# %% ../notebooks/12_auth.ipynb #login
+class Login(Mechanism):
+    """LOGIN: user, then password, each when asked; never a standard, and everywhere."""
 
-
-class BadResponse(AuthError):
-    """What the client said is not of the mechanism's form."""
-
-
-Examination = Generator["bytes | Work", Any, str]           # yields challenges, is sent responses; returns the user
-Responses = Generator[bytes, "bytes | None", None]          # yields responses, is sent challenges; None: it is over
-
-
-class Mechanism:
-    """One way to prove who you are. Each end is a generator that takes turns with the other (RFC 4422 §3)."""
-
-    name = ""
-    needs = "verify"                           # what the server's store must know
-    client_first = True                        # the client has something to say before it is asked
-    takes_initial = True                       # the server puts up with an initial response
-    clear = True                               # who reads along learns the password
-    turns = 1                                  # how often the client speaks
+    name = "LOGIN"
+    client_first = False
+    turns = 2
 
     def examine(self, users: Users) -> Examination:
-        """The server's end; raises AuthError. What a client that begins has to say answers its first challenge."""
-        raise NotImplementedError
+        user = as_text((yield b"Username:"))
+        password = as_text((yield b"Password:"))
+        right = yield Work(lambda: users.verify(user, password))
+        if not right:
+            raise AuthError("wrong")
+        return user
 
     def respond(self, user: str, password: str) -> Responses:
-        """The client's end: first what it begins with (empty if it does not), then a response to each challenge."""
-        raise NotImplementedError
+        yield b""
+        yield user.encode()
+        yield password.encode()
+
+
+def as_text(octets: bytes) -> str:
+    """UTF-8 as text; BadResponse for anything else."""
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        raise BadResponse("not UTF-8") from None
 
 
 # %% ../notebooks/12_auth.ipynb #plain
@@ -139,36 +169,6 @@ class Plain(Mechanism):
         if "\0" in user + password or not user or not password:
             raise ValueError("user and password have at least one character, and no NUL")
         yield f"\0{user}\0{password}".encode()
-
-
-def as_text(octets: bytes) -> str:
-    """UTF-8 as text; BadResponse for anything else."""
-    try:
-        return octets.decode()
-    except UnicodeDecodeError:
-        raise BadResponse("not UTF-8") from None
-
-
-# %% ../notebooks/12_auth.ipynb #login
-class Login(Mechanism):
-    """LOGIN: user, then password, each when asked; never a standard, and everywhere."""
-
-    name = "LOGIN"
-    client_first = False
-    turns = 2
-
-    def examine(self, users: Users) -> Examination:
-        user = as_text((yield b"Username:"))
-        password = as_text((yield b"Password:"))
-        right = yield Work(lambda: users.verify(user, password))
-        if not right:
-            raise AuthError("wrong")
-        return user
-
-    def respond(self, user: str, password: str) -> Responses:
-        yield b""
-        yield user.encode()
-        yield password.encode()
 
 
 # %% ../notebooks/12_auth.ipynb #cram
@@ -234,6 +234,13 @@ def examine(mechanism: Mechanism, users: Users, initial: bytes | None) -> Conver
             return str(end.value)
 
 
+# %% ../notebooks/12_auth.ipynb #auth-settings
+log = logging.getLogger(__name__)
+MOST_FAILURES = 3                              # wrong guesses; then the connection is closed (RFC 4954 §9)
+MECHANISMS: tuple[Mechanism, ...] = (Plain(), Login(), CramMd5())
+BEFORE_AUTH = frozenset({"AUTH", "EHLO", "HELO", "STARTTLS", "NOOP", "RSET", "QUIT", "HELP", "BDAT"})
+
+
 # %% ../notebooks/12_auth.ipynb #verdict
 def verdict(session: ExtendedSession, error: Exception) -> Reply:
     """The reply to an examination that failed (RFC 4954 §4, §6); it never says what was wrong with it."""
@@ -252,13 +259,6 @@ def verdict(session: ExtendedSession, error: Exception) -> Reply:
         session.state = "closed"
         return Reply(421, "too many wrong guesses, closing the connection", "4.7.0")
     return Reply(535, "wrong user or password", "5.7.8")
-
-
-# %% ../notebooks/12_auth.ipynb #auth-settings
-log = logging.getLogger(__name__)
-MOST_FAILURES = 3                              # wrong guesses; then the connection is closed (RFC 4954 §9)
-MECHANISMS: tuple[Mechanism, ...] = (Plain(), Login(), CramMd5())
-BEFORE_AUTH = frozenset({"AUTH", "EHLO", "HELO", "STARTTLS", "NOOP", "RSET", "QUIT", "HELP", "BDAT"})
 
 
 # %% ../notebooks/12_auth.ipynb #auth-server
@@ -282,6 +282,18 @@ def auth(extension: Auth, session: ExtendedSession, argument: str) -> Conversati
     except Exception as error:
         return verdict(session, error)
     return Reply(235, "welcome", "2.7.0")
+
+
+# %% ../notebooks/12_auth.ipynb #auth-parameter
+def auth_parameter(session: ExtendedSession, value: str | None) -> Reply | None:
+    """MAIL … AUTH=who: `<>`, or a mailbox in xtext; noted, and believed of nobody (RFC 4954 §5)."""
+    try:
+        local, _, domain = decode_xtext(value or "").rpartition("@")
+        if value != "<>" and not (local and domain):
+            raise ValueError(value)
+    except ValueError:
+        return Reply(501, "AUTH= takes <>, or a mailbox in xtext", "5.5.4")
+    return None
 
 
 # %% ../notebooks/12_auth.ipynb #auth
@@ -325,18 +337,6 @@ class Auth(Extension):
         """Pass on who submitted the letter, where somebody said so (RFC 4954 §5)."""
         if value := letter.envelope.parameters.get("AUTH"):
             steps[0].parameters["AUTH"] = value
-
-
-# %% ../notebooks/12_auth.ipynb #auth-parameter
-def auth_parameter(session: ExtendedSession, value: str | None) -> Reply | None:
-    """MAIL … AUTH=who: `<>`, or a mailbox in xtext; noted, and believed of nobody (RFC 4954 §5)."""
-    try:
-        local, _, domain = decode_xtext(value or "").rpartition("@")
-        if value != "<>" and not (local and domain):
-            raise ValueError(value)
-    except ValueError:
-        return Reply(501, "AUTH= takes <>, or a mailbox in xtext", "5.5.4")
-    return None
 
 
 # %% ../notebooks/12_auth.ipynb #choose
