@@ -14,7 +14,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from email import message_from_bytes, policy
 from email.message import EmailMessage, Message
-from typing import IO, Any, Protocol, TypeVar, runtime_checkable
+from typing import IO, Any, Protocol, TypeGuard, TypeVar
 
 from smtp_from_scratch import auth, ehlo
 from smtp_from_scratch.auth import Auth, Mechanism, Users, log_in
@@ -131,7 +131,6 @@ Extensions = Iterable[Extension] | None | _Everything
 # --- the client --------------------------------------------------------------------------------------------------
 
 
-@runtime_checkable
 class HasRead(Protocol):
     """An open file."""
 
@@ -142,6 +141,13 @@ class HasRead(Protocol):
 
 
 Body = bytes | str | HasRead | Iterable[bytes]
+
+
+def is_file(body: object) -> TypeGuard[HasRead]:
+    """Whether a body is read from (`isinstance` with a protocol would take longer than to send a short letter)."""
+    return hasattr(body, "read") and hasattr(body, "seekable")
+
+
 BLOCK = 262_144
 
 
@@ -446,7 +452,7 @@ def letter_for(client: ClientSession, envelope: Envelope, body: Body, binary: bo
     if isinstance(body, bytes):
         unended = 0 if body.endswith(b"\r\n") else 2
         size, eight_bit = len(body) + (0 if binary else growth([body]) + unended), not body.isascii()
-    elif isinstance(body, HasRead) and body.seekable():
+    elif is_file(body) and body.seekable():
         start = body.tell()
         size = body.seek(0, os.SEEK_END) - start
         body.seek(start)
@@ -477,7 +483,7 @@ def growth(text: Iterable[bytes]) -> int:
 
 def header_of(letter: Body) -> bytes:
     """What stands above a letter's first empty line, where it can be read and be read again; else nothing."""
-    if isinstance(letter, HasRead) and letter.seekable():
+    if is_file(letter) and letter.seekable():
         start = letter.tell()
         top = letter.read(BLOCK)
         letter.seek(start)
@@ -494,21 +500,22 @@ def blocks(body: Body) -> Iterable[bytes]:
     if isinstance(body, bytes):
         whole = body
         return (whole[start : start + BLOCK] for start in range(0, len(whole), BLOCK))
-    if isinstance(body, HasRead):
+    if is_file(body):
         file = body
         return iter(lambda: file.read(BLOCK), b"")
+    assert isinstance(body, Iterable)
     return body
 
 
 def rereadings(body: Body) -> Iterator[Body]:
     """The same body again and again, where it can be read more than once."""
-    if isinstance(body, HasRead) and body.seekable():
+    if is_file(body) and body.seekable():
         start = body.tell()
         while True:
             body.seek(start)
             yield body
     yield body
-    if not isinstance(body, HasRead | Iterator):
+    if not (is_file(body) or isinstance(body, Iterator)):
         yield from itertools.repeat(body)
 
 
