@@ -18,13 +18,13 @@ from .wire import Reply
 
 # %% auto #0
 __all__ = [
-    "HEADER_LIMIT", "ONCE", "MaySend", "header_of", "additions", "is_mailbox", "mending", "anybody",
-    "own_address", "guarded", "qualified", "unqualified", "Submission",
+    "ONCE", "HEADER_LIMIT", "LINE_LIMIT", "ADDRESSES", "MaySend", "header_of", "addresses_in", "unqualified",
+    "fit_header", "has_long_line", "additions", "is_mailbox", "mending", "anybody", "own_address", "guarded",
+    "qualified", "Submission",
 ]
 
 
 # %% ../notebooks/15_submission.ipynb #header
-HEADER_LIMIT = 65_536                          # octets of a header that are looked at
 ONCE = frozenset("date from sender reply-to to cc bcc message-id in-reply-to references subject".split())
 _FIELD = re.compile(r"([!-9;-~]+)[ \t]*:(.*)", re.DOTALL)
 
@@ -40,34 +40,83 @@ def header_of(start: str) -> dict[str, str]:
         name = field[1].lower()
         if name in ONCE and name in found:
             raise ValueError(f"{field[1]} stands there twice")
-        found.setdefault(name, re.sub(r"\r\n", "", field[2]).strip())
+        value = re.sub(r"\r\n", "", field[2]).strip()
+        found[name] = f"{found[name]}, {value}" if name in found else value
     return found
 
 
+# %% ../notebooks/15_submission.ipynb #fit
+HEADER_LIMIT, LINE_LIMIT = 262_144, 998        # octets that a header, and a line, may have (RFC 5322 §2.1.1)
+ADDRESSES = frozenset("from sender reply-to to cc bcc resent-from resent-sender resent-to resent-cc resent-bcc".split())
+
+
+def addresses_in(value: str) -> list[str]:
+    """The addresses in a field; ValueError for comments within comments without end."""
+    try:
+        return [address for _, address in getaddresses([value]) if address]
+    except RecursionError:
+        raise ValueError("a field with too many parentheses") from None
+
+
+def unqualified(address: str, enhanced: str) -> Reply | None:
+    """A refusal of `kenji@mail`: in another house that is another host."""
+    domain = address.rpartition("@")[2]
+    if "@" not in address or "." in domain or domain.startswith("["):
+        return None
+    return Reply(554, f"{domain} is not the full name of a host", enhanced)
+
+
+def fit_header(start: bytes, utf8: bool) -> dict[str, str]:
+    """The header of a letter that may leave as it is; ValueError says why not (RFC 6409 §4.2, §8)."""
+    header, end, _ = start.partition(b"\r\n\r\n")
+    if not end and len(start) >= HEADER_LIMIT:
+        raise ValueError(f"the header has more than {HEADER_LIMIT} octets")
+    if not (header.isascii() or utf8):
+        raise ValueError("a header beyond ASCII needs SMTPUTF8, which MAIL did not say")
+    have = header_of((header + end).decode())
+    if not addresses_in(have.get("from", "")):
+        raise ValueError("a letter names its author: From is missing")
+    if empty := [name for name in ("date", "message-id") if have.get(name) == ""]:
+        raise ValueError(f"{empty[0]} stands there, and says nothing")
+    for address in addresses_in(", ".join(have[name] for name in sorted(ADDRESSES.intersection(have)))):
+        if refusal := unqualified(address, ""):
+            raise ValueError(refusal.text)
+    return have
+
+
+# %% ../notebooks/15_submission.ipynb #long-lines
+def has_long_line(body: IO[bytes]) -> bool:
+    """Whether a line has more octets than a letter's may (RFC 5322 §2.1.1); reads to the end."""
+    tail = b""
+    while block := body.read(262_144):
+        *lines, tail = (tail + block).split(b"\r\n")
+        if len(tail) > LINE_LIMIT + 1 or max(map(len, lines), default=0) > LINE_LIMIT:     # a CR may end the tail
+            return True
+    return len(tail) > LINE_LIMIT
+
+
 # %% ../notebooks/15_submission.ipynb #additions
-def additions(start: bytes, user: str, hostname: str) -> bytes | Reply:
+def additions(start: bytes, user: str, hostname: str, utf8: bool = True) -> bytes | Reply:
     """Lines that a letter lacks (RFC 6409 §8.1 to §8.3), or the reply that refuses it."""
     try:
-        have = header_of(start.decode("utf-8", "surrogateescape"))
+        have = fit_header(start, utf8)
     except ValueError as error:
         return Reply(554, str(error).encode("ascii", "backslashreplace").decode(), "5.6.0")
-    authors = [address for _, address in getaddresses([have.get("from", "")]) if address]
-    if not authors:
-        return Reply(554, "a letter names its author: From is missing", "5.6.0")
     lines = []
-    if not have.get("date"):
+    if "date" not in have:
         lines.append(f"Date: {formatdate(localtime=True)}")
-    if not have.get("message-id"):
+    if "message-id" not in have:
         lines.append(f"Message-ID: {make_msgid(domain=hostname)}")
-    if "sender" not in have and is_mailbox(user) and [user.lower()] != [author.lower() for author in authors]:
+    authors = [author.lower() for author in addresses_in(have["from"])]
+    if "sender" not in have and is_mailbox(user) and [user.lower()] != authors:
         lines.append(f"Sender: {user}")
     return "".join(f"{line}\r\n" for line in lines).encode()
 
 
 def is_mailbox(name: str) -> bool:
-    """Whether a user's name is an address."""
+    """Whether a user's name is an address that everybody can write to."""
     try:
-        return bool(encode_path(name)) and "@" in name
+        return name.isascii() and encode_path(name) == f"<{name}>" and "@" in name and not unqualified(name, "")
     except BadPath:
         return False
 
@@ -78,7 +127,10 @@ def mending(session: ExtendedSession) -> Callable[[Envelope, IO[bytes]], Any]:
     deliver, hostname = session.deliver, session.hostname
 
     def mend_and_deliver(envelope: Envelope, body: IO[bytes]) -> Any:
-        missing = additions(body.read(HEADER_LIMIT), session.user, hostname)
+        missing = additions(body.read(HEADER_LIMIT), session.user, hostname, "SMTPUTF8" in envelope.parameters)
+        body.seek(0)
+        if (envelope.parameters.get("BODY") or "").upper() != "BINARYMIME" and has_long_line(body):
+            missing = Reply(554, f"a line has more than {LINE_LIMIT} octets", "5.6.0")
         body.seek(0)
         if isinstance(missing, Reply):
             return missing
@@ -125,14 +177,6 @@ def qualified(session: ExtendedSession) -> Policy:
     """The session's `accept_recipient`, for domains that mean the same everywhere (RFC 6409 §4.2)."""
     accept = session.accept_recipient
     return lambda address, envelope: unqualified(address, "5.1.2") or accept(address, envelope)
-
-
-def unqualified(address: str, enhanced: str) -> Reply | None:
-    """A refusal of `kenji@mail`: in another house that is another host."""
-    domain = address.rpartition("@")[2]
-    if "@" not in address or "." in domain or domain.startswith("["):
-        return None
-    return Reply(550, f"{domain} is not the full name of a host", enhanced)
 
 
 # %% ../notebooks/15_submission.ipynb #submission

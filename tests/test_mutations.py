@@ -460,7 +460,7 @@ change("3461", "parameters of RCPT are none of MAIL", (Dsn, "mail_parameters", l
 change("3461", "parameters of MAIL are none of RCPT", (Dsn, "rcpt_parameters", lambda self: (
     {**dsn.ON_MAIL, **dsn.ON_RCPT})))
 change("3461", "DSN is offered alone", (Dsn, "advertise", lambda self, session: "DSN NOTIFY"))
-change("6409", "a letter without Date is mended", (submission, "additions", lambda start, user, hostname: (
+change("6409", "a letter without Date is mended", (submission, "additions", lambda start, user, hostname, utf8: (
     b"" if b"Date:" in start else Reply(554, "a letter has a date"))))
 
 # --- each of them must be noticed ------------------------------------------------------------------------------------
