@@ -330,8 +330,7 @@ def flights(actor: Actor) -> Iterator[bytes]:
         want = actor.advance()
         if flight := actor.channel.output():
             yield flight
-        if actor.want is not want:             # it could not be sent, and that ended the waiting
-            continue
+            continue                           # meanwhile more was heard, perhaps, or the waiting has ended
         if type(want) not in (Work, Flush):
             return
         perform(actor, want)

@@ -633,9 +633,9 @@ def test_a_letter_too_large_is_read_to_its_end_in_little_memory(by: str) -> None
 # --- full buffers ----------------------------------------------------------------------------------------------------
 
 def small(sock: socket.socket) -> socket.socket:
-    """Buffers as small as the system allows."""
+    """Buffers that hold a tenth of what is said. (With the smallest, TCP waits for its own timers now and then.)"""
     for which in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-        sock.setsockopt(socket.SOL_SOCKET, which, 4096)
+        sock.setsockopt(socket.SOL_SOCKET, which, 32_768)
     return sock
 
 
@@ -658,7 +658,7 @@ def connected() -> Iterator[Ends]:
             yield Ends(client, small(server))
 
 
-def serving(ends: Ends, patience: float = 20.0) -> threading.Thread:
+def serving(ends: Ends, patience: float = 60.0) -> threading.Thread:
     def work() -> None:
         connection = Connection(ends.server, "S")
         connection.channel.longest_wait = patience
@@ -680,7 +680,7 @@ def test_ten_thousand_recipients_through_small_buffers() -> None:
     with connected() as ends:
         thread = serving(ends)
         connection = Connection(ends.client, "C")
-        connection.channel.longest_wait = 20.0
+        connection.channel.longest_wait = 60.0
         client = ClientSession("c.example", tuple(client_extensions()))
         letter = Letter(Envelope("a@x.example", [f"reader{n}@y.example" for n in range(10_000)]), [b"hello\r\n"])
         [receipt] = connection.play(deliver(client, [letter]))
@@ -692,7 +692,7 @@ def test_a_client_that_reads_only_when_it_has_said_everything() -> None:
     """400 KB of commands before the first reply is read: our server keeps on reading while it cannot write."""
     with connected() as ends:
         thread = serving(ends)
-        ends.client.settimeout(20)
+        ends.client.settimeout(60)
         said = HELLO + b"MAIL FROM:<a@x.example>\r\n" + b"".join(
             b"RCPT TO:<reader%d@y.example>\r\n" % n for n in range(10_000)) + b"QUIT\r\n"
         ends.client.sendall(said)
@@ -758,3 +758,38 @@ def test_odd_offers_are_put_up_with(offer: str) -> None:
         assert receipts[0].accepted and not [line for line in heard if b"\0" in line]
     except (SMTPNotSupportedError, WireError) as error:
         assert offer in ("SIZE 10 20", "SIZE=5") or "\0" in offer, error
+
+
+def test_a_step_that_waits_for_its_answer_shows_no_password() -> None:
+    smtp_session = ClientSession("c.example", tuple(client_extensions(user=USER, password=PASSWORD, insecure_auth=True,
+                                                                      mechanisms=[Plain()])))
+
+    def server() -> Conversation[None]:
+        yield b"220 mx\r\n"
+        yield Line()
+        yield b"250-mx\r\n250-PIPELINING\r\n250 AUTH PLAIN\r\n"
+        yield Line()
+
+    with pytest.raises(Disconnected):
+        rehearse(deliver(smtp_session, []), server())
+    assert len(smtp_session.unanswered) > 0 and GOOD.decode() not in repr(smtp_session)
+
+
+def test_what_is_heard_while_we_send_is_obeyed_before_we_listen_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other end has said its last word while our buffers were full: waiting for more would be for ever."""
+    def send_all(sock: socket.socket, data: bytes, channel: Any, timeout: float) -> None:
+        sock.sendall(data)
+        if data == b"one\r\n":
+            channel.hear(b"all that there is\r\n")
+
+    def talk() -> Conversation[bytes]:
+        yield b"one\r\n"
+        line = yield Line(timeout=0.2)
+        yield b"two\r\n"
+        return line
+
+    monkeypatch.setattr("smtp_from_scratch.conversation.send_all", send_all)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert Connection(ours).play(talk()) == b"all that there is"
+        assert theirs.recv(100) == b"one\r\ntwo\r\n"
