@@ -448,7 +448,7 @@ class Step:
     """One thing that a client will say: a command, and octets behind it; then what it was answered."""
 
     verb: str                                  # empty: only octets, no command
-    argument: str = ""
+    argument: str = field(default="", repr=False)      # it may be a password
     parameters: dict[str, str | None] = field(default_factory=dict)
     octets: Callable[[], Iterable[bytes]] = tuple
     timeout: float = 300.0                     # seconds (RFC 5321 §4.5.3.2)
@@ -476,9 +476,10 @@ class Letter:
     binary: bool = False                       # not to be touched: no line ends, only octets
     body_steps: Callable[[ClientSession, Letter], Iterator[Step]] = lambda client, letter: data_steps(letter)
     receipt: Receipt = field(init=False)
+    people: int = field(init=False)            # how many recipients, each counted once
 
     def __post_init__(self) -> None:
-        self.receipt = Receipt(self.envelope.sender)
+        self.receipt, self.people = Receipt(self.envelope.sender), len(set(self.envelope.recipients))
 
     @property
     def hopeless(self) -> bool:
@@ -590,8 +591,7 @@ def note_rcpt(client: ClientSession, step: Step, reply: Reply) -> None:
     receipt = step.letter.receipt
     if not step.letter.hopeless:
         receipt.recipients[step.about] = reply
-        everybody = len(receipt.recipients) == len(set(step.letter.envelope.recipients))
-        if everybody and not receipt.accepted:
+        if len(receipt.recipients) == step.letter.people and not receipt.accepted:
             receipt.refused_by = "RCPT"
 
 
