@@ -157,6 +157,7 @@ class Chunking(Extension):
     """
 
     keyword = "CHUNKING"
+    counting = frozenset({"BDAT"})
 
     def __init__(self, eager: bool = False) -> None:
         self.eager = eager

@@ -42,6 +42,7 @@ class Extension:
     keyword = ""
     requires: frozenset[str] = frozenset()
     line_limits: Mapping[str, int] = {}        # octets that it adds to the line of a verb
+    counting: frozenset[str] = frozenset()     # verbs whose line says how many octets follow it
 
     # the server's end
     def advertise(self, session: ExtendedSession) -> str | None:
@@ -102,6 +103,7 @@ class Offer:
     def __init__(self, extensions: Iterable[Extension] = ()) -> None:
         self.extensions = ours = closed(extensions)
         self.keywords = frozenset(e.keyword for e in ours)
+        self.counting = frozenset[str]().union(*(e.counting for e in ours))
         self.verbs: dict[str, Verb] = VERBS | EXTENDED_VERBS
         for extension in ours:
             self.verbs = self.verbs | dict(extension.verbs())
@@ -278,6 +280,8 @@ def obey(session: ExtendedSession, line: bytes) -> Generator[Any, Any, tuple[Rep
     session.verb = command.verb
     verb = session.verbs.get(command.verb)
     if refusal := refuse(session, line, command, verb):
+        if command.verb in session.offer.counting:
+            session.state = "closed"           # nobody knows where the next command begins
         return refusal, verb is None or verb.now
     assert verb
     before = session.state

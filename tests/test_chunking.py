@@ -123,6 +123,13 @@ def test_a_size_that_cannot_be_read_ends_the_session(size: bytes) -> None:
     assert codes == [250, 250, 250, 501] and not tokyo.letters
 
 
+@pytest.mark.parametrize("line, code", [("BDAT 5é".encode(), 501), (b"BDAT \xff5", 501), (b"BDAT 5\0", 501)])
+def test_a_line_that_cannot_be_read_ends_the_session(line: bytes, code: int) -> None:
+    tokyo = Tokyo()
+    assert tokyo.hears(ENVELOPE + line + b"\r\nRSET\r\nNOOP\r\nQUIT\r\n") == [250, 250, 250, code]
+    assert not tokyo.letters
+
+
 @pytest.mark.parametrize("size", [2 * LIMIT + 1_000_001, 2**31 + 6, 2**32 + 6, 2**59, 999_999_999_999_999_999])
 def test_a_size_beyond_all_measure_ends_the_session(size: int) -> None:
     """It would be read for hours, only to be refused."""
