@@ -177,7 +177,7 @@ def check_12_token(mechanism: Any) -> Iterator[Problem | None]:
     right = f"user={ANA}\1auth=Bearer {TOKEN}\1\1".encode()
     if heard[:1] != [right]:
         yield Problem(gave=f"{heard[0]!r}" if heard else f"nothing that a server could read: {error!r}",
-                      wire=f"The server waits for {right!r}.", look="␁ is the octet 1, in Python `\\1`; say bytes.")
+                      wire=f"The server waits for {right!r}.", look="`\\1` is one octet; and say bytes, not str.")
     if error or client.user != ANA:
         yield Problem(gave=f"a client that is not logged in with a good token: {error!r}",
                       look="When 235 has come, the generator is sent None. Is there anything left to say?")
