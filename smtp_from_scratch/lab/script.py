@@ -39,7 +39,7 @@ class Line:
         text = self.data.removesuffix(b"\r\n").removesuffix(b"\n").decode("utf-8", "backslashreplace")
         if self.kind == "secret":
             return text if text == "*" else "***"
-        return _AUTH.sub(r"\1 ***", text) if self.kind == "command" else text
+        return masked(text) if self.kind == "command" else text
 
     @property
     def octets(self) -> str:
@@ -50,9 +50,19 @@ class Line:
         return "".join(chr(0x2400 + ord(c)) if c < " " else "␡" if c == "\x7f" else c for c in self.text + end)
 
 
-_AUTH = re.compile(r"(?i)^(AUTH +\S+) +\S.*")
+_MECHANISM = re.compile(r"[A-Za-z0-9_-]{1,20}")           # RFC 4422 §3.1
+_RESPONSE = re.compile(rb"([A-Za-z0-9+/=]*|\*)\r?\n?")
+VERBS = frozenset(b"AUTH BDAT DATA EHLO EXPN HELO HELP LHLO MAIL NOOP QUIT RCPT RSET STARTTLS VRFY".split()) | {b""}
 HANDSHAKE = b"\x16\x03"                        # how TLS begins (RFC 8446 §5.1)
 _BDAT = re.compile(rb"(?i)^BDAT +(\d{1,12})\b")
+
+
+def masked(command: str) -> str:
+    """A command without the secret that AUTH may have behind its mechanism, or in its place."""
+    verb, *rest = command.split(maxsplit=2) or [""]
+    if verb.upper() != "AUTH" or not rest or (len(rest) == 1 and _MECHANISM.fullmatch(rest[0])):
+        return command
+    return f"{verb} {rest[0]} ***" if _MECHANISM.fullmatch(rest[0]) else f"{verb} ***"
 
 
 def said_of(source: Any) -> list[Record]:
@@ -76,6 +86,7 @@ class Reader:
         self.lines: list[Line] = []
         self.hears_server = hears_server
         self.expected = "command"              # the client's next line: command, body or secret
+        self.examined = False                  # an AUTH was not answered for good yet
         self.chunk = 0                         # octets of a BDAT chunk still to come
         self.sealed: set[str] = set()          # who has begun to speak TLS
         self.rest: dict[str, bytes] = {}
@@ -111,14 +122,21 @@ class Reader:
         """One line is complete: say what it is, and what it makes of the next one."""
         kind = "reply" if who == "S" else self.expected
         if who == "S":
+            if self.expected == "secret":      # it was not waited for
+                self.expected = "command"
             self.expected = {b"354": "body", b"334": "secret"}.get(data[:3], self.expected)
+            self.examined &= data[:1] in b"23" and data[:3] != b"235"
         elif self.chunk:
             kind, self.chunk = "body", self.chunk - len(data)
         elif kind == "body":
             if data == b".\r\n":
                 kind, self.expected = "dot", "command"
+        elif kind == "command" and self.examined and is_response(data):
+            kind = "secret"                    # said before it was asked for
         else:
             self.expected = "command"
+            if kind == "command":
+                self.examined = self.examined or data[:4].upper() == b"AUTH"
             if match := _BDAT.match(data):
                 self.chunk = int(match[1])
             elif data.strip().upper() == b"DATA" and not self.hears_server:
@@ -131,6 +149,11 @@ class Reader:
             self.note(self.began[who], who, data)
         self.rest = {}
         return self.lines
+
+
+def is_response(data: bytes) -> bool:
+    """Whether this is how a client answers in AUTH, and no command."""
+    return bool(_RESPONSE.fullmatch(data)) and data.strip().upper() not in VERBS
 
 
 def speakers(source: Any) -> list[str]:
