@@ -272,7 +272,7 @@ class Client:
         copies = rereadings(body)
         receipt = part = self._send(letter_for(self.session, envelope, next(copies), binary))
         for again in itertools.islice(copies, TRANSACTIONS - 1):
-            if not (rest := too_many(part)):
+            if not (rest := too_many(part, sized=self.has_extn("SIZE"))):
                 break
             try:
                 part = self._send(letter_for(self.session, replace(envelope, recipients=rest), again, binary))
@@ -522,14 +522,16 @@ def rereadings(body: Body) -> Iterator[Body]:
 TRANSACTIONS = 20                              # that one letter may take at most
 
 
-def too_many(receipt: Receipt) -> list[str]:
+def too_many(receipt: Receipt, sized: bool) -> list[str]:
     """The last recipients, if they were one too many for a transaction: 452, or as RFC 821 had it 552.
 
-    They are sent to in another (RFC 5321 §4.5.3.1.10). An enhanced code can tell that something else is full.
+    They are sent to in another (RFC 5321 §4.5.3.1.10). An enhanced code can tell that something else is full; and
+    where sizes are declared, a bare 552 may be about this one's (RFC 1870 §6.4).
     """
     def put_off(address: str) -> bool:
         reply = receipt.recipients[address]
-        return reply.code in (452, 552) and reply.enhanced[2:] in ("", "5.3")
+        bare = not reply.enhanced and not (reply.code == 552 and sized)
+        return reply.code in (452, 552) and (bare or reply.enhanced[2:] == "5.3")
 
     if not receipt.accepted:
         return []

@@ -276,7 +276,7 @@ def bodies(text: bytes, tmp_path: Path) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("code", [452, 552])
-@pytest.mark.parametrize("without", [(), ("ENHANCEDSTATUSCODES", "PIPELINING"), ("CHUNKING", "SIZE")])
+@pytest.mark.parametrize("without", [(), ("ENHANCEDSTATUSCODES", "SIZE"), ("CHUNKING", "PIPELINING")])
 def test_recipients_too_many_for_one_transaction_get_another(code: int, without: tuple[str, ...],
                                                              tmp_path: Path) -> None:
     text = b"Subject: x\n\nMonday\n.\n"
@@ -295,6 +295,14 @@ def test_552_without_enhanced_codes_is_understood_as_452() -> None:
         assert len(server.messages) == 3
 
 
+def test_552_without_enhanced_codes_may_be_about_the_size_that_was_declared() -> None:
+    """RFC 1870 §6.4: then it is not sent to that recipient again."""
+    with choir(10, 552, extensions=server_extensions(without=["ENHANCEDSTATUSCODES"])) as server, \
+            Client(*server.address) as smtp:
+        assert smtp.transact(Envelope("ana@rio.example", CROWD), b"x").accepted == CROWD[:10]
+        assert len(server.messages) == 1
+
+
 def test_a_message_for_many_is_sent_in_parts() -> None:
     message = EmailMessage()
     message["From"], message["To"], message["Bcc"] = "ana@rio.example", ", ".join(CROWD[:20]), ", ".join(CROWD[20:])
@@ -307,7 +315,8 @@ def test_a_message_for_many_is_sent_in_parts() -> None:
 
 
 @pytest.mark.parametrize("reply", [Reply(452, "mailbox full", "4.2.2"), Reply(452, "no disk", "4.3.1"),
-                                   Reply(550, "nobody"), Reply(552, "mailbox full", "5.2.2")])
+                                   Reply(550, "nobody"), Reply(552, "too large", "5.3.4"),
+                                   Reply(552, "mailbox full", "5.2.2")])
 def test_other_refusals_open_no_second_transaction(reply: Reply) -> None:
     said: list[bytes] = []
 

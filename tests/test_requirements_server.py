@@ -214,6 +214,32 @@ def test_what_ehlo_lists_is_not_answered_500_or_502(context: ssl.SSLContext) -> 
         assert reply[:3] not in ("500", "502", "555"), (line, reply)
 
 
+REQUIRED = {"EHLO", "HELO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "QUIT", "VRFY"}         # RFC 5321 §4.5.1
+
+
+def test_ehlo_lists_every_verb_that_not_all_servers_have(context: ssl.SSLContext) -> None:
+    """By its name, or by that of its extension; EXPN is known and not done, so it is not listed (RFC 5321 §3.5.2)."""
+    session = extended(context)
+    offer = {line.split(" ")[0] for line in offer_of(extended(context))}
+    done = {verb for verb in session.verbs
+            if replies(extended(context), EHLO + verb.encode() + b" x\r\n")[1][:3] not in ("500", "502")}
+    assert "EXPN" not in done and {"HELP", "BDAT", "STARTTLS", "AUTH"} <= done
+    assert {"CHUNKING" if verb == "BDAT" else verb for verb in done - REQUIRED} <= offer
+
+
+@pytest.mark.parametrize("code", [452, 552])
+def test_a_declared_size_may_be_refused_to_one_recipient(code: int) -> None:
+    """RFC 1870 §6.4."""
+    def small(address: str, envelope: Envelope) -> Reply | None:
+        too_large = address.startswith("yui") and int(envelope.parameters.get("SIZE") or 0) > 10_000
+        return Reply(code, "her mailbox takes 10,000 octets", f"{code // 100}.2.3") if too_large else None
+
+    said = b"MAIL FROM:<ana@rio.example> SIZE=%d\r\nRCPT TO:<yui@t.example>\r\nRCPT TO:<kenji@t.example>\r\n"
+    for size, expected in ((10_001, str(code)), (10_000, "250")):
+        session = ExtendedSession("t.example", offer=Offer(server_extensions()), accept_recipient=small)
+        assert [reply[:3] for reply in replies(session, EHLO + said % size)[1:]] == ["250", expected, "250"]
+
+
 def test_smtputf8_stands_alone() -> None:
     assert "SMTPUTF8" in offer_of(extended()) and "8BITMIME" in offer_of(extended())
 
