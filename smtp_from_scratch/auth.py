@@ -28,7 +28,8 @@ __all__ = [
     "AUTH_LIMIT", "Examination", "Responses", "log", "MOST_FAILURES", "MECHANISMS", "BEFORE_AUTH", "encode64",
     "decode64", "AuthError", "BadResponse", "Mechanism", "Users", "Passwords", "Login", "as_text", "Plain",
     "cram_md5", "fresh", "CramMd5", "Cancelled", "examine", "verdict", "auth", "auth_parameter", "Auth",
-    "SMTPAuthenticationError", "choose", "log_in", "AuthStep", "exchange", "note_auth", "unjudged",
+    "SMTPAuthenticationError", "choose", "log_in", "log_in_by", "AuthStep", "exchange", "note_auth",
+    "unjudged",
 ]
 
 
@@ -361,9 +362,26 @@ def log_in(client: ClientSession, user: str, password: str, mechanisms: Iterable
            insecure: bool = False) -> Conversation[None]:
     """Prove who we are; raises SMTPAuthenticationError or SMTPNotSupportedError.
 
-    A mechanism in which we speak once rides along with what follows: then the error comes with its reply.
+    Where a mechanism is not wanted after all, 504 or 534, the next one is tried (RFC 4954 §6). One in which we speak
+    once rides along with what follows: then the error comes with its reply.
     """
-    mechanism = choose(client, mechanisms, insecure)
+    left, refusal = list(mechanisms), None
+    while True:
+        try:
+            mechanism = choose(client, left, insecure)
+        except SMTPNotSupportedError as error:
+            raise refusal or error from None
+        left.remove(mechanism)
+        try:
+            return (yield from log_in_by(mechanism, client, user, password))
+        except SMTPAuthenticationError as error:
+            if error.reply.code not in (504, 534):
+                raise
+            refusal = error
+
+
+def log_in_by(mechanism: Mechanism, client: ClientSession, user: str, password: str) -> Conversation[None]:
+    """Prove who we are by this mechanism."""
     talk = mechanism.respond(user, password)
     first, argument = next(talk), mechanism.name
     told = mechanism.client_first and len(f"AUTH {argument} {encode64(first)}") + 2 <= COMMAND_LIMIT    # §4

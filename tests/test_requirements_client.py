@@ -16,10 +16,11 @@ from smtp_from_scratch import Client, Reply, Server
 from smtp_from_scratch import client as c
 from smtp_from_scratch.__main__ import main
 from smtp_from_scratch.auth import Mechanism, Responses
-from smtp_from_scratch.conversation import Line, read_reply, rehearse
+from smtp_from_scratch.conversation import Conversation, Line, read_reply, rehearse
+from smtp_from_scratch.ehlo import ClientSession, deliver
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.session import Session, serve
-from smtp_from_scratch.smtp import TRANSACTIONS, host_literal, server_extensions
+from smtp_from_scratch.smtp import TRANSACTIONS, client_extensions, host_literal, server_extensions
 from smtp_from_scratch.wire import BadReply
 
 YUI, KENJI = "yui@tokyo.example", "kenji@tokyo.example"
@@ -390,3 +391,54 @@ def test_a_line_without_a_code_is_no_reply_and_is_not_waited_on(line: bytes) -> 
 
     with pytest.raises(BadReply, match="expected the next line"):
         rehearse(read_reply(), greeting())
+
+
+# --- AUTH: another mechanism -----------------------------------------------------------------------------------------
+
+
+def logs_in(offer: str, answers: dict[str, bytes], secure: bool = True) -> list[str]:
+    """The mechanisms that our client tries, one after another, at a server that answers them like this."""
+    tried: list[str] = []
+
+    def server() -> Conversation[None]:
+        yield b"220 mx\r\n"
+        while True:
+            line = (yield Line(12_288)).decode()
+            if line.startswith("AUTH "):
+                tried.append(line.split()[1])
+                yield answers[tried[-1]] + b"\r\n"
+            elif line == "QUIT":
+                yield b"221 bye\r\n"
+                return
+            else:
+                yield f"250-mx\r\n250 AUTH {offer}\r\n".encode()
+
+    session = ClientSession("rio.example", tuple(client_extensions(user="ana", password="tides")), "mx", secure=secure)
+    with suppress(c.SMTPResponseException):
+        rehearse(deliver(session, []), server(), patient=True)
+    assert (session.user == "ana") == (answers[tried[-1]][:3] == b"235")
+    return tried
+
+
+WEAK, UNKNOWN, WRONG = b"534 5.7.9 too weak for her", b"504 5.5.4 not for her", b"535 5.7.8 wrong"
+DONE = b"235 2.7.0 welcome"
+
+
+@pytest.mark.parametrize("offer, answers, tried", [
+    ("SCRAM-SHA-256 PLAIN", {"SCRAM-SHA-256": WEAK, "PLAIN": DONE}, ["SCRAM-SHA-256", "PLAIN"]),
+    ("PLAIN SCRAM-SHA-256 CRAM-MD5", {"SCRAM-SHA-256": UNKNOWN, "PLAIN": DONE, "CRAM-MD5": DONE},
+     ["SCRAM-SHA-256", "PLAIN"]),
+    ("SCRAM-SHA-256 PLAIN", {"SCRAM-SHA-256": WRONG}, ["SCRAM-SHA-256"]),      # a wrong password is wrong everywhere
+    ("SCRAM-SHA-256", {"SCRAM-SHA-256": WEAK}, ["SCRAM-SHA-256"]),
+    ("SCRAM-SHA-256 PLAIN", {"SCRAM-SHA-256": WEAK, "PLAIN": WEAK}, ["SCRAM-SHA-256", "PLAIN"]),
+    ("PLAIN LOGIN", {"PLAIN": DONE}, ["PLAIN"]),
+])
+def test_after_534_another_mechanism_is_tried(offer: str, answers: dict[str, bytes], tried: list[str]) -> None:
+    """RFC 4954 §6."""
+    assert logs_in(offer, answers) == tried
+
+
+def test_a_refused_mechanism_is_no_reason_to_show_a_password() -> None:
+    """On a line in the clear PLAIN is no other way, whatever was refused before."""
+    answers = {"SCRAM-SHA-256": WEAK}
+    assert logs_in("SCRAM-SHA-256 PLAIN LOGIN", answers, secure=False) == ["SCRAM-SHA-256"]
