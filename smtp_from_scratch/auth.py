@@ -380,6 +380,7 @@ def log_in(client: ClientSession, user: str, password: str, mechanisms: Iterable
             refusal = error
 
 
+# %% ../notebooks/12_auth.ipynb #log-in-by
 def log_in_by(mechanism: Mechanism, client: ClientSession, user: str, password: str) -> Conversation[None]:
     """Prove who we are by this mechanism."""
     talk = mechanism.respond(user, password)
