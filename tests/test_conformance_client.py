@@ -89,20 +89,26 @@ def envelope_of(task: Task) -> Envelope:
 
 def by_class(host: str, port: int, task: Task) -> int:
     """Our `Client` as a client program: the exit status says whether everybody got the letter."""
-    with Client(host, port, timeout=20, **extensions(task)) as smtp:
-        receipt = smtp.transact(envelope_of(task), task.letter, binary=b"\0" in task.letter)
-    return 1 if receipt.refused else 0
+    with Client(host, port, timeout=20, implicit_tls=task.implicit, **extensions(task)) as smtp:
+        receipts = [smtp.transact(envelope_of(task), task.letter, binary=b"\0" in task.letter)
+                    for _ in range(1 + task.twice)]
+    return 1 if any(receipt.refused for receipt in receipts) else 0
 
 
 def by_conversation(task: Task) -> Conversation[int]:
     """The same as a conversation, for rehearsal."""
-    session = ClientSession("client.example", tuple(client_extensions(**extensions(task))), "127.0.0.1")
-    letters = (letter_for(session, envelope_of(task), task.letter, b"\0" in task.letter) for _ in range(1))
+    options = extensions(task)
+    context = options.pop("tls") if task.implicit else None
+    session = ClientSession("client.example", tuple(client_extensions(**options)), "127.0.0.1")
+    letters = (letter_for(session, envelope_of(task), task.letter, b"\0" in task.letter)
+               for _ in range(1 + task.twice))
     try:
-        [receipt] = yield from deliver(session, letters)
+        if context:
+            yield from starttls.secure_client(session, context)
+        receipts = yield from deliver(session, letters)
     except INTERRUPTED:
         return 1
-    return 1 if receipt.refused else 0
+    return 1 if any(receipt.refused for receipt in receipts) else 0
 
 
 # --- our client ------------------------------------------------------------------------------------------------------
@@ -430,7 +436,8 @@ def check_client(*arguments: str) -> subprocess.CompletedProcess[str]:
 SEND = [sys.executable, "-m", "smtp_from_scratch", "send", "--server", "{host}:{port}", "--from", "{sender}", "--to",
         "{recipients}", "[", "--user", "{user}", "--password-file", "{password_file}", "]",
         "[", "--starttls", "--ca-file", "{ca_file}", "]", "[", "--notify", "{notify}", "]", "[", "--ret", "{ret}", "]",
-        "[", "--envid", "{envid}", "]", "[", "--orcpt", "{orcpt}", "]", "{file}"]
+        "[", "--envid", "{envid}", "]", "[", "--orcpt", "{orcpt}", "]",
+        "[", "--implicit-tls", "--ca-file", "{implicit_ca_file}", "]", "{file}", "[", "{again}", "]"]
 
 
 @pytest.mark.slow

@@ -197,7 +197,7 @@ def obstacle(dialogue: Dialogue, target: ClientTarget) -> str:
     """Why a dialogue cannot be played at this client, or an empty text."""
     if target.words and (reason := lacking(dialogue, target.words, target.stdin)):
         return reason
-    if "tls" in dialogue.setup and target.authority is None:
+    if {"tls", "implicit"}.intersection(dialogue.setup) and target.authority is None:
         return "cannot be given a certificate: trustme is not installed here"
     return ""
 

@@ -13,6 +13,7 @@ TASKS = {                                       # words of `setup:`, and the pla
     "newline-sender": ("sender",), "dots": ("file",), "lf": ("file",), "smuggle": ("file",), "8bit": ("file",),
     "utf8-header": ("file",), "binary": ("file",), "long": ("file",), "big": ("file",), "unended": ("file",),
     "user": ("user", "password_file|password"), "long-password": ("password_file|password",), "tls": ("ca_file",),
+    "implicit": ("implicit_ca_file",), "twice": ("again",),
     "notify": ("notify",), "ret": ("ret",), "envid": ("envid",), "orcpt": ("orcpt",),
 }
 FLAGS = ("same", "exact", "strict", "7bit", "8bit", "short", "empty", "sized", "text")     # what a letter can be

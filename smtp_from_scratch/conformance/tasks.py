@@ -52,6 +52,8 @@ class Task:
     user: str = ""
     password: str = ""
     tls: bool = False                           # TLS is required, and the certificate verified
+    implicit: bool = False                      # so it is, and begins at once
+    twice: bool = False                         # the same letter is sent two times
     ca_file: str = ""
     notify: str = ""                            # RFC 3461: NOTIFY=, RET=, ENVID=, ORCPT=
     ret: str = ""
@@ -67,6 +69,8 @@ CHANGES: dict[str, dict[str, Any]] = {word: {"letter": whole} for word, whole in
     "user": {"user": USER, "password": PASSWORD},
     "long-password": {"password": "correct horse battery staple " * 20},
     "tls": {"tls": True},
+    "implicit": {"tls": True, "implicit": True},
+    "twice": {"twice": True},
     "notify": {"notify": "SUCCESS,DELAY"},
     "ret": {"ret": "HDRS"},
     "envid": {"envid": "QQ+1=314"},
@@ -82,7 +86,7 @@ def task_of(dialogue: Dialogue) -> Task:
 # --- command lines ---------------------------------------------------------------------------------------------------
 
 PLACEHOLDERS = ("host", "port", "sender", "recipient", "recipients", "recipients,", "file", "user", "password",
-                "password_file", "ca_file", "notify", "ret", "envid", "orcpt")
+                "password_file", "ca_file", "implicit_ca_file", "again", "notify", "ret", "envid", "orcpt")
 _PLACEHOLDER = re.compile(r"\{([a-z_,]+)\}")
 
 
@@ -141,10 +145,12 @@ def fill(words: Sequence[str], task: Task, host: str, port: int, folder: Path) -
     values = {"host": host, "port": str(port), "sender": task.sender, "recipient": task.recipients[0],
               "recipients,": ",".join(task.recipients), "file": str(folder / "letter.eml"),
               "user": task.user or USER, "password": task.password or PASSWORD,
-              "password_file": str(folder / "password"), "ca_file": task.ca_file, "notify": task.notify,
+              "password_file": str(folder / "password"), "ca_file": "" if task.implicit else task.ca_file,
+              "implicit_ca_file": task.ca_file if task.implicit else "",
+              "again": str(folder / "letter.eml") if task.twice else "", "notify": task.notify,
               "ret": task.ret, "envid": task.envid, "orcpt": task.orcpt}
     active = {"user": task.user, "password": task.user, "password_file": task.user} | {
-        name: values[name] for name in ("ca_file", "notify", "ret", "envid", "orcpt")}
+        name: values[name] for name in ("ca_file", "implicit_ca_file", "again", "notify", "ret", "envid", "orcpt")}
     filled: list[str] = []
     for optional, run in groups(words):
         if optional and not all(active.get(name, "always") for name in placeholders(run)):
