@@ -269,16 +269,10 @@ class Client:
         Recipients that were too many for one transaction get another, with a body that can be read again.
         Raises ValueError or SMTPNotSupportedError before anything is sent; SMTPServerDisconnected.
         """
-        copies = rereadings(body)
-        receipt = part = self._send(letter_for(self.session, envelope, next(copies), binary))
-        for again in itertools.islice(copies, TRANSACTIONS - 1):
-            if not (rest := too_many(part, sized=self.has_extn("SIZE"))):
-                break
-            try:
-                part = self._send(letter_for(self.session, replace(envelope, recipients=rest), again, binary))
-            except SMTPServerDisconnected:     # some have the letter already, and this must be told
-                break
-            merge(receipt, part)
+        letter = letter_for(self.session, envelope, body, binary)
+        receipt = self._send(letter)
+        with contextlib.suppress(SMTPServerDisconnected):      # some have the letter already, and this must be told
+            self._play(send_to_the_rest(self.session, letter))
         return receipt
 
     def docmd(self, verb: str, argument: str = "") -> Reply:
@@ -340,6 +334,9 @@ class Client:
                 for letter in letters():
                     sent.append(letter)
                     yield from send_letter(self.session, letter)
+                    if len(letter.envelope.recipients) > MANY:
+                        yield from hear(self.session)
+                        yield from send_to_the_rest(self.session, letter)
                 yield from ehlo.leave(self.session)
             finally:
                 receipts.extend(letter.receipt for letter in sent if letter.settled)
@@ -469,7 +466,12 @@ def letter_for(client: ClientSession, envelope: Envelope, body: Body, binary: bo
     needs = {"BINARYMIME"} if binary else {"8BITMIME"} if eight_bit else set()
     if not header.isascii():
         needs.add("SMTPUTF8")                  # RFC 6531 §3.4; 8BITMIME is about the text below (RFC 6152 §3)
-    return Letter(envelope, blocks(body), size, needs, binary)
+    copies = rereadings(body)
+
+    def again(recipients: list[str]) -> Letter:
+        return letter_for(client, replace(envelope, recipients=recipients), next(copies), binary)
+
+    return OwnLetter(envelope, blocks(next(copies)), size, needs, binary, again=again if is_rereadable(body) else None)
 
 
 _BINARY = re.compile(rb"^content-transfer-encoding:\s*binary\s*$", re.IGNORECASE | re.MULTILINE)
@@ -507,19 +509,44 @@ def blocks(body: Body) -> Iterable[bytes]:
     return body
 
 
+@dataclass(slots=True, eq=False)
+class OwnLetter(Letter):
+    """A letter that knows how to be sent once more, to others."""
+
+    again: Callable[[list[str]], Letter] | None = None
+
+
+def is_rereadable(body: Body) -> bool:
+    """Whether a body can be read more than once."""
+    return body.seekable() if is_file(body) else not isinstance(body, Iterator)
+
+
 def rereadings(body: Body) -> Iterator[Body]:
-    """The same body again and again, where it can be read more than once."""
-    if is_file(body) and body.seekable():
-        start = body.tell()
-        while True:
+    """The same body again and again, from where it stands now."""
+    start = body.tell() if is_file(body) and body.seekable() else 0
+    while True:
+        if is_file(body) and body.seekable():
             body.seek(start)
-            yield body
-    yield body
-    if not (is_file(body) or isinstance(body, Iterator)):
-        yield from itertools.repeat(body)
+        yield body
 
 
+# --- recipients that are too many --------------------------------------------------------------------------------
+
+MANY = 100                                     # recipients that every server takes at once (RFC 5321 §4.5.3.1.8)
 TRANSACTIONS = 20                              # that one letter may take at most
+
+
+def send_to_the_rest(client: ClientSession, letter: Letter) -> Conversation[None]:
+    """Transactions for those who were too many for the first; what came of them is noted in the first's receipt."""
+    part = letter
+    for _ in range(TRANSACTIONS - 1):
+        rest = too_many(part.receipt, "SIZE" in client.offered)
+        if not rest or not isinstance(part, OwnLetter) or part.again is None:
+            return
+        part = part.again(rest)
+        yield from send_letter(client, part)
+        yield from hear(client)
+        merge(letter.receipt, part.receipt)
 
 
 def too_many(receipt: Receipt, sized: bool) -> list[str]:

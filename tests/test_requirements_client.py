@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import base64
+import io
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import smtp_from_scratch
 from smtp_from_scratch import Client, Reply, Server
 from smtp_from_scratch import client as c
 from smtp_from_scratch.__main__ import main
@@ -340,6 +343,39 @@ def test_who_is_put_off_for_ever_costs_a_bounded_number_of_transactions() -> Non
     with choir(0) as server, Client(*server.address) as smtp, pytest.raises(c.SMTPRecipientsRefused):
         smtp.sendmail("ana@rio.example", people, "x")
     assert not server.messages
+
+
+MULTITUDE = [f"singer{number}@tokyo.example" for number in range(230)]
+
+
+def test_a_whole_session_sends_to_a_multitude_in_hundreds() -> None:
+    """§4.5.3.1.8; and the letter behind it is on time."""
+    messages = []
+    for people in (MULTITUDE, CROWD):
+        message = EmailMessage()
+        message["From"], message["To"] = "ana@rio.example", ", ".join(people)
+        message.set_content("Monday, 8 pm.\n")
+        messages.append(message)
+    with choir(100) as server:
+        receipts = smtp_from_scratch.deliver(server.address, messages)
+        assert [receipt.accepted for receipt in receipts] == [MULTITUDE, CROWD]
+        assert [len(kept.envelope.recipients) for kept in server.wait_for(4)] == [100, 100, 30, 25]
+
+
+@pytest.mark.parametrize("stdin", [True, False])
+def test_send_sends_to_a_multitude_in_hundreds(stdin: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "letter"
+    path.write_bytes(b"Subject: Choir\n\nMonday\n")
+    with choir(100) as server, path.open("rb") as file:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(file))
+        address = "{}:{}".format(*server.address)
+        to = [word for somebody in MULTITUDE for word in ("--to", somebody)]
+        status = main(["send", "--server", address, "--from", "ana@rio.example", *to, "-" if stdin else str(path)])
+        kept = server.wait_for(3)
+    lines = capsys.readouterr().out.splitlines()
+    assert status == 0 and len(lines) == 230 and all(": 250 " in line for line in lines)
+    assert {letter.data for letter in kept} == {b"Subject: Choir\r\n\r\nMonday\r\n"}
 
 
 def test_a_body_that_can_be_read_once_is_sent_once() -> None:
