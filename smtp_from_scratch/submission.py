@@ -45,7 +45,7 @@ def header_of(start: str) -> dict[str, str]:
     return found
 
 
-# %% ../notebooks/15_submission.ipynb #fit
+# %% ../notebooks/15_submission.ipynb #addresses
 HEADER_LIMIT, LINE_LIMIT = 262_144, 998        # octets that a header, and a line, may have (RFC 5322 §2.1.1)
 ADDRESSES = frozenset("from sender reply-to to cc bcc resent-from resent-sender resent-to resent-cc resent-bcc".split())
 
@@ -66,6 +66,7 @@ def unqualified(address: str, enhanced: str) -> Reply | None:
     return Reply(554, f"{domain} is not the full name of a host", enhanced)
 
 
+# %% ../notebooks/15_submission.ipynb #fit
 def fit_header(start: bytes, utf8: bool) -> dict[str, str]:
     """The header of a letter that may leave as it is; ValueError says why not (RFC 6409 §4.2, §8)."""
     header, end, _ = start.partition(b"\r\n\r\n")
