@@ -204,7 +204,7 @@ def raise_for_refusal(receipt: Receipt) -> Receipt:
     return receipt
 
 
-# %% ../notebooks/04_client.ipynb #session
+# %% ../notebooks/04_client.ipynb #opened
 def leave() -> Conversation[Reply]:
     """Say QUIT and hear the goodbye (RFC 821 §3.5)."""
     return (yield from ask("QUIT"))
@@ -220,6 +220,7 @@ def opened(opening: Conversation[Result]) -> Conversation[Result]:
         raise
 
 
+# %% ../notebooks/04_client.ipynb #session
 def deliver(hostname: str, letters: Iterable[tuple[Envelope, Iterable[bytes]]],
             receipts: list[Receipt] | None = None) -> Conversation[list[Receipt]]:
     """A whole session: greeting, HELO, the letters one after another, QUIT.
