@@ -490,7 +490,7 @@ def header_of(letter: Body) -> bytes:
         top = letter.read(BLOCK)
         letter.seek(start)
     else:
-        top = letter if isinstance(letter, bytes) else b""
+        top = letter[:BLOCK] if isinstance(letter, bytes) else b""
     ends = [end for end in map(top.find, (b"\r\n\r\n", b"\n\n", b"\r\r")) if end >= 0]
     return top[: min(ends, default=len(top))]
 
