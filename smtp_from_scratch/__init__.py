@@ -8,6 +8,11 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Client": "smtp", "Server": "smtp", "ReceivedMessage": "smtp", "deliver": "smtp",
+    "client_extensions": "smtp", "server_extensions": "smtp",
+    "Extension": "ehlo", "Size": "ehlo", "EightBitMime": "ehlo", "EnhancedStatusCodes": "ehlo",
+    "Pipelining": "pipelining", "Chunking": "chunking", "BinaryMime": "chunking", "StartTLS": "starttls",
+    "Auth": "auth", "Passwords": "auth", "UserFile": "scram", "SmtpUtf8": "smtputf8", "Submission": "submission",
+    "Dsn": "dsn",
     "Maildir": "maildir",
     "Envelope": "envelope",
     "Reply": "wire",
@@ -15,7 +20,7 @@ _HOME = {
     "SMTPException": "client", "SMTPServerDisconnected": "client", "SMTPTimeout": "client",
     "SMTPNotSupportedError": "client", "SMTPResponseException": "client", "SMTPConnectError": "client",
     "SMTPHeloError": "client", "SMTPSenderRefused": "client", "SMTPRecipientsRefused": "client",
-    "SMTPDataError": "client",
+    "SMTPDataError": "client", "SMTPAuthenticationError": "auth",
 }
 __all__ = sorted(_HOME)
 

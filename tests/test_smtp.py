@@ -42,9 +42,13 @@ def letter(subject: str = "Hello", **header: str) -> EmailMessage:
 
 def test_public_names_are_these() -> None:
     assert smtp_from_scratch.__all__ == [
-        "Client", "Envelope", "Maildir", "Receipt", "ReceivedMessage", "Reply", "SMTPConnectError", "SMTPDataError",
-        "SMTPException", "SMTPHeloError", "SMTPNotSupportedError", "SMTPRecipientsRefused", "SMTPResponseException",
-        "SMTPSenderRefused", "SMTPServerDisconnected", "SMTPTimeout", "Server", "deliver"]
+        "Auth", "BinaryMime", "Chunking", "Client", "Dsn", "EightBitMime", "EnhancedStatusCodes", "Envelope",
+        "Extension", "Maildir", "Passwords", "Pipelining", "Receipt", "ReceivedMessage", "Reply",
+        "SMTPAuthenticationError", "SMTPConnectError", "SMTPDataError", "SMTPException", "SMTPHeloError",
+        "SMTPNotSupportedError", "SMTPRecipientsRefused", "SMTPResponseException", "SMTPSenderRefused",
+        "SMTPServerDisconnected", "SMTPTimeout", "Server", "Size", "SmtpUtf8", "StartTLS", "Submission", "UserFile",
+        "client_extensions", "deliver", "server_extensions",
+    ]
     for name in smtp_from_scratch.__all__:
         assert getattr(smtp_from_scratch, name).__doc__
     with pytest.raises(AttributeError, match="no attribute 'Postman'"):
