@@ -28,18 +28,16 @@ from smtp_from_scratch.conformance.client_runner import (
     Command,
     InThread,
     check,
-    exits,
     obstacle,
+    rehearsed,
 )
 from smtp_from_scratch.conformance.clients import ACTS, CERTIFICATES, FLAGS, TASKS, fits
 from smtp_from_scratch.conformance.clients import PRELUDE as CLIENT_PRELUDE
-from smtp_from_scratch.conformance.host import Host, NotExercised
 from smtp_from_scratch.conformance.notation import (
     CHECKS,
     FACTS,
     PRELUDE,
     SETUPS,
-    Act,
     Dialogue,
     NotationError,
     parse,
@@ -48,7 +46,7 @@ from smtp_from_scratch.conformance.player import Difference
 from smtp_from_scratch.conformance.report import failure
 from smtp_from_scratch.conformance.runner import FAILED, PASSED, SKIPPED, Outcome, all_dialogues
 from smtp_from_scratch.conformance.tasks import PLACEHOLDERS, Task, fill, task_of
-from smtp_from_scratch.conversation import Conversation, Interruption, Line, rehearse
+from smtp_from_scratch.conversation import Conversation, Interruption, Line
 from smtp_from_scratch.dsn import request
 from smtp_from_scratch.ehlo import ClientSession, deliver
 from smtp_from_scratch.envelope import Envelope, normalize, stuff
@@ -151,25 +149,7 @@ def test_our_client_keeps_it_in_rehearsal(dialogue: Dialogue, authority: Authori
     if task.tls:
         (tmp_path / "ca.pem").write_bytes(authority.pem)
         task = replace(task, ca_file=str(tmp_path / "ca.pem"))
-    must_pass(rehearsed(dialogue, task, authority, by_conversation(task)))
-
-
-def rehearsed(dialogue: Dialogue, task: Task, authority: Authority, client: Conversation[int]) -> Outcome:
-    """A dialogue and a client in one process, without a socket. Raises Difference."""
-    host = Host(dialogue, task, authority.context)
-    try:
-        show = rehearse(client, host.conversation(), patient=True)
-    except NotExercised as reason:
-        return Outcome(dialogue, SKIPPED, str(reason))
-    except ssl.SSLError:                        # the client broke the handshake off, and was gone before its end
-        allowed = any(isinstance(step, Act) and step.argument == "or closed" for step in dialogue.steps)
-        return Outcome(dialogue, PASSED if allowed else FAILED, "the handshake was broken off")
-    if host.refused:
-        return Outcome(dialogue, PASSED if show.client else FAILED, "declined, and called a success", 0, show.said)
-    for step in dialogue.steps:
-        if isinstance(step, Act) and step.verb == "exit" and not exits(show.client, step.argument):
-            return Outcome(dialogue, FAILED, f"expected exit {step.argument}, got {show.client}", step.line, show.said)
-    return Outcome(dialogue, PASSED, said=show.said)
+    must_pass(rehearsed(dialogue, task, authority.context, by_conversation(task)))
 
 
 def test_enough_dialogues_and_titles_of_their_own() -> None:
@@ -302,7 +282,7 @@ def test_a_client_without_this_rule_is_caught(name: str, monkeypatch: pytest.Mon
         task = task_of(dialogue)
         task = replace(task, ca_file=str(tmp_path / "ca.pem")) if task.tls else task
         try:
-            if rehearsed(dialogue, task, authority, by_conversation(task)).status == FAILED:
+            if rehearsed(dialogue, task, authority.context, by_conversation(task)).status == FAILED:
                 return
         except Difference:
             return
@@ -561,3 +541,21 @@ def test_the_grammar_names_everything_there_is() -> None:
     text = GRAMMAR.read_text("utf-8")
     words = (*FACTS, *SETUPS, *TASKS, *FLAGS, *ACTS, *CERTIFICATES, *CHECKS, *PRELUDE, *CLIENT_PRELUDE, *PLACEHOLDERS)
     assert [word for word in words if not re.search(rf"[`{{ ]{re.escape(word)}[`:}} ]", text)] == []
+
+
+def test_a_table_for_the_learners_own_client() -> None:
+    from smtp_from_scratch import lab
+    from smtp_from_scratch.client import deliver as deliver_1982
+
+    table = lab.client_dialogues(lambda envelope, octets: deliver_1982("rio.example", [(envelope, [octets])]),
+                                 "client-session", "client-refusals", "client-letter", "client-auth")
+    assert not table.failed and "passed" in table.summary and "skipped" in table.summary
+
+    def deaf(envelope: Envelope, octets: bytes) -> Conversation[str]:
+        for line in (b"HELO rio.example", b"MAIL FROM:<ana@rio.example>"):
+            yield line + b"\r\n"
+        return "sent"
+
+    assert len(lab.client_dialogues(deaf, "client-session").failed) > 20
+    broken = lab.client_dialogues(lambda envelope, octets: (_ for _ in [3]), "client-session", only="A whole session")
+    assert "TypeError" in broken.failed[0].reason

@@ -25,7 +25,7 @@ from smtp_from_scratch.conformance.player import Difference
 from smtp_from_scratch.conformance.runner import FAILED, PASSED, SAID_LIMIT, SKIPPED, Outcome
 from smtp_from_scratch.conformance.tasks import Task, fill, lacking, task_of
 from smtp_from_scratch.conformance.values import UnknownValue
-from smtp_from_scratch.conversation import Connection, Interruption, Said
+from smtp_from_scratch.conversation import Connection, Conversation, Interruption, Said, rehearse
 
 OUTPUT_LIMIT = 4000                             # octets of what a command says that are kept
 WHOLE = """
@@ -318,6 +318,29 @@ def settle(host: Host, status: int | None, outcome: Outcome, calls: Calls) -> No
         for step in host.dialogue.steps:
             if isinstance(step, Act) and step.verb == "exit" and not exits(status, step.argument):
                 finding(outcome, FAILED, f"expected exit {step.argument}, got {status}", step.line, calls)
+
+
+def rehearsed(dialogue: Dialogue, task: Task, contexts: Callable[[str], Any], client: Conversation[int]) -> Outcome:
+    """A dialogue at a client's conversation, in memory; it returns the exit code that a command would have.
+
+    Raises Difference.
+    """
+    host = Host(dialogue, task, contexts)
+    try:
+        show = rehearse(client, host.conversation(), patient=True)
+    except NotExercised as reason:
+        return Outcome(dialogue, SKIPPED, str(reason))
+    except ssl.SSLError:                        # the client broke the handshake off, and was gone before its end
+        allowed = any(isinstance(step, Act) and step.argument == "or closed" for step in dialogue.steps)
+        return Outcome(dialogue, PASSED if allowed else FAILED, "the handshake was broken off")
+    if host.refused and show.client:
+        return Outcome(dialogue, PASSED, "declined, as it may", 0, show.said)
+    if host.refused:
+        return Outcome(dialogue, FAILED, "declined, and called a success", 0, show.said)
+    for step in dialogue.steps:
+        if isinstance(step, Act) and step.verb == "exit" and not exits(show.client, step.argument):
+            return Outcome(dialogue, FAILED, f"expected exit {step.argument}, got {show.client}", step.line, show.said)
+    return Outcome(dialogue, PASSED, said=show.said)
 
 
 def exits(status: int, wanted: str) -> bool:

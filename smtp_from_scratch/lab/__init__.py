@@ -23,7 +23,7 @@ _HOME = {
     "GlassLine": "glass", "glass_line": "glass",
     "Wiretap": "eavesdropper", "wiretap": "eavesdropper",
     "stop_all": "running", "reset": "running",
-    "predict": "prediction", "dialogues": "conformity",
+    "predict": "prediction", "dialogues": "conformity", "client_dialogues": "conformity",
     "Problem": "verdict", "NotYet": "verdict", "Verdict": "verdict",
 }
 _CHECK = re.compile(r"check_(\d\d)_\w+")

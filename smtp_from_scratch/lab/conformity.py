@@ -93,3 +93,48 @@ def rehearsed(dialogue: Dialogue, target: Target, server: Callable[[], Any]) -> 
     except Exception as error:
         return Outcome(dialogue, FAILED, f"{type(error).__name__}: {error}")
     return Outcome(dialogue, PASSED)
+
+
+def client_dialogues(client: Callable[[Any, bytes], Any], *files: str, only: str = "") -> DialogueTable:
+    """Play the server's part of dialogues at a client, in rehearsal.
+
+    `client(envelope, letter)` returns a conversation for a whole session. What it returns tells whether all went well
+    by its `refused` (a list may hold several such receipts); an exception says that it did not. `files` are names such
+    as "client-session", `only` a part of a title.
+    """
+    from smtp_from_scratch.conformance.runner import all_dialogues
+
+    return DialogueTable([rehearsed_at(dialogue, client) for dialogue in all_dialogues()
+                          if dialogue.end == "client" and dialogue.source.partition(".")[0] in files
+                          and only.lower() in dialogue.title.lower()])
+
+
+def rehearsed_at(dialogue: Dialogue, client: Callable[[Any, bytes], Any]) -> Outcome:
+    """One dialogue at a client; an error of its code is a failure, too."""
+    from smtp_from_scratch.conformance.client_runner import rehearsed as play
+    from smtp_from_scratch.conformance.player import Difference
+    from smtp_from_scratch.conformance.runner import Outcome
+    from smtp_from_scratch.conformance.tasks import task_of
+
+    task = task_of(dialogue)
+    if task.tls or task.user or task.twice or task.notify or task.ret or task.envid or task.orcpt:
+        return Outcome(dialogue, SKIPPED, "asks for more than a letter")
+    try:
+        return play(dialogue, task, lambda kind: None, told(client, task))
+    except Difference as difference:
+        return Outcome(dialogue, FAILED, str(difference), difference.line)
+    except Exception as error:
+        return Outcome(dialogue, FAILED, f"{type(error).__name__}: {error}")
+
+
+def told(client: Callable[[Any, bytes], Any], task: Any) -> Any:
+    """The client at its task; returns 0 if it reports success, else 1."""
+    from smtp_from_scratch.conversation import Interruption
+    from smtp_from_scratch.envelope import Envelope
+
+    try:
+        result = yield from client(Envelope(task.sender, list(task.recipients)), task.letter)
+    except (Interruption, OSError, ValueError):
+        return 1
+    receipts = result if isinstance(result, list) else [result]
+    return int(any(getattr(receipt, "refused", None) for receipt in receipts))
