@@ -21,13 +21,12 @@ from smtp_from_scratch import __version__
 from smtp_from_scratch.auth import Users
 from smtp_from_scratch.client import (
     Receipt,
-    SMTPNotSupportedError,
     SMTPResponseException,
     SMTPServerDisconnected,
 )
 from smtp_from_scratch.conversation import Connection, Conversation, Interruption, read_reply
 from smtp_from_scratch.dsn import request
-from smtp_from_scratch.ehlo import Letter, make_plan
+from smtp_from_scratch.ehlo import Letter
 from smtp_from_scratch.envelope import BadPath, Envelope, parse_path
 from smtp_from_scratch.maildir import Maildir
 from smtp_from_scratch.scram import BadUserFile, UserFile, saslprep
@@ -314,7 +313,7 @@ def run_send(options: argparse.Namespace) -> int:
         results: list[Receipt] = []
         try:
             host, port = options.server
-            smtp.whole_session(host, port, lambda: letters(smtp, options, files, results), results)
+            smtp.whole_session(host, port, lambda: letters(smtp, options, files), results)
             return tell_receipts(results)
         except SMTPResponseException as error:
             return complain(str(error), DEFERRED if error.reply.temporary else REFUSED)
@@ -347,17 +346,10 @@ def envelope_for(options: argparse.Namespace) -> Envelope:
     return request(envelope, ret=options.ret, envid=options.envid, notify=options.notify, orcpt=orcpt)
 
 
-def letters(smtp: Client, options: argparse.Namespace, files: Iterable[IO[bytes]],
-            receipts: list[Receipt]) -> Iterator[Letter]:
-    """A letter for each file; what this server cannot take is refused without troubling it."""
+def letters(smtp: Client, options: argparse.Namespace, files: Iterable[IO[bytes]]) -> Iterator[Letter]:
+    """A letter for each file."""
     for file in files:
-        envelope, body = envelope_for(options), rereadable(file)
-        try:
-            make_plan(smtp.session, letter_for(smtp.session, envelope, body))
-        except SMTPNotSupportedError as error:
-            receipts.append(Receipt(options.sender, dict.fromkeys(envelope.recipients, Reply(554, str(error)))))
-        else:
-            yield letter_for(smtp.session, envelope, body)
+        yield letter_for(smtp.session, envelope_for(options), rereadable(file))
 
 
 def rereadable(file: IO[bytes]) -> IO[bytes]:

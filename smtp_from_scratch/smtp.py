@@ -27,6 +27,7 @@ from smtp_from_scratch.client import (
     SMTPServerDisconnected,
     SMTPTimeout,
     ask,
+    end_early,
     greet,
     leave,
     opened,
@@ -323,7 +324,8 @@ class Client:
                       receipts: list[Receipt]) -> None:
         """Connect, send what `letters` yields once the server's offer is known, quit: QUIT rides along.
 
-        Puts what is settled into `receipts`, also when it raises: what `connect` raises, SMTPServerDisconnected.
+        A letter that needs what is not offered is refused, 554, without troubling the server. Puts what is settled
+        into `receipts`, also when it raises: what `connect` raises, SMTPServerDisconnected.
         """
         self._dial(host, port)
 
@@ -333,7 +335,12 @@ class Client:
             try:
                 for letter in letters():
                     sent.append(letter)
-                    yield from send_letter(self.session, letter)
+                    try:
+                        steps = make_plan(self.session, letter)
+                    except SMTPNotSupportedError as error:     # nothing was said; the other letters go on
+                        end_early(letter.receipt, "MAIL", Reply(554, str(error)), letter.envelope.recipients)
+                        continue
+                    yield from carry_out(self.session, letter, steps)
                     if len(letter.envelope.recipients) > MANY:
                         yield from hear(self.session)
                         yield from send_to_the_rest(self.session, letter)

@@ -136,6 +136,17 @@ def test_refusals_are_named_as_in_smtplib() -> None:
     assert len(deliver_to_a_new_server()) == 2
 
 
+def test_a_letter_that_cannot_go_here_stops_no_other() -> None:
+    abroad = letter("to José")
+    del abroad["To"]
+    abroad["To"] = "josé@exemplo.example"
+    with Server(extensions=[]) as server:
+        receipts = deliver(server.address, [letter("one"), abroad, letter("two")])
+        assert [letter.message["Subject"] for letter in server.wait_for(2)] == ["one", "two"]
+    assert [len(receipt.accepted) for receipt in receipts] == [1, 0, 1]
+    assert receipts[1].refused["josé@exemplo.example"].code == 554 and "SMTPUTF8" in str(receipts[1].reply)
+
+
 def deliver_to_a_new_server() -> list[object]:
     with Server() as server:
         return list(deliver(server.address, [letter("one"), letter("two")]))
