@@ -229,3 +229,15 @@ def test_into_a_maildir(tmp_path: Path) -> None:
     assert receipt.accepted == ["kenji@tokyo.example"]
     [file] = (tmp_path / "kenji@tokyo.example" / "new").iterdir()
     assert b"\nSubject: Hello\n" in file.read_bytes()
+
+
+def test_more_recipients_than_a_transaction_takes_in_a_whole_session() -> None:
+    everybody = [f"reader{number}@tokyo.example" for number in range(250)]
+    many = letter("many")
+    del many["To"]
+    many["To"] = ", ".join(everybody)
+    with Server(max_recipients=100) as server:
+        receipts = deliver(server.address, [many, letter("one more")])
+        kept = server.wait_for(4)
+    assert [len(receipt.accepted) for receipt in receipts] == [250, 1]
+    assert sorted(sum((part.envelope.recipients for part in kept[:3]), [])) == sorted(everybody)
