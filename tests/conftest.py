@@ -2,10 +2,13 @@
 from __future__ import annotations
 
 import os
+import random
+import socket
 import sys
 from pathlib import Path
 
 from hypothesis import settings
+from jupyter_client.connect import LocalPortCache
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT)]
@@ -17,3 +20,25 @@ if peers.is_dir():
 
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+def port_for_a_kernel(cache: LocalPortCache, ip: str) -> int:
+    """A port for a Jupyter kernel that no server of a test can be given in the moment before the kernel takes it.
+
+    Servers ask for port 0, and get one from 32768 up; kernels get lower ones, each test process from its own range.
+    """
+    worker = int("".join(filter(str.isdigit, os.environ.get("PYTEST_XDIST_WORKER", ""))) or 0)
+    first = 20_000 + worker % 10 * 1_200
+    while True:
+        port = random.randrange(first, first + 1_200)
+        with socket.socket() as probe:
+            try:
+                probe.bind((ip, port))
+            except OSError:
+                continue
+            if port not in cache.currently_used_ports:
+                cache.currently_used_ports.add(port)
+                return port
+
+
+LocalPortCache.find_available_port = port_for_a_kernel  # type: ignore[method-assign]
