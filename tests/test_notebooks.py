@@ -11,8 +11,9 @@ from typing import Any
 import nbformat
 import pytest
 import refresh
-from export import MARKER, PACKAGE, ROOT, export, module_of
+from export import PACKAGE, ROOT, export, module_of
 from IPython.core.inputtransformer2 import TransformerManager
+from module_text import MARKER
 
 HAND_WRITTEN = {"__init__", "__main__", "pytest_plugin", "smtp"}
 CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
@@ -91,16 +92,6 @@ def test_notebook_and_module_share_a_name(path: Path) -> None:
         assert not any(map(is_exported, cells(path))), "cells marked for export, but no `#| default_exp`"
     else:
         assert name == title, f"{path.name} writes {name}.py; one name for both"
-
-
-@chapters
-def test_first_exported_cell_holds_docstring_and_imports_only(path: Path) -> None:
-    exported = [cell for cell in cells(path) if is_exported(cell)]
-    if exported:
-        name, body = exported[0]["id"], tree(exported[0]).body
-        assert body and ast.get_docstring(ast.Module(body, [])), f"cell {name}: begin with the module's docstring"
-        others = [ast.unparse(node) for node in body[1:] if not isinstance(node, ast.Import | ast.ImportFrom)]
-        assert not others, f"cell {name}: what shares a cell with the imports lands above __all__: {others}"
 
 
 @chapters

@@ -3,9 +3,12 @@
 
     python tools/export.py            every chapter
     python tools/export.py 09 11      these chapters
+    python tools/export.py --check    write nothing; exit 1 if a module is not what its notebook says
 
-notebooks/09_pipelining.ipynb writes smtp_from_scratch/pipelining.py. A notebook without `#| default_exp`
-writes nothing. A module is replaced whole or not at all: a cell with a syntax error changes no file.
+notebooks/09_pipelining.ipynb says `#| default_exp pipelining`, and so writes smtp_from_scratch/pipelining.py; a
+notebook that does not say it writes nothing. Cells marked `#| export` define what other files may use: each of their
+names goes into `__all__`, unless it begins with an underscore. Cells marked `#| exporti` are internal to the module.
+Imports move to its top, where those from the package become relative. A mistake in any cell changes no file.
 """
 from __future__ import annotations
 
@@ -13,33 +16,25 @@ import argparse
 import json
 import os
 import re
-import shutil
 import sys
 import tempfile
-import textwrap
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from module_text import PACKAGE, Cell, Problem, module_text
+
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGE = "smtp_from_scratch"
-MARKER = re.compile(r"# %% \S*/notebooks/(?P<notebook>\S+) #(?P<cell>\S+)$")
-ALL = re.compile(r"^__all__ = \[(.*?)\]", re.MULTILINE | re.DOTALL)
-DEFAULT_EXP = re.compile(r"^\s*#\s*\|\s*default_exp\s+(\S+)", re.MULTILINE)
-
-
-class Problem(Exception):
-    """Something the author of a notebook must mend; the message says what and where."""
+DIRECTIVES = re.compile(r"(?:\s*#[ \t]*\|.*(?:\n|$))*")                       # the lines `#| …` that a cell begins with
+DIRECTIVE = re.compile(r"^\s*#[ \t]*\|[ \t]*(default_exp|exporti?)\b[ \t]*(\w*)", re.MULTILINE)
 
 
 def chapters(root: Path = ROOT, wanted: list[str] | None = None) -> list[Path]:
     """The chapters' notebooks in order; `wanted` picks some by number ("9", "09") or by name."""
     every = sorted((root / "notebooks").glob("[0-9]*.ipynb"))
-    if not wanted:
-        return every
-    chosen = [path for path in every if any(is_called(path, name) for name in wanted)]
-    for name in wanted:
+    for name in wanted or []:
         if not any(is_called(path, name) for path in every):
             raise Problem(f"no notebook {name!r} in notebooks/; there are {', '.join(p.stem for p in every) or 'none'}")
-    return chosen
+    return [path for path in every if not wanted or any(is_called(path, name) for name in wanted)]
 
 
 def is_called(path: Path, name: str) -> bool:
@@ -48,94 +43,67 @@ def is_called(path: Path, name: str) -> bool:
     return wanted in (path.stem, title) or (wanted.isdigit() and int(wanted) == int(number))
 
 
-def module_of(notebook: Path) -> str | None:
-    """The name of the module that a notebook writes, None if it writes none."""
+def code_cells(notebook: Path) -> Iterator[tuple[str, Mapping[str, str], str]]:
+    """Of each code cell: its id, its directives with what follows them, and its code without them."""
     try:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    except (ValueError, KeyError) as error:
-        raise Problem(f"{notebook.name} is not a notebook: {error}") from None
-    for cell in cells:
-        if cell["cell_type"] == "code" and (found := DEFAULT_EXP.search("".join(cell["source"]))):
-            return found[1]
-    return None
+        sources = [(cell["id"], "".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Problem(f"{notebook.name} is not a notebook whose cells have ids: {error!r}") from None
+    for id, source in sources:
+        head = found[0] if (found := DIRECTIVES.match(source)) else ""
+        yield id, dict(DIRECTIVE.findall(head)), source[len(head):]
 
 
-def export(notebooks: list[Path], package: Path) -> list[Path]:
-    """Write the modules of these notebooks into the folder `package`; return the files that changed."""
-    from nbdev.export import nb_export
-
-    changed = []
-    with tempfile.TemporaryDirectory() as scratch:
-        # nbdev writes in place, and writes each notebook's path relative to the module: work in a small copy.
-        stage = Path(scratch, PACKAGE)
-        stage.mkdir()
-        Path(scratch, "notebooks").mkdir()
-        for notebook in notebooks:
-            name = module_of(notebook)
-            if name is None:
-                continue
-            copy = Path(scratch, "notebooks", notebook.name)
-            shutil.copyfile(notebook, copy)
-            written = stage / f"{name}.py"
-            try:
-                nb_export(copy, lib_path=stage)
-            except SyntaxError as error:
-                where = (error.text or "").strip()
-                raise Problem(f"{notebook.name}: {error.msg} in an exported cell: {where!r}") from None
-            if not written.exists():
-                raise Problem(f"{notebook.name} has '#| default_exp {name}' but no cell marked '#| export'")
-            text = tidy(written.read_text(encoding="utf-8"))
-            check_syntax(notebook, text)
-            if replace(package / written.name, text):
-                changed.append(package / written.name)
-    return changed
+def module_of(notebook: Path) -> str | None:
+    """The name of the module that a notebook writes, None if it writes none."""
+    return next((marks["default_exp"] for _, marks, _ in code_cells(notebook) if "default_exp" in marks), None)
 
 
-def tidy(text: str) -> str:
-    """Two blank lines before each cell, and an `__all__` that fits the page: as one would write it by hand."""
-    text = re.sub(r"\n+(?=# %% )", "\n\n\n", text)
-    text = re.sub(r"\n+(?=# %% auto )", "\n\n", text)
-    if found := ALL.search(text):
-        names = ", ".join(f'"{name}"' for name in re.findall(r"['\"](\w+)['\"]", found[1]))
-        one_line = f"__all__ = [{names}]"
-        block = "__all__ = [\n" + textwrap.fill(names, 110, initial_indent="    ", subsequent_indent="    ") + ",\n]"
-        text = text[:found.start()] + (one_line if len(one_line) <= 110 else block) + text[found.end():]
-    return text
+def text_of(notebook: Path) -> str:
+    """The text of the module that a notebook writes."""
+    cells = [Cell(notebook.name, id, code, public="export" in marks)
+             for id, marks, code in code_cells(notebook) if marks.keys() & {"export", "exporti"}]
+    if not cells:
+        raise Problem(f"{notebook.name} says '#| default_exp', but no cell is marked '#| export'")
+    return module_text(notebook.name, cells)
 
 
-def check_syntax(notebook: Path, text: str) -> None:
-    try:
-        compile(text, notebook.name, "exec")
-    except SyntaxError as error:
-        line = error.lineno or 1
-        cells = [m["cell"] for m in map(MARKER.match, text.splitlines()[:line]) if m]
-        raise Problem(f"{notebook.name}, cell {cells[-1] if cells else '?'}: {error.msg}: "
-                      f"{(error.text or '').strip()!r}") from None
+def export(notebooks: list[Path], package: Path, write: bool = True) -> list[Path]:
+    """Write the modules of these notebooks into the folder `package`; return the files that differed."""
+    texts = {package / f"{name}.py": text_of(notebook) for notebook in notebooks if (name := module_of(notebook))}
+    return [path for path, text in texts.items() if replace(path, text, write)]
 
 
-def replace(path: Path, text: str) -> bool:
+def replace(path: Path, text: str, write: bool = True) -> bool:
     """Give the file this text at one stroke; False if it already had it."""
     if path.exists() and path.read_bytes() == text.encode():
         return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-    os.chmod(temporary, 0o644 if not path.exists() else path.stat().st_mode & 0o777)
-    os.replace(temporary, path)
+    if write:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644 if not path.exists() else path.stat().st_mode & 0o777)
+        os.replace(temporary, path)
     return True
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("chapter", nargs="*", help="number or name of a chapter; none means all")
-    wanted = parser.parse_args(arguments).chapter
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a module would change")
+    options = parser.parse_args(arguments)
     try:
-        changed = export(chapters(ROOT, wanted), ROOT / PACKAGE)
+        differed = export(chapters(ROOT, options.chapter), ROOT / PACKAGE, write=not options.check)
     except Problem as problem:
         print(f"export: {problem}", file=sys.stderr)
         return 1
-    print("export: " + (", ".join(path.name for path in changed) if changed else "nothing changed"))
+    names = ", ".join(path.name for path in differed)
+    if options.check and differed:
+        print(f"export: {names}: not what the notebook says; edit the notebook, then `make export`", file=sys.stderr)
+        return 1
+    print(f"export: {names or 'nothing changed'}")
     return 0
 
 
