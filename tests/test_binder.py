@@ -9,14 +9,32 @@ import sys
 import tomllib
 from pathlib import Path
 
+import environment
 import pytest
 import yaml
 from export import ROOT
 
 
-def test_binder_has_the_same_environment() -> None:
-    one, other = (ROOT / "environment.yml", ROOT / "binder" / "environment.yml")
-    assert one.read_bytes() == other.read_bytes(), "Binder ignores the one at the top: cp environment.yml binder/"
+def test_both_environments_are_as_written() -> None:
+    for path in (ROOT / "environment.yml", ROOT / "binder" / "environment.yml"):
+        assert path.read_text(encoding="utf-8") == environment.environment(), "python tools/environment.py"
+
+
+def test_the_environment_follows_the_extra_and_the_constraints(tmp_path: Path,
+                                                               capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project.optional-dependencies]\ncourse = ["one>=1", "two[x]>=2; os"]\n')
+    (tmp_path / "constraints.txt").write_text("# versions\none==1.5\nthree==3 ; os\ntwo==2.0.1\n")
+    assert environment.main(["--check"], tmp_path) == 1 and not (tmp_path / "environment.yml").exists()
+    assert environment.main([], tmp_path) == 0
+    assert "environment.yml, binder/environment.yml" in capsys.readouterr().out
+    for name in ("environment.yml", "binder/environment.yml"):
+        [needs] = [item["pip"] for item in yaml.safe_load((tmp_path / name).read_text(encoding="utf-8"))["dependencies"]
+                   if isinstance(item, dict)]
+        assert needs == ["one==1.5", "two==2.0.1"]
+    assert environment.main(["--check"], tmp_path) == 0
+    (tmp_path / "constraints.txt").write_text("one==1.5\n")
+    with pytest.raises(SystemExit, match="no single version of two"):
+        environment.main([], tmp_path)
 
 
 def test_environment_is_the_course_extra_as_constrained() -> None:

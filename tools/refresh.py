@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from export import PACKAGE, ROOT, Problem, chapters, export, replace
+from export import ROOT, chapters, export, replace
+from module_text import PACKAGE, Problem
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbstripout import strip_output
