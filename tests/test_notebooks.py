@@ -227,7 +227,7 @@ def test_classes_are_short(path: Path) -> None:
     assert not long, f"classes have at most {MOST_LINES_CLASS} lines: {long}"
 
 
-# -- anatomy and links --
+# -- anatomy --
 
 
 @chapters
@@ -238,19 +238,3 @@ def test_exercises_and_solutions(path: Path) -> None:
                 if re.match(r"#{2,5} +Exercise\b", line)]
     assert len(headings) >= EXERCISES, f"{len(headings)} headings begin with 'Exercise', {EXERCISES} are wanted"
     assert (path.parent / "solutions" / path.name).exists(), f"no notebooks/solutions/{path.name}"
-
-
-def links(text: str) -> list[str]:
-    """The targets of Markdown links, images and HTML src/href, code left out."""
-    text = re.sub(r"```.*?```|~~~.*?~~~|`[^`\n]*`", "", text, flags=re.DOTALL)
-    return re.findall(r"\]\(\s*<?([^)\s>]+)", text) + re.findall(r"""(?:src|href)=["']([^"']+)""", text)
-
-
-@pytest.mark.parametrize("path", [ROOT / "README.md", *EVERY], ids=lambda p: f"{p.parent.name}/{p.stem}")
-def test_links_resolve(path: Path) -> None:
-    text = path.read_text(encoding="utf-8") if path.suffix == ".md" else "\n\n".join(
-        cell["source"] for cell in cells(path, "markdown"))
-    broken = [target for target in links(text)
-              if not re.match(r"[a-z][a-z0-9+.-]*:|#", target)
-              and not (path.parent / target.partition("#")[0]).exists()]
-    assert not broken, f"these links lead nowhere: {broken}"
