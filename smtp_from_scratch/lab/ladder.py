@@ -153,7 +153,7 @@ class Rungs:
         return y if self.ladder.latency else max(y + 26, self.bottom[who])
 
     def wait(self, who: str, start: float, end: float) -> None:
-        """Grey along a lifeline: this end stands still."""
+        """Gray along a lifeline: this end stands still."""
         self.pen.box(self.x[who] - 4, start, 8, end - start, fill=WAITING, stroke="none", radius=2)
 
     def finish(self, end: float) -> str:

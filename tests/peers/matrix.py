@@ -114,7 +114,7 @@ class Matrix:
         return lines_up([["after EHLO", *self.columns], *rows])
 
     def figure(self) -> Any:
-        """The matrix as a matplotlib figure: green kept, vermilion differs, grey not offered; each with its numbers."""
+        """The matrix as a matplotlib figure: green kept, vermilion differs, gray not offered; each with its numbers."""
         from matplotlib import pyplot
 
         rfcs, peers = self.rfcs(), list(self.columns)
