@@ -13,6 +13,7 @@ help:
 	@echo "make lab       set up the course and open its first chapter in JupyterLab"
 	@echo "make test      every check: style, types, tests, and each notebook run and compared (a few minutes)"
 	@echo "make quick     the same without the notebooks and the slow tests"
+	@echo "make lint      style, types, spelling, links, and whether each module is what its notebook says"
 	@echo "make export    notebooks -> modules            (ARGS=\"09 11\" for some chapters only)"
 	@echo "make refresh   export, run every notebook afresh, store what it showed"
 	@echo "make measure   the same, and renew the measured outputs too"
@@ -29,9 +30,12 @@ lab: course-env
 	@$(BIN)/python tools/lab.py
 
 lint: test-env
-	@echo "ruff and mypy"
+	@echo "ruff, mypy, codespell, links, modules against notebooks"
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
+	@$(BIN)/codespell
+	@$(BIN)/python tools/links.py
+	@$(BIN)/python tools/export.py --check
 
 test: lint
 	@echo "pytest, the notebooks included"
@@ -53,9 +57,10 @@ bench: test-env
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 # For maintainers: newer versions (needs uv), and what Binder would build (no Docker needed).
-constraints:
+constraints: test-env
 	@{ head -n 2 constraints.txt; uv pip compile --quiet --universal --python-version 3.11 --all-extras --upgrade \
 	    --no-annotate --no-header pyproject.toml; } > constraints.new && mv constraints.new constraints.txt
+	@$(BIN)/python tools/environment.py
 
 binder-check: test-env
 	@$(BIN)/jupyter-repo2docker --no-build --debug .

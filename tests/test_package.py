@@ -3,12 +3,15 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from export import PACKAGE, ROOT
 
 HERE = ROOT / PACKAGE
@@ -133,6 +136,26 @@ def test_constraints_pin_every_requirement_and_name_no_address() -> None:
     assert not wanted - pinned, f"not pinned: {sorted(wanted - pinned)}; run `make constraints`"
 
 
+def test_the_version_is_written_once() -> None:
+    import smtp_from_scratch
+
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    project = tomllib.loads(text)
+    assert project["project"]["dynamic"] == ["version"] and "version" not in project["project"]
+    source = (ROOT / project["tool"]["hatch"]["version"]["path"]).read_text(encoding="utf-8")
+    assert f'__version__ = "{smtp_from_scratch.__version__}"' in source
+    news = re.findall(r"^## ([0-9.]+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert news[0] == smtp_from_scratch.__version__, "the first entry of CHANGELOG.md is about another version"
+
+
+def test_extras_for_users_are_what_the_package_imports() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    used = {name.split(".")[0] for path in MODULES for name in imports(path)}
+    for extra in set(extras) - {"course", "test"}:
+        unused = {canonical(re.split(r"[\[<>=!~; ]", need)[0]) for need in extras[extra]} - used
+        assert not unused, f"no module imports {sorted(unused)} of the extra {extra!r}"
+
+
 def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
@@ -143,6 +166,39 @@ def tracked() -> list[Path]:
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("not a git checkout, or git is not installed")
     return [path for name in done.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def hooks() -> list[dict[str, Any]]:
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert {repo["repo"] for repo in config["repos"]} == {"local"}, "a hook from elsewhere would be fetched"
+    return [hook for repo in config["repos"] for hook in repo["hooks"]]
+
+
+@pytest.mark.parametrize("hook", hooks(), ids=lambda hook: str(hook["id"]))
+def test_hooks_before_a_commit_pass(hook: dict[str, Any]) -> None:
+    program, *arguments = hook["entry"].split()
+    assert program.startswith(".venv/bin/") and hook["language"] == "system"
+    found = shutil.which(Path(program).name, path=str(Path(sys.executable).parent))
+    assert found, f"{program} is not installed; `make test` does it"
+    done = subprocess.run([found, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_make_lint_runs_every_hook() -> None:
+    [rule] = re.findall(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    for hook in hooks():
+        command = hook["entry"].replace(".venv/bin", "$(BIN)").removesuffix(" --force-exclude")
+        assert command in rule, f"make lint does not run {command}"
+
+
+def test_workflows_run_the_commands_that_people_run() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8"))
+    jobs = {name: [step["run"] for step in job["steps"] if "run" in step] for name, job in workflow["jobs"].items()}
+    assert set(jobs) == {"linux", "macos", "windows"}
+    assert "make test" in jobs["linux"] and "make test" in jobs["macos"] and "test" in targets
+    assert jobs["windows"][0] in readme, "README.md says something else about Windows"
 
 
 def test_no_lock_files() -> None:

@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 want=${1:-course}
 case $want in
     course) extras=course ;;
-    test) extras=course,relay,idna,test,bench ;;
+    test) extras=course,test ;;
     *) echo "setup: say 'course' or 'test', not '$want'" >&2; exit 2 ;;
 esac
 
