@@ -23,8 +23,8 @@ from .wire import COMMAND_LIMIT, CRLF, Command, LineTooLong, Reply, WireError
 __all__ = [
     "AUTH_LIMIT", "encode64", "decode64", "AuthError", "BadResponse", "Examination", "Responses", "Mechanism", "Users",
     "Passwords", "Login", "as_text", "Plain", "cram_md5", "fresh", "CramMd5", "Cancelled", "examine", "log",
-    "MOST_FAILURES", "MECHANISMS", "BEFORE_AUTH", "verdict", "auth", "auth_parameter", "Auth",
-    "SMTPAuthenticationError", "choose", "log_in", "log_in_by", "AuthStep", "exchange", "note_auth", "unjudged",
+    "MOST_FAILURES", "MECHANISMS", "BEFORE_AUTH", "auth", "auth_parameter", "Auth", "SMTPAuthenticationError",
+    "choose", "log_in", "log_in_by", "AuthStep",
 ]
 
 

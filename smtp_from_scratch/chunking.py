@@ -19,7 +19,7 @@ from .wire import CRLF, Command, Reply
 
 __all__ = [
     "parse_bdat", "Chunks", "bdat", "chunks_of", "CHUNK", "CHUNKS_AT_ONCE", "EAGER", "regroup", "whole_lines", "once",
-    "Chunking", "note_chunk", "note_last", "BinaryMime",
+    "Chunking", "BinaryMime",
 ]
 
 

@@ -15,8 +15,7 @@ __all__ = [
     "SMTPException", "SMTPServerDisconnected", "SMTPResponseException", "SMTPTimeout", "SMTPNotSupportedError",
     "GREETING_TIMEOUT", "MAIL_TIMEOUT", "RCPT_TIMEOUT", "DATA_TIMEOUT", "BODY_TIMEOUT", "leaving", "ask",
     "SMTPConnectError", "SMTPHeloError", "SMTPSenderRefused", "SMTPDataError", "SMTPRecipientsRefused", "greet",
-    "check_envelope", "Receipt", "give_up", "end_early", "send_body", "transaction", "raise_for_refusal", "leave",
-    "opened", "deliver",
+    "Receipt", "give_up", "end_early", "transaction", "raise_for_refusal", "leave", "opened", "deliver",
 ]
 
 

@@ -20,9 +20,8 @@ from .wire import COMMAND_LIMIT, REPLY_LIMIT, BadReply, Inbox, Reply, WireError,
 __all__ = [
     "Line", "LINE", "REPLY_LINE", "Cutter", "Octets", "Body", "Layer", "Upgrade", "Work", "Flush", "FLUSH", "Want",
     "Result", "Conversation", "Interruption", "Timeout", "Disconnected", "Closing", "BothListening", "read_reply",
-    "Said", "Tap", "OUTBOX_LIMIT", "Channel", "answer", "next_block", "BULK", "Patience", "Actor", "perform", "hear",
-    "flights", "Rehearsal", "rehearse", "interrupt", "limit_recv", "INBOX_LIMIT", "LINE_READ", "BULK_READ", "send_all",
-    "Connection", "speak", "hang_up", "listen",
+    "Said", "Tap", "OUTBOX_LIMIT", "Channel", "Actor", "hear", "flights", "Rehearsal", "rehearse", "Connection",
+    "hang_up",
 ]
 
 

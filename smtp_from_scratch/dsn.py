@@ -21,10 +21,8 @@ from .wire import Reply
 
 __all__ = [
     "EVENTS", "parse_notify", "parse_ret", "parse_envid", "parse_orcpt", "judged", "ON_MAIL", "ON_RCPT", "Dsn",
-    "encode_notify", "encode_envid", "encode_orcpt", "seven_bit", "request", "printable", "typed", "group",
-    "per_message", "per_recipient", "SENTENCES", "explain", "RETURN_LIMIT", "AS_IS", "returned", "EVENT_OF", "wanted",
-    "action_of", "head", "build_report", "Send", "reporting", "RecipientStatus", "DeliveryReport", "value_of",
-    "recipient_status", "parts_of", "text_of", "returned_in", "parse_report",
+    "encode_orcpt", "seven_bit", "request", "RETURN_LIMIT", "AS_IS", "returned", "build_report", "Send", "reporting",
+    "RecipientStatus", "DeliveryReport", "parse_report",
 ]
 
 

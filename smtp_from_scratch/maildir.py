@@ -19,10 +19,7 @@ from urllib.parse import quote
 from .envelope import Envelope, few_quotes
 from .wire import Reply
 
-__all__ = [
-    "unique_name", "folder_name", "sync_folder", "make_maildir", "with_lf", "write_durably", "trace", "publish",
-    "Maildir",
-]
+__all__ = ["unique_name", "folder_name", "sync_folder", "with_lf", "trace", "Maildir"]
 
 
 # %% unique-name

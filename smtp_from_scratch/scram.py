@@ -24,11 +24,10 @@ from .conversation import Work
 from .maildir import sync_folder
 
 __all__ = [
-    "mac", "sha256", "xor", "PROHIBITED", "saslprep", "check_direction", "ITERATIONS", "TEXT_FORM", "ScramKeys",
-    "salted_password", "scram_keys", "proves", "attributes", "encode_name", "decode_name", "FEWEST", "MOST",
-    "client_first", "server_first", "prove", "heard", "ScramSha256", "decoy", "Keys", "usual_iterations",
-    "BadUserFile", "user_line", "parse_users", "user_of", "read", "HEAD", "rewrite", "PATIENCE", "take", "keep_owner",
-    "UserFile",
+    "mac", "sha256", "xor", "PROHIBITED", "saslprep", "ITERATIONS", "TEXT_FORM", "ScramKeys", "salted_password",
+    "scram_keys", "proves", "attributes", "encode_name", "decode_name", "FEWEST", "MOST", "client_first",
+    "server_first", "prove", "heard", "ScramSha256", "decoy", "Keys", "usual_iterations", "BadUserFile", "user_line",
+    "parse_users", "user_of", "read", "HEAD", "rewrite", "UserFile",
 ]
 
 

@@ -16,10 +16,7 @@ from typing import Any
 from .conversation import Connection, Conversation, Tap, hang_up
 from .wire import Reply, encode_reply
 
-__all__ = [
-    "listen_on", "part", "goodbye", "log", "attend", "admit", "answer_calls", "Caller", "still_here", "dismiss",
-    "ThreadedServer",
-]
+__all__ = ["listen_on", "goodbye", "log", "attend", "ThreadedServer"]
 
 
 # %% listen-on

@@ -15,10 +15,9 @@ from .envelope import NULL_PATH, BadPath, BodyCutter, Envelope, Path, parse_path
 from .wire import LineTooLong, Reply, WireError, parse_command
 
 __all__ = [
-    "log", "Handler", "Verb", "Deliver", "Policy", "Session", "noop", "quit", "let_go", "forget", "rset", "helo",
-    "path_argument", "ask_policy", "mail", "note_sender", "rcpt", "note_recipient", "STATES", "EXPECTED", "obey",
-    "count_nonsense", "one_command", "serve", "vrfy", "not_here", "help_", "data", "SPOOL_IN_MEMORY", "keep",
-    "body_fault", "hand_over", "one_reply", "STAY", "TO_READY", "VERBS",
+    "log", "Handler", "Verb", "Deliver", "Policy", "Session", "let_go", "forget", "helo", "path_argument", "mail",
+    "note_sender", "rcpt", "note_recipient", "STATES", "EXPECTED", "serve", "vrfy", "not_here", "help_", "data",
+    "SPOOL_IN_MEMORY", "keep", "body_fault", "hand_over", "one_reply", "STAY", "TO_READY", "VERBS",
 ]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from .ehlo import ClientSession, ExtendedSession, Extension, Letter, Parameter, Step
 from .wire import Command, Reply
 
-__all__ = ["no_value", "is_utf8", "SmtpUtf8"]
+__all__ = ["SmtpUtf8"]
 
 
 # %% no-value

@@ -15,8 +15,7 @@ from .session import SPOOL_IN_MEMORY, Policy
 from .wire import Reply
 
 __all__ = [
-    "ONCE", "header_of", "HEADER_LIMIT", "LINE_LIMIT", "ADDRESSES", "addresses_in", "unqualified", "fit_header",
-    "has_long_line", "additions", "is_mailbox", "mending", "MaySend", "anybody", "own_address", "guarded", "qualified",
+    "HEADER_LIMIT", "LINE_LIMIT", "ADDRESSES", "addresses_in", "unqualified", "MaySend", "anybody", "own_address",
     "Submission",
 ]
 
