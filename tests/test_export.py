@@ -185,6 +185,7 @@ def test_a_notebook_without_default_exp_writes_nothing(tmp_path: Path) -> None:
     ("#| export\ndef f(:\n    pass", r"09_toy\.ipynb, cell b: .*'def f\(:'"),
     ("#| export\nreturn 1", r"09_toy\.ipynb, cell b: 'return' outside function"),
     ("#| export\n!ls", r"09_toy\.ipynb, cell b: "),
+    ("#| export\nimport os  # for x\nx = 1", r"09_toy\.ipynb, cell b: the comment on an import would be lost"),
     ("#| export\nimport os; x = 1", r"09_toy\.ipynb, cell b: an import shares its line"),
 ])
 def test_a_mistake_names_the_cell_and_changes_no_file(cell: str, says: str, tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ class Cell:
         self.imports = [node for node in self.stays if isinstance(node, Import)]
         blocks = [node for node in self.stays if isinstance(node, ast.If) and is_for_types(node)]
         self.type_imports = [node for block in blocks for node in block.body if isinstance(node, Import)]
-        self.take(*self.imports, *blocks)
+        if "#" in self.take(*self.imports, *blocks):
+            raise Problem(f"{self.where}: the comment on an import would be lost; give it a line of its own")
 
     def take(self, *nodes: ast.stmt) -> str:
         """Take statements out of the cell; their lines as they are written."""
