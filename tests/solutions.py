@@ -1,12 +1,14 @@
-"""What learners are shown as worked answers, for tests that try it on something else."""
+"""What learners are shown as worked answers: to try them on something else, or to run a chapter on them."""
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
-SOLUTIONS = Path(__file__).parent.parent / "notebooks" / "solutions"
+NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+SOLUTIONS = NOTEBOOKS / "solutions"
 
 
 def solution(chapter: str, cell: str) -> dict[str, Any]:
@@ -16,3 +18,49 @@ def solution(chapter: str, cell: str) -> dict[str, Any]:
     names: dict[str, Any] = {}
     exec(f"{sources['imports']}\n{sources[cell]}", names)
     return names
+
+
+def solved(chapter: Any, solutions: Any) -> Any:
+    """The chapter's notebook with every `my_…` (and `My…`) as the solutions have it: a learner who got all of it right.
+
+    A cell of the chapter that defines such names becomes the cell of the solutions that defines them last, followed by
+    what else it did (a check, `lab.yours`). The solutions' imports come first in it.
+    """
+    answers = {name: cell.source for cell in code(solutions) for name in learners(cell.source)}
+    imports = "\n".join(cell.source for cell in code(solutions) if cell.id == "imports")
+    done = nbformat.from_dict(chapter)
+    for cell in code(done):
+        wanted = [name for name in learners(cell.source) if name in answers]
+        if wanted:
+            sources = dict.fromkeys(answers[name] for name in wanted)
+            cell.source = "\n\n".join([imports, *sources, without(cell.source, set(wanted))]).strip()
+    return done
+
+
+def code(notebook: Any) -> list[Any]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def statements(source: str) -> list[ast.stmt]:
+    try:
+        return ast.parse(source).body
+    except SyntaxError:                        # a cell with a magic
+        return []
+
+
+def names_in(node: ast.stmt) -> list[str]:
+    """What a statement gives a name to."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def learners(source: str) -> list[str]:
+    """The names of a cell that a learner writes: `my_groups`, `MyLimits`."""
+    return [name for node in statements(source) for name in names_in(node) if name.startswith(("my_", "My"))]
+
+
+def without(source: str, names: set[str]) -> str:
+    """A cell without the statements that define these names."""
+    return "\n".join(ast.unparse(node) for node in statements(source) if not set(names_in(node)) & names)

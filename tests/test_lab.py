@@ -1,15 +1,19 @@
 """The stage hands: every object's data and text faces, SVG that is well formed, widgets through their handlers."""
 from __future__ import annotations
 
+import ast
 import re
 import smtplib
 import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,12 +25,14 @@ from smtp_from_scratch.client import deliver
 from smtp_from_scratch.conversation import Rehearsal, Said, rehearse
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.lab.check import check, is_unsolved
-from smtp_from_scratch.lab.script import lines_of
-from smtp_from_scratch.lab.states import steps_of
+from smtp_from_scratch.lab.figures.script import lines_of
+from smtp_from_scratch.lab.figures.states import steps_of
+from smtp_from_scratch.lab.register import check_of, every_check
 from smtp_from_scratch.session import VERBS, Session, serve
 from smtp_from_scratch.smtp import Client, Server
 from smtp_from_scratch.wire import Reply
 
+LAB = Path(lab.__file__).parent
 BODY = b"Subject: tide\r\n\r\n.5 m at nine.\r\n"
 
 
@@ -78,8 +84,8 @@ def test_without_ipywidgets_a_widget_shows_its_static_face(monkeypatch: pytest.M
 
 
 def test_a_check_that_nobody_wrote_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="check_99_nothing"):
-        _ = lab.check_99_nothing
+    with pytest.raises(AttributeError, match="check_nothing"):
+        _ = lab.check_nothing
     with pytest.raises(AttributeError):
         _ = lab.nothing
     assert "Transcript" in dir(lab)
@@ -177,16 +183,19 @@ def test_side_by_side() -> None:
 # -- checks --
 
 
+HINTS = ("How many?", "return n", "Give it back. Change nothing. That is all.")
+
+
 def verdict_on(thing: Any, **options: Any) -> Any:
-    @check(hints=("How many?", "return n"), solution="99", **options)
-    def check_99_same(my_same: Any) -> Any:
+    @check(hints=HINTS, **options)
+    def check_same(my_same: Any) -> Any:
         """It returns what it is given."""
         got = my_same(3)
         if got != 3:
             yield lab.Problem(gave=f"{got} for 3", wire="Kenji gets four letters.", look="the last line")
             yield lab.Problem(gave="never reported")
 
-    return check_99_same(thing)
+    return check_same(thing)
 
 
 def test_a_check_passes() -> None:
@@ -195,14 +204,32 @@ def test_a_check_passes() -> None:
     assert str(verdict_on(lambda n: n, passed="Every cut.")) == "Passed: Every cut."
 
 
-def test_a_check_reports_one_thing_and_gives_hints() -> None:
+def test_a_check_reports_one_thing() -> None:
     verdict = verdict_on(lambda n: n + 1)
     assert not verdict.passed and not verdict
-    assert str(verdict).splitlines()[:3] == [
-        "You gave: 4 for 3", "On the wire: Kenji gets four letters.", "Where to look: the last line"]
-    assert (repr(verdict.hint(1)), repr(verdict.hint(2))) == ("How many?", "return n")
-    assert "solutions/" in verdict.hint(3)
+    assert str(verdict).splitlines() == [
+        "You gave: 4 for 3", "On the wire: Kenji gets four letters.", "Where to look: the last line",
+        "Stuck: put `.hint(1)` after the check"]
     assert "text/html" in verdict._repr_mimebundle_()
+
+
+@pytest.mark.parametrize("answer", [lambda n: n, lambda n: n + 1, ..., lambda n: n / 0],
+                         ids=["passes", "wrong", "untouched", "raises"])
+def test_hints_are_there_whatever_was_given(answer: Any) -> None:
+    verdict = verdict_on(answer)
+    assert [repr(verdict.hint(number)) for number in (1, 2, 3)] == list(HINTS)
+    for number in (0, 4, -1):
+        assert "hints 1, 2 and 3" in str(verdict.hint(number)) and "solutions" in str(verdict.hint(number))
+
+
+@pytest.mark.parametrize("name", every_check())
+def test_every_check_has_three_hints_before_any_attempt(name: str) -> None:
+    check = getattr(lab, name)
+    assert len(check.hints) == 3, f"{name}: a question, a line, the idea in three sentences"
+    question, _, idea = (str(check.hint(number)) for number in (1, 2, 3))
+    assert "?" in question or "." in question
+    assert 3 <= len(re.findall(r"[.?:;](?=\s|$)", idea)), f"{name}: the idea in three sentences, not {idea!r}"
+    assert len(set(check.hints)) == 3 and check(...).hint(3).words == idea
 
 
 def stub(n: int) -> int: ...                    # type: ignore[empty-body]
@@ -222,7 +249,7 @@ def test_a_stub_is_not_yet_an_answer(thing: Any) -> None:
 
 
 def test_a_stub_may_say_what_is_missing() -> None:
-    assert str(verdict_on(saying_stub)) == "Not yet: write the second line first."
+    assert str(verdict_on(saying_stub)).splitlines()[0] == "Not yet: write the second line first."
     assert not is_unsolved(lambda n: n) and not is_unsolved(0) and not is_unsolved(["a"])
 
 
@@ -233,6 +260,79 @@ def test_a_check_never_raises() -> None:
     verdict = verdict_on(my_same)
     assert "ZeroDivisionError in line 2 of `my_same`" in str(verdict)
     assert "TypeError" in str(verdict_on(3)) and "TypeError" in str(verdict_on(lambda: 3))
+
+
+def forever(n: int) -> int:
+    while True:
+        n += 1
+def stubborn(n: int) -> int:
+    while True:
+        try:
+            n += 1
+        except Exception:
+            pass
+def sleeper(n: int) -> int:
+    time.sleep(3600)
+    return n
+def leaver(n: int) -> int:
+    sys.exit("goodbye")
+
+
+@pytest.mark.parametrize("thing, line", [
+    (forever, "in line [23] of `forever`"), (stubborn, "in line [2-6] of `stubborn`"),
+    (sleeper, "in line 2 of `sleeper`")])
+def test_a_check_never_hangs(thing: Any, line: str) -> None:
+    verdict = verdict_on(thing, seconds=0.2)
+    assert not verdict.passed and "still running after 0.2 seconds" in str(verdict)
+    assert re.search(line, str(verdict)), str(verdict)
+
+
+def test_what_was_stopped_does_not_go_on() -> None:
+    def running() -> list[str]:
+        return [t.name for t in threading.enumerate() if t.name == "check"]
+
+    before = len(running())
+    verdict_on(forever, seconds=0.1)
+    assert len(running()) == before
+
+
+def test_a_check_never_hangs_without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_threads(thread: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("threading.Thread.start", no_threads)
+    assert "still running after 0.1 seconds in line" in str(verdict_on(forever, seconds=0.1))
+    assert verdict_on(lambda n: n).passed and sys.gettrace() is None
+
+
+def test_a_check_survives_exit_and_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "SystemExit in line 2 of `leaver`: goodbye" in str(verdict_on(leaver))
+    join = threading.Thread.join
+
+    def interrupted(thread: Any, timeout: Any = None) -> None:
+        if timeout == 5.0:
+            raise KeyboardInterrupt
+        join(thread, timeout)
+
+    monkeypatch.setattr("threading.Thread.join", interrupted)
+    assert str(verdict_on(forever, seconds=5.0)).startswith("Not yet: you stopped the check")
+
+
+def test_verdicts_are_rendered_and_plain_text_stays_plain() -> None:
+    @check(hints=HINTS)
+    def check_rich(my_rich: Any) -> Any:
+        """It is rich."""
+        return lab.Problem("`my_rich(3)` is <3>\n  indented", "RFC 5321 §4.2.1 and §4.5 want a*b*c", "`x`")
+
+    verdict = check_rich(3)
+    html = verdict.html()
+    assert "<code>my_rich(3)</code> is &lt;3&gt;<br>&nbsp;&nbsp;indented" in html and "`" not in html
+    assert '<a href="https://www.rfc-editor.org/rfc/rfc5321#section-4.2.1">RFC 5321 §4.2.1</a>' in html
+    assert '<a href="https://www.rfc-editor.org/rfc/rfc5321#section-4.5">§4.5</a>' in html and "a*b*c" in html
+    assert "style=" not in html and "✗ <b>You gave:</b>" in html
+    assert "You gave: `my_rich(3)` is <3>" in str(verdict)
+    for thing, sign in ((lambda n: n, "✓ <b>Passed:</b>"), (..., "… <b>Not yet:</b>")):
+        assert sign in verdict_on(thing).html()
 
 
 # -- states, matrix, diagram --
@@ -458,3 +558,114 @@ def test_transcripts_and_taps_of_tls(tmp_path: Any) -> None:
             smtp.sendmail("ana@a.example", "kenji@b.example", "hi")
     assert "C: hi\nC: .\nS: 250 OK, kept" in str(peer.transcript), "aiosmtpd's own ears are above TLS"
     assert "C: (sealed by TLS)\nS: (sealed by TLS)" in str(link.transcript) and "kenji" not in str(link.transcript)
+
+
+# -- rooms --
+
+
+def imports_in(path: Path) -> set[str]:
+    """The modules of the lab that a file imports, type-only imports and those within functions included."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("smtp_from_scratch.lab."):
+            found.add(str(node.module).removeprefix("smtp_from_scratch.lab."))
+        if isinstance(node, ast.ImportFrom) and node.module == "smtp_from_scratch.lab":
+            found |= {alias.name for alias in node.names}
+    return found
+
+
+def test_no_import_circle_in_the_lab() -> None:
+    graph = {".".join(path.relative_to(LAB).with_suffix("").parts): imports_in(path) for path in LAB.rglob("*.py")}
+    assert list(TopologicalSorter(graph).static_order())
+
+
+def test_figures_know_no_wires_and_neither_knows_the_checks() -> None:
+    allowed = {"figures": {"figures"}, "wires": {"figures", "wires"}}
+    for room, others in allowed.items():
+        for path in (LAB / room).glob("*.py"):
+            wrong = {name for name in imports_in(path) if name.partition(".")[0] not in others}
+            assert not wrong, f"{room}/{path.name} imports {wrong}"
+
+
+def test_checks_are_found_without_loading_a_chapter() -> None:
+    code = ("import sys\nfrom smtp_from_scratch import lab\nassert 'check_groups' in dir(lab)\nlab.check_ports\n"
+            "print(*(m for m in sys.modules if m.startswith('smtp_from_scratch.lab.checks.')))")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["smtp_from_scratch.lab.checks.start_here"], done.stderr
+
+
+def test_a_check_is_found_by_its_old_name_and_by_what_it_examines() -> None:
+    for old, new in (("check_09_groups", "check_groups"), ("check_05_codes", "check_session_codes"),
+                     ("check_14_codes", "check_utf8_codes"), ("check_00_order", "check_commands")):
+        assert getattr(lab, old) is getattr(lab, new)
+    assert check_of("my_groups") is lab.check_groups and check_of("my_nothing") is None
+    assert check_of("my_verify", "client") is lab.check_verify
+    assert check_of("my_verify", "scram") is lab.check_moving
+
+
+def test_every_check_can_be_called_by_its_name() -> None:
+    for name, entry in every_check().items():
+        assert getattr(lab, name).__module__ == f"smtp_from_scratch.lab.checks.{entry.chapter}"
+        assert not re.search(r"\d\d", name), "names have no chapter's number"
+
+
+# -- as seen --
+
+
+def on_github(face: Any) -> ElementTree.Element:
+    """The HTML that GitHub makes of a stored output: no `style`, no `class`; parsed, so it must be well formed."""
+    html = str(face._repr_mimebundle_()["text/html"]).replace("&nbsp;", " ").replace("<br>", "<br/>")
+    stripped = re.sub(r' (style|class)="[^"]*"', "", html)
+    return ElementTree.fromstring(f"<div>{stripped}</div>")
+
+
+def cells(face: Any) -> list[list[str]]:
+    """The table in an output, cell by cell."""
+    return [["".join(cell.itertext()) for cell in row] for row in on_github(face).iter("tr")]
+
+
+def test_the_player_shows_the_whole_dialogue_under_headings_where_styles_are_stripped() -> None:
+    rows = cells(lab.Player(rehearsal()))
+    assert rows[0] == ["", "who", "what is said", "server is then in"] and len(rows) == 14
+    assert rows[1] == ["1", "server", "220 b.example SMTP ready", "start"] and rows[-1][-1] == "closed"
+
+
+def test_the_player_keeps_every_step_in_view() -> None:
+    pytest.importorskip("ipywidgets")
+    player = lab.Player(rehearsal())
+    _ = player.box
+    player.go(13)
+    shown = player._pane.value
+    assert shown.count("<tr>") == 14 and "220 b.example" in shown and "▶&nbsp;13" in shown
+    assert "server is then in" in shown
+
+
+def test_other_tables_survive_github() -> None:
+    assert cells(lab.Transcript(rehearsal()))[:3] == [["who", "what is said"], ["server", "220 b.example SMTP ready"],
+                                                      ["client", "HELO a.example"]]
+    matrix = cells(lab.reply_matrix(Session))
+    assert matrix[0] == ["", "start", "ready", "mail", "rcpt"]
+    assert ["DATA", "✗ 503", "✗ 503", "✗ 503", "… 354"] in matrix
+    quiz = cells(lab.YouAreTheServer())
+    assert len(quiz) == 10 and quiz[1][1] == "(the client has connected)" and "250 Hello" in quiz[1][2]
+    played = cells(lab.dialogues(lambda: serve(Session("b.example")), "rfc5321-order"))
+    assert played[0] == ["", "dialogue", "rule", "what was different"] and played[1][0] == "✓"
+
+
+@pytest.mark.parametrize("face", [
+    lambda: lab.Transcript(rehearsal()), lambda: lab.Transcript(), lambda: lab.Player(rehearsal()),
+    lambda: lab.reply_matrix(Session), lambda: lab.YouAreTheServer(),
+    lambda: lab.dialogues(lambda: serve(Session("b.example")), "rfc6152")],
+    ids=["transcript", "empty", "player", "matrix", "quiz", "dialogues"])
+def test_stored_html_takes_the_colors_of_the_theme(face: Any) -> None:
+    html = str(face()._repr_mimebundle_()["text/html"])
+    for style in re.findall('style="([^"]*)"', html):
+        paper = "background:#" in style
+        assert ("color:#1a1a1a" in style) == paper, "its own paper needs its own ink, and none of both is the theme's"
+    names = ["".join(name.itertext()).strip() for name in on_github(face()).iter("summary")]
+    assert all(names), "folds have names"
+
+
+def test_a_picture_of_its_own_has_no_style() -> None:
+    for figure in (lab.Ladder(rehearsal()), lab.Journey(), lab.state_diagram(VERBS), lab.map("wire")):
+        assert "style=" not in figure._repr_mimebundle_()["image/svg+xml"]

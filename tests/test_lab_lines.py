@@ -20,9 +20,9 @@ from smtp_from_scratch import lab
 from smtp_from_scratch.client import deliver
 from smtp_from_scratch.conversation import Connection, Rehearsal, Said, rehearse
 from smtp_from_scratch.envelope import Envelope
-from smtp_from_scratch.lab.glass import Passage
-from smtp_from_scratch.lab.overheard import Row, overheard
-from smtp_from_scratch.lab.tlsrecords import Records
+from smtp_from_scratch.lab.figures.glass import Passage
+from smtp_from_scratch.lab.figures.overheard import Row, overheard
+from smtp_from_scratch.lab.figures.tlsrecords import Records
 from smtp_from_scratch.session import Session, serve
 
 BODY = b"Subject: tide\r\n\r\n.5 m at nine.\r\n"

@@ -1,46 +1,46 @@
-"""The stage hands of the course: transcripts, diagrams, slow lines, peers, checks. Names are looked up when used.
+"""The stage hands of the course: devices of a chapter, figures, wires, checks. Names are looked up when used.
 
-Nothing here is needed to send mail. `lab.check_01_order` and its like come from `lab/checks/ch01.py`.
+Nothing here is needed to send mail. `lab.check_groups` and its like come from `lab/checks/`, a file for each chapter;
+README.md tells authors how to call the devices.
 """
 from __future__ import annotations
 
-import re
-from importlib import import_module, util
-from pkgutil import iter_modules
+from importlib import import_module
 
 _HOME = {
-    "Transcript": "transcript",
-    "Ladder": "ladder", "side_by_side": "beside",
-    "Player": "player", "YouAreTheServer": "quiz",
-    "RepliesInStream": "stream",
-    "ReplyMatrix": "matrix", "reply_matrix": "matrix",
-    "StateDiagram": "diagram", "state_diagram": "diagram",
-    "Journey": "journey",
-    "aiosmtpd_server": "peer", "raw": "rawline",
-    "slow_link": "link", "tap": "link", "count_turns": "link",
-    "Stripper": "attacker", "strip": "attacker", "Injector": "attacker", "inject": "attacker",
-    "certificates": "authority",
-    "GlassLine": "glass", "glass_line": "glass",
-    "Wiretap": "eavesdropper", "wiretap": "eavesdropper",
-    "stop_all": "running", "reset": "running",
-    "predict": "prediction", "dialogues": "conformity", "client_dialogues": "conformity",
+    "Transcript": "figures.transcript",
+    "Ladder": "figures.ladder", "side_by_side": "figures.beside",
+    "Player": "figures.player", "YouAreTheServer": "figures.quiz",
+    "RepliesInStream": "figures.stream",
+    "ReplyMatrix": "figures.matrix", "reply_matrix": "figures.matrix",
+    "StateDiagram": "figures.diagram", "state_diagram": "figures.diagram",
+    "Journey": "figures.journey",
+    "GlassLine": "figures.glass", "glass_line": "figures.glass",
+    "Wiretap": "figures.eavesdropper", "wiretap": "figures.eavesdropper",
+    "dialogues": "figures.conformity", "client_dialogues": "figures.conformity",
+    "aiosmtpd_server": "wires.peer", "raw": "wires.rawline",
+    "slow_link": "wires.link", "tap": "wires.link", "count_turns": "wires.link",
+    "Stripper": "wires.attacker", "strip": "wires.attacker", "Injector": "wires.attacker", "inject": "wires.attacker",
+    "certificates": "wires.authority",
+    "stop_all": "wires.running", "reset": "wires.running",
+    "predict": "prediction", "reveal": "prediction", "foresaw": "prediction",
+    "yours": "swap", "use": "swap", "restore": "swap",
+    "progress": "record",
+    "map": "rooms",
     "Problem": "verdict", "NotYet": "verdict", "Verdict": "verdict",
 }
-_CHECK = re.compile(r"check_(\d\d)_\w+")
 __all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> object:
     if name in _HOME:
         return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    if match := _CHECK.fullmatch(name):
-        home = f"{__name__}.checks.ch{match[1]}"
-        if util.find_spec(home):
-            return getattr(import_module(home), name)
+    if name.startswith("check_"):
+        found = import_module(f"{__name__}.register").check_called(name)
+        if found is not None:
+            return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    checks = import_module(f"{__name__}.checks")
-    found = [import_module(f"{checks.__name__}.{module.name}") for module in iter_modules(checks.__path__)]
-    return [*globals(), *_HOME, *(name for module in found for name in vars(module) if _CHECK.fullmatch(name))]
+    return [*globals(), *_HOME, *import_module(f"{__name__}.register").every_check()]

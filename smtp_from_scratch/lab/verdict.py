@@ -2,10 +2,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html import escape
 
-from smtp_from_scratch.lab.faces import Face, card
-from smtp_from_scratch.lab.style import TLS, TROUBLE, WAITING
+from smtp_from_scratch.lab.figures.faces import Face, Note, rich
+
+Hints = tuple[str, str, str]                   # a question, a line, the idea in three sentences
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,51 +21,42 @@ class NotYet(Exception):
     """Raised within a check: this is still the stub, not an answer. Its text says what is missing."""
 
 
-class Note(str):
-    """A string that shows itself without quotation marks."""
-
-    def __repr__(self) -> str:
-        return str(self)
+def hint_of(hints: Hints, chapter: str, number: int) -> Note:
+    """The hint of this number; beyond the third, where the solution is."""
+    if 1 <= number <= len(hints):
+        return Note(hints[number - 1])
+    return Note(f"There are hints 1, 2 and 3. The answer is in the folder solutions, in the notebook `{chapter}`.")
 
 
 class Verdict(Face):
     """The outcome of a check; `passed`, `problem`, and hints for the asking."""
 
-    def __init__(self, passed: bool, says: str = "", problem: Problem | None = None, hints: tuple[str, ...] = (),
-                 solution: str = "") -> None:
-        self.passed, self.says, self.problem, self.hints, self.solution = passed, says, problem, hints, solution
+    def __init__(self, passed: bool, says: str = "", problem: Problem | None = None, hints: Hints = ("", "", ""),
+                 chapter: str = "") -> None:
+        self.passed, self.says, self.problem, self.hints, self.chapter = passed, says, problem, hints, chapter
 
     def __bool__(self) -> bool:
         return self.passed
 
     def hint(self, number: int = 1) -> Note:
-        """The first hint is a question, the second a line; after them comes the solution."""
-        if 1 <= number <= len(self.hints):
-            return Note(self.hints[number - 1])
-        where = f" It is in solutions/, chapter {self.solution}." if self.solution else ""
-        return Note(f"There {'is 1 hint' if len(self.hints) == 1 else f'are {len(self.hints)} hints'};"
-                    f" what follows is the solution.{where}")
+        """The first hint is a question, the second a line, the third the idea in three sentences."""
+        return hint_of(self.hints, self.chapter, number)
 
     @property
     def rows(self) -> list[tuple[str, str]]:
-        """The heading, and what is said under it."""
+        """The headings, and what is said after each."""
         if self.passed:
             return [("Passed", self.says)]
-        if self.problem is None:
-            return [("Not yet", self.says)]
-        parts = [("You gave", self.problem.gave), ("On the wire", self.problem.wire),
-                 ("Where to look", self.problem.look), ("Stuck", self._offer())]
-        return [(name, text) for name, text in parts if text]
-
-    def _offer(self) -> str:
-        calls = " or ".join(f".hint({n})" for n in range(1, len(self.hints) + 1))
-        return f"put {calls} behind the check" if calls else ""
+        parts = [("Not yet", self.says)]
+        if self.problem:
+            parts = [("You gave", self.problem.gave), ("On the wire", self.problem.wire),
+                     ("Where to look", self.problem.look)]
+        return [(name, text) for name, text in parts if text] + [("Stuck", "put `.hint(1)` after the check")]
 
     def text(self) -> str:
         return "\n".join(f"{name}: {text}" for name, text in self.rows)
 
     def html(self) -> str:
-        color = TLS if self.passed else TROUBLE if self.problem else WAITING
-        lines = "".join(f'<div style="white-space:pre-wrap"><b>{name}:</b> {escape(text, quote=False)}</div>'
-                        for name, text in self.rows)
-        return card(f'<div style="border-left:5px solid {color};padding-left:10px">{lines}</div>')
+        sign = "✓" if self.passed else "✗" if self.problem else "…"
+        first, *others = [f"<b>{name}:</b> {rich(text)}" for name, text in self.rows]
+        return "".join(f"<p>{line}</p>" for line in (f"{sign} {first}", *others))

@@ -1,1 +1,1 @@
-"""The checks of the exercises, a file a chapter: `ch01.py` holds `check_01_…`."""
+"""The checks of the exercises, a file a chapter, named as its module: `pipelining.py` holds `check_groups`."""

@@ -1,0 +1,170 @@
+"""The checks of `smtputf8`: what was announced, codes, the way a letter can go, `with`, and twins."""
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterable
+from itertools import product
+from typing import Any
+
+from smtp_from_scratch.lab.check import NotYet, Problem, check
+
+# --- your turn: the judge -------------------------------------------------------------------------------------------
+
+JUDGED: list[tuple[str, str, dict[str, str | None], int | None]] = [
+    ("RCPT", "TO:<kenji@tokyo.example>", {}, None), ("MAIL", "FROM:<josé@exemplo.example>", {}, 553),
+    ("MAIL", "FROM:<josé@exemplo.example> SMTPUTF8", {}, None), ("MAIL", "FROM:<josé@x.example> smtputf8", {}, None),
+    ("RCPT", "TO:<用户@例え.example>", {}, 553), ("RCPT", "TO:<用户@例え.example>", {"SMTPUTF8": None}, None),
+    ("RCPT", "TO:<用户@例え.example> SMTPUTF8", {}, 553), ("VRFY", "josé", {"SMTPUTF8": None}, 553),
+    ("VRFY", "josé SMTPUTF8", {}, None), ("NOOP", "é", {"SMTPUTF8": None}, 501), ("EHLO", "josé.example", {}, 501),
+]
+
+
+@check(
+    hints=(
+        "Where does each verb find its announcement: in its own line, or in the MAIL before it?",
+        'announced = "SMTPUTF8" in argument.upper().split(), or "SMTPUTF8" in transaction',
+        "Only octets beyond ASCII need an announcement. MAIL, VRFY and EXPN carry it in their own line, and RCPT "
+        "relies on the MAIL before it. Every other verb cannot be announced at all, so for those it is a syntax "
+        "error.",
+    ),
+    passed="Each verb looks where its announcement stands.",
+)
+def check_judge(my_judge: Callable[..., Any]) -> Problem | None:
+    """What is beyond ASCII was announced."""
+    if my_judge("RCPT", "TO:<用户@例え.example>", {}) is ... or my_judge("NOOP", "é", {}) is ...:
+        raise NotYet("four places wait: two answers, and two ways to find the announcement.")
+    for verb, argument, transaction, expected in JUDGED:
+        given = my_judge(verb, argument, transaction)
+        if given != expected:
+            before = " ".join(transaction) or "nothing"
+            return Problem(gave=f"{given!r} for {verb} {argument}, after {before}",
+                           wire=f"The server says {expected}." if expected else "The server obeys it.",
+                           look="MAIL and VRFY carry the word themselves, in any case of letters; RCPT relies on MAIL.")
+    return None
+
+
+# --- exercise 1: codes ----------------------------------------------------------------------------------------------
+
+CODES = {"a": 553, "b": 250, "c": 250, "d": 250, "e": 250, "f": 553, "g": 250, "h": 501}
+CODES_LOOK = {
+    "a": "BODY= is about the body.", "b": "Announcing more than is needed does no harm.",
+    "c": "It was announced one line earlier.", "d": "RSET is RSET.", "e": "A letter of the old kind.",
+    "f": "What did the MAIL of *this* transaction announce?", "g": "Look at the octets: is any beyond ASCII?",
+    "h": "For which verbs can it be announced at all?",
+}
+
+
+@check(
+    hints=(
+        "Which of the eight lines have octets beyond ASCII, and what did their MAIL say?",
+        "Not announced: 553. Not to be announced at all: 501. All others: 250.",
+        "First look whether a line has octets beyond ASCII at all; if not, it is an old line and gets its old "
+        "answer. If it has, find its announcement: in the line itself, or in the MAIL of the same transaction. An "
+        "A-label such as xn--r8jz45g is ASCII.",
+    ),
+    passed="All eight.",
+)
+def check_utf8_codes(my_codes: dict[str, Any]) -> Problem | None:
+    """The code of each reply."""
+    for name, code in CODES.items():
+        if not isinstance(my_codes.get(name), int):
+            raise NotYet(f"the code for `{name}` is missing.")
+        if my_codes[name] != code:
+            return Problem(gave=f"{my_codes[name]} for {name}", look=CODES_LOOK[name])
+    return None
+
+
+# --- exercise 2: the way --------------------------------------------------------------------------------------------
+
+
+def truth(addresses: Iterable[str], header: str, body: str, offered: set[str]) -> set[str] | None:
+    """What MAIL must say, or None."""
+    utf8 = not all(map(str.isascii, [*addresses, header]))
+    eight = utf8 or not body.isascii()
+    if (utf8 and "SMTPUTF8" not in offered) or (eight and "8BITMIME" not in offered):
+        return None
+    return {word for word, needed in (("SMTPUTF8", utf8), ("BODY=8BITMIME", eight)) if needed}
+
+
+@check(
+    hints=(
+        "What is beyond ASCII: an address or the header, or only the body? What does each need?",
+        "utf8 = not all(text.isascii() for text in [*addresses, header])",
+        "Look at addresses and header first: anything beyond ASCII there needs SMTPUTF8, and 8BITMIME with it. "
+        "Then look at the body, which alone needs only 8BITMIME. If something that is needed was not offered, the "
+        "answer is None.",
+    ),
+    passed="Every letter says what it needs, and no more.",
+)
+def check_way(my_way: Callable[..., Any]) -> Problem | None:
+    """The parameters of MAIL."""
+    texts = (["ana@rio.example"], ["josé@exemplo.example"]), ("Subject: Hi", "Subject: Olá"), ("hello", "olá")
+    offers: tuple[set[str], ...] = (set(), {"8BITMIME"}, {"8BITMIME", "SMTPUTF8"}, {"SMTPUTF8"})
+    answers = [(case, my_way(*case)) for case in product(*texts, offers)]
+    if all(answer is None for _, answer in answers):
+        raise NotYet("a letter in ASCII can always be sent: return an empty set for it.")
+    for (addresses, header, body, offered), answer in answers:
+        expected = truth(addresses, header, body, offered)
+        if answer is not None and not isinstance(answer, set):
+            return Problem(gave=f"{answer!r}", look="Return a set, such as `set()` or {'BODY=8BITMIME'}, or None.")
+        if answer != expected:
+            shown = "nothing" if not offered else " and ".join(sorted(offered))
+            return Problem(gave=f"{answer!r} for {addresses[0]}, {header!r}, {body!r}, where {shown} is offered",
+                           wire="It stays here." if expected is None else f"MAIL says {expected or 'nothing'}.",
+                           look="UTF-8 in an address or header needs both keywords; in the body alone, one.")
+    return None
+
+
+# --- exercise 3: with -----------------------------------------------------------------------------------------------
+
+
+@check(
+    hints=(
+        "What comes first: the kind of mail, or how it was protected?",
+        'name = "UTF8SMTP" if utf8 else "ESMTP"; then S, then A',
+        "The word names the protocol, and then what protected it. HELO makes it SMTP in any case; after EHLO it is "
+        "ESMTP or UTF8SMTP. An S for TLS and an A for a user who has logged in follow, in this order.",
+    ),
+    passed="SMTP, ESMTP, ESMTPS, ESMTPA, ESMTPSA, and the same with UTF8SMTP.",
+)
+def check_with(my_with: Callable[..., Any]) -> Problem | None:
+    """The word behind `with`."""
+    for extended, utf8, tls, user in product((False, True), repeat=4):
+        expected = (("UTF8SMTP" if utf8 else "ESMTP") + "S" * tls + "A" * user) if extended else "SMTP"
+        given = my_with(extended, utf8, tls, user)
+        if given is None:
+            raise NotYet("return the word.")
+        if given != expected:
+            return Problem(gave=f"{given!r} for extended={extended}, utf8={utf8}, tls={tls}, user={user}",
+                           wire=f"Received says {expected}.", look="Two names to begin with, two letters to follow.")
+    return None
+
+
+# --- exercise 4: twins ----------------------------------------------------------------------------------------------
+
+
+@check(
+    hints=(
+        "How do you write both names so that only what looks alike is equal?",
+        'unicodedata.normalize("NFC", name.casefold())',
+        "The same name can be written with different code points, and in different case. Bring both names to one "
+        "form, first without case, then normalized. Then compare them as wholes, and do not remove accents, since "
+        "jose and josé are two people.",
+    ),
+    passed="Twins are found, and nobody is turned away for a likeness that is none.",
+)
+def check_taken(my_taken: Callable[..., Any]) -> Problem | None:
+    """Names that would be confused."""
+    apart = unicodedata.normalize("NFD", "josé")
+    cases = [("josé", ["josé"], True), (apart, ["josé"], True), ("josé", [apart], True), ("JOSÉ", [apart], True),
+             ("jose", ["josé"], False), ("josé", ["jose"], False), ("用户", ["用戶"], False), ("ana", [], False),
+             ("Straße", ["strasse"], True), ("ana", ["kenji", "ANA"], True)]
+    for wanted, taken, expected in cases:
+        given = my_taken(wanted, taken)
+        if given is None or given is ...:
+            raise NotYet("return True or False.")
+        if bool(given) != expected:
+            return Problem(gave=f"{given!r} for {wanted!r} ({len(wanted)} code points) beside {taken!r}",
+                           wire="They look alike." if expected else "They are two people.",
+                           look="`unicodedata.normalize` brings names to one form; do it to all of them.")
+    return None

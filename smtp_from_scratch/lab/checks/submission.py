@@ -1,0 +1,190 @@
+"""The checks of `submission`: header fields, doors, what is mended, who may be whom, who may go where."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from smtp_from_scratch.lab.check import NotYet, Problem, check
+
+# --- your turn: fields ----------------------------------------------------------------------------------------------
+
+HEADERS: dict[str, list[tuple[str, str]] | None] = {
+    "From: ana@rio.example\r\n": [("from", "ana@rio.example")],
+    "FROM:ana@rio.example\r\nSubject: a: b\r\n": [("from", "ana@rio.example"), ("subject", "a: b")],
+    "To: kenji@x.example,\r\n yui@x.example\r\nDate: x\r\n": [("to", "kenji@x.example, yui@x.example"), ("date", "x")],
+    "Subject:\r\n\tlate\r\n": [("subject", "late")], "To: a\r\nTo: b\r\n": [("to", "a"), ("to", "b")],
+    "Dear Kenji,\r\n": None, "From: a\r\nno field\r\n": None, " begins with nothing\r\n": None,
+    "Two words: x\r\n": None,
+}
+
+
+@check(
+    hints=(
+        "What do you do with a line that begins with a space, when the list is empty? And when it is not?",
+        "name, value = fields[-1]; fields[-1] = (name, value + line)",
+        "A line that begins with a space or a tab belongs to the field before it, so there must be one. Every "
+        "other line is a name, a colon and a value. A line without a colon, or with a space in its name, is no "
+        "field.",
+    ),
+    passed="Fields, continued lines, and nothing that is neither.",
+)
+def check_fields(my_fields: Callable[[str], Any]) -> Problem | None:
+    """A header's fields."""
+    if my_fields("From: a\r\n") == []:
+        raise NotYet("two places wait: what belongs to the field before, and what begins a new one?")
+    for header, expected in HEADERS.items():
+        try:
+            given = my_fields(header)
+        except ValueError:
+            given = None
+        except IndexError:
+            return Problem(gave=f"an IndexError for {header!r}", look="Nothing stands before the first line.")
+        if given is not None:
+            given = [(name, value.replace("\t", " ").strip()) for name, value in given]
+        if given != expected:
+            return Problem(gave=f"{'a ValueError' if given is None else given} for {header!r}",
+                           wire="That is no header." if expected is None else f"It has {expected}.",
+                           look="The name ends at the first colon, and has no space in it.")
+    return None
+
+
+# --- exercise 1: doors ----------------------------------------------------------------------------------------------
+
+DOORS = {"a": 465, "b": 25, "c": 587, "d": 25, "e": 465, "f": 25}
+DOORS_LOOK = {
+    "a": "RFC 8314 §3.3: which of the two doors for users does it prefer?", "b": "Can Tokyo's server log in at Rio's?",
+    "c": "It begins in the clear, and then asks for TLS.", "d": "Between servers: whose user would the list server be?",
+    "e": "A user again. Which door is left?", "f": "Who brings it: a user, or a server?",
+}
+
+
+@check(
+    hints=(
+        "Is the caller one of the server's own people, or another server?",
+        "Servers: 25. Users: 465, or 587 where TLS can only begin with STARTTLS.",
+        "Servers talk to servers at 25, without a password. Users have an account, and go to 465, where TLS comes "
+        "first, or to 587, where it begins with STARTTLS. RFC 8314 §3.3 prefers 465 for whoever can use it.",
+    ),
+    passed="Everybody at the right door.",
+)
+def check_doors(my_doors: dict[str, Any]) -> Problem | None:
+    """The port for each."""
+    for name, port in DOORS.items():
+        if not isinstance(my_doors.get(name), int):
+            raise NotYet(f"a port for `{name}` is missing.")
+        if my_doors[name] != port:
+            return Problem(gave=f"{my_doors[name]} for {name}", look=DOORS_LOOK[name])
+    return None
+
+
+# --- exercise 2: mending --------------------------------------------------------------------------------------------
+
+ANA = ("from", "Ana <ana@rio.example>")
+MENDED: list[tuple[list[tuple[str, str]], Any]] = [
+    ([ANA], ["date", "message-id"]), ([ANA, ("date", "x"), ("message-id", "<1@x>")], []),
+    ([("from", "choir@rio.example")], ["date", "message-id", "sender"]),
+    ([("from", "choir@rio.example"), ("sender", "ana@rio.example"), ("date", "x")], ["message-id"]),
+    ([("from", "ANA@Rio.example"), ("date", "x")], ["message-id"]),
+    ([("from", "ana@rio.example, yui@rio.example"), ("date", "x")], ["message-id", "sender"]),
+    ([("subject", "x")], 554), ([], 554), ([ANA, ANA], 554), ([ANA, ("date", "x"), ("date", "y")], 554),
+    ([ANA, ("received", "a"), ("received", "b")], ["date", "message-id"]), ([("from", "")], 554),
+]
+
+
+@check(
+    hints=(
+        "Count each name first. Then: who is the author, and is that the user, and nobody else?",
+        "authors = [address.lower() for _, address in email.utils.getaddresses([value])]",
+        "First refuse: a field that may stand there only once stands there twice, or no author is named. Then add "
+        "what is missing, Date and Message-ID. Sender is due when the author is not exactly the one user who has "
+        "logged in, and none is there.",
+    ),
+    passed="What is missing is added, what is wrong is refused, what is there stays.",
+)
+def check_additions(my_additions: Callable[..., Any]) -> Problem | None:
+    """What an MSA adds."""
+    for fields, expected in MENDED:
+        given = my_additions(list(fields), "ana@rio.example")
+        if given is None:
+            raise NotYet("return a list of names, or a Reply.")
+        if isinstance(given, int):
+            return Problem(gave=f"the number {given} for {fields}", look="A refusal is a Reply: Reply(554, \"…\").")
+        given = getattr(given, "code", None) or list(given)
+        if given != expected:
+            wish = f"It is refused, {expected}." if expected == 554 else f"An MSA adds {expected or 'nothing'}."
+            return Problem(gave=f"{given} for {fields}", wire=wish,
+                           look="One author who is the user: no Sender. Received may stand there as often as it likes.")
+    return None
+
+
+# --- exercise 3: may send -------------------------------------------------------------------------------------------
+
+MAY: list[tuple[str, str, bool]] = [
+    ("ana@rio.example", "ana@rio.example", True), ("ana@rio.example", "Ana@RIO.example", True),
+    ("ana@rio.example", "", True), ("yui@rio.example", "", True), ("ana@rio.example", "ana+choir@rio.example", True),
+    ("ana@rio.example", "choir@rio.example", True), ("yui@rio.example", "choir@rio.example", False),
+    ("ana@rio.example", "anabel@rio.example", False), ("ana@rio.example", "ana@rio.example.evil.example", False),
+    ("ana@rio.example", "ana+choir@evil.example", False), ("ana@rio.example", "yui@rio.example", False),
+    ("ana@rio.example", "ana@evil.example", False), ("yui@rio.example", "yui+@rio.example", True),
+]
+
+
+@check(
+    hints=(
+        "Take the tag away first. What is then left to compare?",
+        'local, _, domain = sender.lower().rpartition("@"); local.partition("+")[0]',
+        "Compare whole parts, the domain with the domain and the local part with the local part, in any case of "
+        "letters. A tag after a plus is taken away before that. The null path is everybody's, and the choir's "
+        "address is Ana's alone.",
+    ),
+    passed="The own address in all its forms, and nobody else's.",
+)
+def check_may_send(my_may_send: Callable[[str, str], Any]) -> Problem | None:
+    """Who may be whom."""
+    for user, sender, expected in MAY:
+        given = my_may_send(user, sender)
+        if given is None:
+            raise NotYet("return True or False.")
+        if bool(given) != expected:
+            return Problem(gave=f"{given!r} for {user} as {sender or '<>'}",
+                           wire=f"Kenji reads a letter from {sender or 'nobody'}.",
+                           look="Compare whole parts, domain and local part each; never how they begin.")
+    return None
+
+
+# --- exercise 4: recipients -----------------------------------------------------------------------------------------
+
+
+@check(
+    hints=(
+        "Two questions, in this order: which door, and then: whose mailbox is it?",
+        'domain = address.rpartition("@")[2].lower()',
+        "At the door for servers it matters whose mailbox it is: the domain after the last @ must be ours, or the "
+        "recipient is a bare postmaster. At the doors for users it matters who asks: a user may write to anybody, "
+        "a stranger to nobody. A refusal here is for good, so it is 5yz.",
+    ),
+    passed="Closed to strangers, open to users, and the old tricks are names like any other.",
+)
+def check_accepts(my_accepts: Callable[..., Any]) -> Problem | None:
+    """No open relay."""
+    ours = ["rio.example"]
+    cases = [
+        ("smtp", "", "ana@rio.example", True), ("smtp", "", "ana@RIO.Example", True), ("smtp", "", "postmaster", True),
+        ("smtp", "", "kenji@tokyo.example", False), ("smtp", "", "kenji%tokyo.example@rio.example", True),
+        ("smtp", "", '"kenji@tokyo.example"@rio.example', True), ("smtp", "", "ana@rio.example@tokyo.example", False),
+        ("smtp", "", "ana@notrio.example", False), ("submission", "ana@rio.example", "kenji@tokyo.example", True),
+        ("submissions", "ana@rio.example", "yui@rio.example", True), ("submission", "", "yui@rio.example", False),
+        ("submissions", "", "postmaster", False),
+    ]
+    answers = [my_accepts(role, user, address, ours) for role, user, address, _ in cases]
+    if all(answer is None for answer in answers):
+        raise NotYet("whoever is not to be served needs a Reply.")
+    for (role, user, address, expected), answer in zip(cases, answers, strict=True):
+        if (answer is None) != expected:
+            who = user or "a stranger"
+            return Problem(gave=f"{answer} for {who} at {role}, to {address}",
+                           wire="That mailbox is ours." if expected else "That would be a courtesy to spammers.",
+                           look="The domain stands behind the last @. A user may write to anywhere.")
+        if answer is not None and not getattr(answer, "permanent", False):
+            return Problem(gave=f"{answer}", look="It will not be better tomorrow: 5yz, such as 550 or 530.")
+    return None

@@ -1,0 +1,76 @@
+"""Each chapter that runs on the learner's code (`lab.yours`) runs to its end on the solutions, and says so."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from refresh import kernel_environment
+
+from tests.solutions import NOTEBOOKS, SOLUTIONS, code, solved
+
+
+def reads(path: Path) -> Any:
+    return nbformat.read(path, as_version=4)
+
+
+def run(notebook: Any, folder: Path, scratch: Path) -> str:
+    """Everything that the notebook's cells showed as text; an error in a cell is an error."""
+    for cell in code(notebook):
+        cell.outputs, cell.execution_count = [], None
+    NotebookClient(notebook, timeout=120, kernel_name="python3", record_timing=False, store_widget_state=False,
+                   resources={"metadata": {"path": str(folder)}}).execute(env=kernel_environment(str(scratch)))
+    outputs = [out for cell in code(notebook) for out in cell.outputs]
+    return "\n".join(out.get("text") or out.get("data", {}).get("text/plain", "") for out in outputs)
+
+
+def uses_yours(path: Path) -> bool:
+    return any("lab.yours(" in cell.source for cell in code(reads(path)))
+
+
+CHAPTERS = [path for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")) if uses_yours(path)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_a_chapter_runs_on_the_solutions(path: Path, tmp_path: Path) -> None:
+    chapter = reads(path)
+    calls = sum(cell.source.count("lab.yours(") for cell in code(chapter))
+    shown = run(solved(chapter, reads(SOLUTIONS / path.name)), path.parent, tmp_path)
+    assert "ours: `" not in shown.replace("yours: `", ""), "a solution does not pass its check in the chapter"
+    assert shown.count("yours: `") == calls
+
+
+def made(*cells: str) -> Any:
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.cells[0]["id"] = "imports"
+    return notebook
+
+
+CHAPTER = made(
+    "from smtp_from_scratch import lab\nfrom smtp_from_scratch.pipelining import groups",
+    "MY_FREE = {'MAIL'}\n\ndef my_groups(verbs):\n    ...\n\nlab.check_groups(my_groups)",
+    "groups = lab.yours(my_groups, groups, 'pipelining')",
+    "from smtp_from_scratch import pipelining\n"
+    "print(groups is my_groups, pipelining.groups is my_groups, len(MY_FREE))")
+SOLVED = made(
+    "from smtp_from_scratch.pipelining import FREE",
+    "def my_groups(verbs):\n    return [list(verbs)]",
+    "def my_groups(verbs):\n    cut = [[]]\n    for verb in verbs:\n        cut[-1].append(verb)\n"
+    "        if verb not in FREE:\n            cut.append([])\n    return [group for group in cut if group]")
+
+
+def test_a_small_chapter_runs_on_stubs_and_on_solutions(tmp_path: Path) -> None:
+    stubs = run(nbformat.from_dict(CHAPTER), tmp_path, tmp_path)
+    assert "ours: `my_groups` is not written yet" in stubs and stubs.endswith("False False 1\n")
+    shown = run(solved(CHAPTER, SOLVED), tmp_path, tmp_path)
+    assert "Passed: " in shown and "yours: `my_groups` runs from here on" in shown and shown.endswith("True True 1\n")
+
+
+def test_what_else_a_cell_does_stays() -> None:
+    cell = solved(CHAPTER, SOLVED).cells[1].source
+    assert cell.startswith("from smtp_from_scratch.pipelining import FREE") and "cut = [[]]" in cell
+    assert cell.endswith("lab.check_groups(my_groups)") and "MY_FREE = {'MAIL'}" in cell and "..." not in cell
+    assert CHAPTER.cells[1].source.count("...") == 1, "the chapter itself is left alone"
