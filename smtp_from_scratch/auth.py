@@ -234,7 +234,7 @@ def examine(mechanism: Mechanism, users: Users, initial: bytes | None) -> Conver
 log = logging.getLogger(__name__)
 MOST_FAILURES = 3                              # wrong guesses; then the connection is closed (RFC 4954 §9)
 MECHANISMS: tuple[Mechanism, ...] = (Plain(), Login(), CramMd5())
-BEFORE_AUTH = frozenset({"AUTH", "EHLO", "HELO", "STARTTLS", "NOOP", "RSET", "QUIT", "HELP", "BDAT"})
+BEFORE_AUTH = frozenset({"AUTH", "EHLO", "HELO", "STARTTLS", "NOOP", "RSET", "QUIT", "HELP"})
 
 
 # %% verdict

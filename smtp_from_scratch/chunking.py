@@ -3,18 +3,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
 from .client import BODY_TIMEOUT, end_early
-from .conversation import Conversation, Octets, Work
+from .conversation import Conversation, Octets
 from .ehlo import ClientSession, ExtendedSession, Extension, Letter, Parameter, Step, conclude, values
 from .envelope import normalize
-from .session import SPOOL_IN_MEMORY, STATES, Session, Verb, forget, hand_over, keep, log
+from .session import STATES, Memory, Session, Spool, Verb, closing, take_over
 from .wire import CRLF, Command, Reply
 
 __all__ = [
@@ -34,62 +32,51 @@ def parse_bdat(argument: str) -> tuple[int, bool] | None:
 
 
 # %% chunks
-class Chunks:
-    """A body that arrives chunk by chunk; `fault` is the reply that all chunks get once something went wrong."""
+class Chunks(Spool):
+    """A body that arrives chunk by chunk: whatever its `fault`, further chunks are read, and refused with it.
 
-    def __init__(self, limit: int | None, binary: bool) -> None:
-        self.spool = tempfile.SpooledTemporaryFile(SPOOL_IN_MEMORY)
-        self.limit, self.binary, self.octets = limit, binary, 0
-        self.fault: Reply | None = None
+    `bare`: it is text, and somewhere in it a CR or an LF stood alone (RFC 5321 §2.3.8).
+    """
+
+    def __init__(self, limit: int | None, memory: Memory, binary: bool) -> None:
+        super().__init__(limit, memory)
+        self.binary = binary
         self._newlines = io.IncrementalNewlineDecoder(None, False)
 
-    def add(self, block: bytes) -> None:
-        """Put some octets aside, unless the letter is refused already."""
-        self.octets += len(block)
-        if self.limit is not None and self.octets > self.limit:
-            self.fault = self.fault or Reply(552, f"a letter may have {self.limit} octets", "5.3.4")
-        if self.fault is None:
-            self.fault = keep(self.spool, block)
-            if not self.binary:
-                self._newlines.decode(block.decode("latin-1"))
+    def write(self, block: bytes) -> None:
+        super().write(block)
+        if not self.binary:
+            self._newlines.decode(block.decode("latin-1"))
 
-    def end(self) -> Reply | None:
-        """What is wrong with the whole letter: without BINARYMIME, lines end with CR LF (RFC 5321 §2.3.8)."""
+    @property
+    def bare(self) -> bool:
         self._newlines.decode("", final=True)
-        if self.fault is None and not self.binary and self._newlines.newlines not in (None, "\r\n"):
-            self.fault = Reply(554, "a CR or an LF stands alone in the letter; lines end with CR LF", "5.6.0")
-        return self.fault
-
-    def close(self) -> None:
-        """Drop it."""
-        with contextlib.suppress(OSError):     # a full disk complains once more here
-            self.spool.close()
+        return self._newlines.newlines not in (None, "\r\n")
 
 
 # %% bdat
 def bdat(session: Session, argument: str) -> Conversation[Reply | None]:
     """BDAT: a chunk of so many octets, which are read whatever we think of them (RFC 3030 §2, §4.2)."""
+    assert isinstance(session, ExtendedSession)
     size = parse_bdat(argument)
-    if size is None or (session.max_size and size[0] > 2 * session.max_size + 1_000_000):
-        session.state = "closed"               # where would the next command begin?
-        return Reply(552, "far too large", "5.3.4") if size else Reply(501, "BDAT takes a number, and LAST", "5.5.4")
+    if size is None:
+        return closing(session, "cannot tell where the next command begins: BDAT takes a number, and LAST", "4.5.4")
     octets, last = size
-    chunks = chunks_of(session)
+    if session.max_size and octets > 2 * session.max_size + 1_000_000:
+        return closing(session, f"takes letters of {session.max_size} octets, and no {octets}", "4.3.4")
+    session.idle_talk += not octets
+    refusal = session.offer.refusal(session, Command("BDAT", argument))
+    chunks = chunks_of(session) if session.extended and not refusal else None
     while octets:
         block = yield Octets(octets)
         octets -= len(block)
         if chunks:
-            chunks.add(block)
+            chunks.write(block)
     if chunks is None:
-        return Reply(503, "MAIL and RCPT come first", "5.5.1")
-    if not last:
-        return chunks.fault or Reply(250, f"{chunks.octets} octets so far")
-    reply = chunks.end() or (yield Work(lambda: hand_over(session, chunks.spool)))
-    log.info("%s from=<%s> to=%d size=%d: %s", session.peer, session.envelope.sender,
-             len(session.envelope.recipients), chunks.octets, reply)
-    forget(session)
-    session.idle_talk = 0
-    return reply
+        return refusal or Reply(503, "EHLO, MAIL and RCPT come first", "5.5.1")
+    if last:
+        return (yield from take_over(session, chunks, chunks.bare))
+    return chunks.fault or Reply(250, f"{chunks.octets} octets so far")
 
 
 # %% chunks-of
@@ -97,7 +84,7 @@ def chunks_of(session: Session) -> Chunks | None:
     """The body in hand, a new one if it may begin now, or None."""
     if "BDAT" not in session.held and session.state == "rcpt":
         binary = (session.envelope.parameters.get("BODY") or "").upper() == "BINARYMIME"
-        session.held["BDAT"] = Chunks(session.max_size, binary)
+        session.held["BDAT"] = Chunks(session.max_size, session.memory, binary)
     return session.held.get("BDAT")
 
 

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from .ehlo import ClientSession, ExtendedSession, Extension, Letter, Parameter, Step, decode_xtext, encode_xtext
 from .envelope import Envelope
-from .session import Deliver
+from .session import Deliver, reply_for_each
 from .wire import Reply
 
 __all__ = [
@@ -323,8 +323,7 @@ def reporting(deliver: Deliver, hostname: str, send: Send) -> Deliver:
 
     def deliver_and_report(envelope: Envelope, body: IO[bytes]) -> Any:
         outcome = deliver(envelope, body)
-        done = outcome or Reply(250, "the letter is ours now")
-        outcomes = done if isinstance(done, dict) else dict.fromkeys(envelope.recipients, done)
+        outcomes = reply_for_each(envelope.recipients, outcome)
         if any(r.temporary for r in outcomes.values()) or not any(r.positive for r in outcomes.values()):
             return outcome
         body.seek(0)

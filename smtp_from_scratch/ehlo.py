@@ -25,15 +25,15 @@ from .client import (
 )
 from .conversation import Conversation, Interruption, Line, read_reply
 from .envelope import BadPath, Envelope, Path, encode_path, parse_path, stuff
-from .session import EXPECTED, TO_READY, VERBS, Session, Verb, helo, let_go, note_recipient, note_sender, serve
+from .session import EXPECTED, TO_READY, VERBS, Session, Verb, closing, helo, let_go, note_recipient, note_sender, serve
 from .wire import COMMAND_LIMIT, Command, Reply, WireError, encode_command, parse_command
 
 __all__ = [
     "Parameter", "Extension", "closed", "merged", "Offer", "ExtendedSession", "renew", "ehlo", "plain_helo",
-    "read_parameters", "judge", "rcpt", "EXTENDED_VERBS", "serve_extended", "Size", "values", "EightBitMime", "USUAL",
-    "BY_CODE", "usual_code", "split_enhanced", "EnhancedStatusCodes", "encode_xtext", "decode_xtext", "Step", "Letter",
-    "ClientSession", "offers_of", "hello", "open_session", "FLIGHT_LIMIT", "say", "hear", "note_body", "conclude",
-    "make_plan", "send_letter", "carry_out", "note_rset", "deliver", "leave",
+    "read_parameters", "judge", "rcpt", "EXTENDED_VERBS", "obey", "serve_extended", "Size", "values", "EightBitMime",
+    "USUAL", "BY_CODE", "usual_code", "split_enhanced", "EnhancedStatusCodes", "encode_xtext", "decode_xtext", "Step",
+    "Letter", "ClientSession", "offers_of", "hello", "open_session", "FLIGHT_LIMIT", "say", "hear", "note_body",
+    "conclude", "make_plan", "send_letter", "carry_out", "note_rset", "deliver", "leave",
 ]
 
 
@@ -47,7 +47,7 @@ class Extension:
     keyword = ""
     requires: frozenset[str] = frozenset()
     line_limits: Mapping[str, int] = {}        # octets that it adds to the line of a verb
-    counting: frozenset[str] = frozenset()     # verbs whose line says how many octets follow it
+    counting: frozenset[str] = frozenset()     # verbs whose line says how many octets follow: refused once they came
 
     # the server's end
     def advertise(self, session: ExtendedSession) -> str | None:
@@ -119,6 +119,11 @@ class Offer:
         self.limits = {verb: COMMAND_LIMIT + sum(e.line_limits.get(verb, 0) for e in ours) for verb in self.verbs}
         self.longest = max(self.limits.values())
 
+    def refusal(self, session: ExtendedSession, command: Command) -> Reply | None:
+        """The first that an extension has; 530, TLS or a login comes first, before all others (RFC 3207 §4)."""
+        found = [reply for check in self.checks if (reply := check(session, command))]
+        return min(found, key=lambda reply: reply.code != 530, default=None)
+
 
 # %% extended-session
 @dataclass(slots=True)
@@ -154,7 +159,7 @@ def ehlo(session: Session, argument: str) -> Reply:
     assert isinstance(session, ExtendedSession)
     reply = helo(session, argument)
     if not reply.positive:
-        return Reply(501, "say EHLO and the name of your host")
+        return Reply(reply.code, reply.text.replace("HELO", "EHLO"))
     session.extended = True
     offers = (extension.advertise(session) for extension in session.offer.extensions)
     return Reply(250, "\n".join([session.hostname, *filter(None, offers), "HELP"]))    # §4.5.1: not every server has it
@@ -177,7 +182,7 @@ def read_parameters(text: str) -> dict[str, str | None] | Reply:
     found: dict[str, str | None] = {}
     if text and not text.startswith(" "):
         return Reply(501, f"a space must stand before parameters: {text[:80]!r}", "5.5.4")
-    for word in text.split():
+    for word in filter(None, text.split(" ")):             # a space, and no other blank there is
         match = _PARAMETER.fullmatch(word)
         if not match:
             return Reply(501, f"not a parameter: {word[:80]!r}", "5.5.4")
@@ -273,28 +278,29 @@ def refuse(session: ExtendedSession, line: bytes, command: Command, verb: Verb |
         return Reply(500, f"no such command; I know {' '.join(session.verbs)}", "5.5.1")
     if len(line) + 2 > offer.limits.get(command.verb, COMMAND_LIMIT):
         return Reply(500, f"{command.verb} may have {offer.limits[command.verb]} octets, CR LF included", "5.5.2")
-    if session.state not in verb.moves:
+    refusal = None if command.verb in offer.counting else offer.refusal(session, command)
+    if session.state not in verb.moves and not (refusal and refusal.code == 530):
         return Reply(503, EXPECTED[session.state].replace("HELO", "EHLO"), "5.5.1")
-    return next((refusal for check in offer.checks if (refusal := check(session, command))), None)
+    return refusal
 
 
 # %% obey
-def obey(session: ExtendedSession, line: bytes) -> Generator[Any, Any, tuple[Reply | None, bool]]:
+def obey(session: ExtendedSession, line: bytes) -> Generator[Any, Any, tuple[Reply | None, Verb | None]]:
     """As in chapter 05, but the extensions have a say; a handler may change the state itself."""
     command = parse_command(line)
     session.verb = command.verb
     verb = session.verbs.get(command.verb)
     if refusal := refuse(session, line, command, verb):
         if command.verb in session.offer.counting:
-            session.state = "closed"           # nobody knows where the next command begins
-        return refusal, verb is None or verb.now
+            refusal = closing(session, f"cannot tell where the next command begins: {refusal.text}")
+        return refusal, verb
     assert verb
     before = session.state
     answer = verb.handler(session, command.argument)
     reply = answer if isinstance(answer, Reply) else (yield from answer)
     if reply and reply.positive and session.state == before:
         session.state = verb.moves[before]
-    return reply, verb.now
+    return reply, verb
 
 
 # %% serve-extended

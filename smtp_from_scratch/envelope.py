@@ -204,9 +204,8 @@ def split_tail(data: bytes) -> tuple[bytes, bytes]:
 class BodyCutter:
     """Finds the end of a body that arrives in pieces, and removes doubled dots (RFC 5321 §4.5.2)."""
 
-    def __init__(self, limit: int | None = None) -> None:
-        self.limit, self.octets = limit, 0             # octets beyond the limit are counted, and dropped
-        self.ended = self.bare = self.too_large = False    # `bare`: a CR or an LF stood alone
+    def __init__(self) -> None:
+        self.ended = self.bare = False                 # `bare`: a CR or an LF stood alone
         self._newlines = io.IncrementalNewlineDecoder(None, False)
         self._held, self._virtual = CRLF, 2            # the CR LF that ended the DATA line
 
@@ -222,9 +221,7 @@ class BodyCutter:
         self._virtual = 0 if data else self._virtual
         self._newlines.decode(block.decode("latin-1"), final=self.ended)
         self.bare = self._newlines.newlines not in (None, "\r\n")
-        self.octets += len(block)
-        self.too_large = self.limit is not None and self.octets > self.limit
-        return (b"" if self.too_large else block), rest
+        return block, rest
 
 
 # %% unstuff

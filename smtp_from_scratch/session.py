@@ -5,19 +5,23 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
+import reprlib
 import tempfile
-from collections.abc import Callable, Generator, Mapping
+import threading
+from collections.abc import Callable, Collection, Coroutine, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any
 
 from .conversation import FLUSH, Body, Closing, Conversation, Disconnected, Line, Timeout, Work
 from .envelope import NULL_PATH, BadPath, BodyCutter, Envelope, Path, parse_path
-from .wire import LineTooLong, Reply, WireError, parse_command
+from .wire import Reply, WireError, encode_reply, parse_command
 
 __all__ = [
-    "log", "Handler", "Verb", "Deliver", "Policy", "Session", "let_go", "forget", "helo", "path_argument", "mail",
-    "note_sender", "rcpt", "note_recipient", "STATES", "EXPECTED", "serve", "vrfy", "not_here", "help_", "data",
-    "SPOOL_IN_MEMORY", "keep", "body_fault", "hand_over", "one_reply", "STAY", "TO_READY", "VERBS",
+    "log", "Handler", "Verb", "Outcome", "Deliver", "Policy", "Memory", "MEMORY", "SPOOL_IN_MEMORY", "Session",
+    "let_go", "forget", "helo", "path_argument", "BROKEN", "as_reply", "mail", "note_sender", "rcpt", "note_recipient",
+    "STATES", "EXPECTED", "obey", "closing", "count_nonsense", "serve", "vrfy", "not_here", "help_", "data", "Spool",
+    "take_over", "hand_over", "one_reply", "reply_for_each", "STAY", "TO_READY", "VERBS",
 ]
 
 
@@ -33,17 +37,44 @@ class Verb:
     A handler returns its reply, or is a conversation that returns it, when it has more to say or to hear;
     None if it has said all there is to say.
     `now`: its reply may not wait in a buffer (RFC 2920 §3.2). `usage` is what HELP says.
+    `idle`: it leads nowhere, and counts as idle talk in every state.
     """
 
     handler: Handler
     moves: Mapping[str, str]
     usage: str
     now: bool = False
+    idle: bool = False
 
 
 # %% policies
-Deliver = Callable[[Envelope, IO[bytes]], Any]          # returns a Reply, {recipient: Reply}, or None for 250
+Outcome = Reply | Mapping[str, Reply] | None
+Deliver = Callable[[Envelope, IO[bytes]], Outcome]      # {recipient: Reply}; None for 250
 Policy = Callable[[str, Envelope], Reply | None]        # None: accepted
+
+
+# %% memory
+class Memory:
+    """How many octets of bodies may be in memory at once, in all sessions that share it."""
+
+    def __init__(self, octets: int) -> None:
+        self.free, self._lock = octets, threading.Lock()
+
+    def take(self, octets: int) -> bool:
+        """Take so many, if there are as many."""
+        with self._lock:
+            enough = octets <= self.free
+            self.free -= octets * enough
+        return enough
+
+    def give_back(self, octets: int) -> None:
+        """They are free again."""
+        with self._lock:
+            self.free += octets
+
+
+MEMORY: Memory = Memory(67_108_864)
+SPOOL_IN_MEMORY = 1_048_576                             # octets of one body kept in memory
 
 
 # %% session-class
@@ -60,6 +91,7 @@ class Session:
     max_recipients: int = 1000                          # at least 100 (§4.5.3.1.8)
     max_errors: int = 20                                # commands that make no sense
     max_idle_talk: int = 100                            # commands that lead nowhere, NOOP and the like
+    max_refused: int = 100                              # recipients that were refused (RFC 5321 §7.3)
     verbs: Mapping[str, Verb] = field(default_factory=lambda: VERBS)
     busy_line: Line = Line()
     idle_line: Line = Line(idle=True)
@@ -67,6 +99,8 @@ class Session:
     envelope: Envelope = field(default_factory=Envelope)
     errors: int = 0
     idle_talk: int = 0
+    refused: int = 0
+    memory: Memory = field(default_factory=lambda: MEMORY)      # for bodies, shared by all sessions
     held: dict[str, Any] = field(default_factory=dict)  # what the transaction keeps open; each can be closed
     service: str = "SMTP"                               # how the greeting names what is spoken here
     obey: Callable[..., Any] | None = None              # instead of `obey` below, from chapter 08 on
@@ -108,10 +142,13 @@ def rset(session: Session, argument: str) -> Reply:
 
 
 # %% helo
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,255}|\[[A-Za-z0-9.:-]{1,80}\]")    # it will stand in Received, so nothing else
+
+
 def helo(session: Session, argument: str) -> Reply:
     """HELO: who is calling (RFC 5321 §4.1.1.1). The name is noted, not believed (§4.1.4)."""
-    if not argument or " " in argument or not argument.isprintable():
-        return Reply(501, "say HELO and the name of your host")
+    if not _HOST.fullmatch(argument):
+        return Reply(501, "say HELO and the name of your host, or its address in brackets")
     forget(session)
     session.envelope.hello = argument
     return Reply(250, session.hostname)
@@ -129,14 +166,31 @@ def path_argument(argument: str, keyword: str) -> Path | Reply:
     return Reply(501, f"nothing may follow the path: {rest.strip()[:80]!r}") if rest else path
 
 
+# %% as-reply
+BROKEN = Reply(451, "something is broken here; please try again later")
+
+
+def as_reply(answer: object, expected: str) -> Reply:
+    """What a function of ours answered, if it can be said at the end of a command; TypeError, ValueError (§4.2.1)."""
+    if isinstance(answer, Coroutine):
+        answer.close()                                  # nobody would ever run it
+    if not isinstance(answer, Reply) or not isinstance(answer.code, int):
+        raise TypeError(f"expected {expected}, got {reprlib.repr(answer)}")
+    if answer.code // 100 == 3:
+        raise ValueError(f"expected {expected}, got {answer.code}, which asks the client to go on")
+    encode_reply(answer)                                # a UnicodeEncodeError is a ValueError
+    return Reply(answer.code, answer.text, answer.enhanced)
+
+
 # %% ask-policy
 def ask_policy(policy: Policy, address: str, session: Session) -> Reply | None:
     """What a policy says about an address; if it breaks, 451: that is no fault of the client's (§4.2.3)."""
     try:
-        return policy(address, session.envelope)
+        answer = policy(address, session.envelope)
+        return None if answer is None else as_reply(answer, "a Reply, or None, of a policy")
     except Exception:
         log.exception("%s: a policy failed", session.peer)
-        return Reply(451, "something is broken here; please try again later")
+        return BROKEN
 
 
 # %% mail
@@ -172,6 +226,8 @@ def note_recipient(session: Session, path: Path) -> Reply:
     refusal = ask_policy(session.accept_recipient, path.mailbox, session)
     if refusal is None or refusal.positive:
         session.envelope.recipients.append(path.mailbox)
+    else:
+        session.refused += refusal.code not in (452, 552)      # those say "too many", and nothing about a name
     return refusal or Reply(250, "recipient noted")
 
 
@@ -186,51 +242,57 @@ EXPECTED = {
 
 
 # %% obey
-def obey(session: Session, line: bytes) -> Generator[Any, Any, tuple[Reply | None, bool]]:
-    """Find a command's verb in the table, check that it is its turn, and run its handler."""
+def obey(session: Session, line: bytes) -> Generator[Any, Any, tuple[Reply | None, Verb | None]]:
+    """Find a command's verb in the table, check that it is its turn, run its handler; the reply, and the row."""
     if b"\0" in line or not line.isascii():
-        return Reply(501, "a command is 7-bit ASCII, without NUL"), True
+        return Reply(501, "a command is 7-bit ASCII, without NUL"), None
     command = parse_command(line)
     verb = session.verbs.get(command.verb)
     if verb is None:
-        return Reply(500, f"no such command; I know {' '.join(session.verbs)}"), True
+        return Reply(500, f"no such command; I know {' '.join(session.verbs)}"), None
     before = session.state
     if before not in verb.moves:
-        return Reply(503, EXPECTED[before]), verb.now
+        return Reply(503, EXPECTED[before]), verb
     answer = verb.handler(session, command.argument)
     reply = answer if isinstance(answer, Reply) else (yield from answer)
     if reply and reply.positive:
         session.state = verb.moves[before]
-    return reply, verb.now
+    return reply, verb
 
 
 # %% count-nonsense
-def count_nonsense(session: Session, reply: Reply) -> Reply:
+def closing(session: Session, reason: str, enhanced: str = "") -> Reply:
+    """421, the last word of a session that we end (RFC 5321 §3.8); the domain comes first (§4.2.3)."""
+    return Reply(421, f"{session.hostname} {reason}, closing the connection", enhanced)
+
+
+def count_nonsense(session: Session, reply: Reply, verb: Verb | None) -> Reply:
     """The reply, or 421 for a client that has said too much that leads nowhere (RFC 5321 §7.8)."""
     session.errors += 500 <= reply.code <= 504
-    session.idle_talk += session.state in ("start", "ready")
-    if session.errors > session.max_errors or session.idle_talk > session.max_idle_talk:
-        session.state = "closed"
-        return Reply(421, f"{session.hostname} has heard enough, closing the connection")
+    session.idle_talk += session.state in ("start", "ready") or (verb is not None and verb.idle)
+    if (session.errors > session.max_errors or session.idle_talk > session.max_idle_talk
+            or session.refused > session.max_refused):
+        return closing(session, "has heard enough")
     return reply
 
 
 # %% one-command
 def one_command(session: Session) -> Conversation[None]:
-    """Hear a line, obey it, say the reply."""
+    """Hear a line, obey it, say the reply; after 421 the session is over."""
     idle = session.state in ("start", "ready")
     reply: Reply | None
+    verb: Verb | None = None
     try:
         line = yield session.idle_line if idle else session.busy_line
     except WireError as error:
-        now, reply = True, Reply(500, str(error))
-        if isinstance(error, LineTooLong) and error.hopeless:
-            session.state = "closed"
+        reply = closing(session, f"gives up: {error}") if error.hopeless else Reply(500, str(error))
     else:
-        reply, now = yield from (session.obey or obey)(session, line)
+        reply, verb = yield from (session.obey or obey)(session, line)
     if reply:
-        yield count_nonsense(session, reply)
-    if now:
+        reply = reply if reply.code == 421 else count_nonsense(session, reply, verb)
+        session.state = "closed" if reply.code == 421 else session.state
+        yield reply
+    if verb is None or verb.now:
         yield FLUSH
 
 
@@ -242,9 +304,9 @@ def serve(session: Session) -> Conversation[None]:
         while session.state != "closed":
             yield from one_command(session)
     except Timeout:
-        yield Reply(421, f"{session.hostname} waited long enough, closing the connection")
+        yield closing(session, "waited long enough")
     except Closing:
-        yield Reply(421, f"{session.hostname} is shutting down, closing the connection")
+        yield closing(session, "is shutting down")
     except Disconnected:
         log.info("%s hung up without QUIT", session.peer or "client")
     finally:
@@ -279,44 +341,72 @@ def data(session: Session, argument: str) -> Conversation[Reply]:
         return Reply(501, "DATA stands alone")
     yield Reply(354, "go on; a line with a dot alone ends the letter")
     yield FLUSH
-    cutter, full = BodyCutter(session.max_size), None
+    cutter = BodyCutter()
     want = Body(cutter)
-    spool = tempfile.SpooledTemporaryFile(SPOOL_IN_MEMORY)
-    try:
-        while block := (yield want):
-            full = full or keep(spool, block)
-        reply = body_fault(cutter) or full or (yield Work(lambda: hand_over(session, spool)))
-    finally:
+    spool = session.held["DATA"] = Spool(session.max_size, session.memory)
+    while block := (yield want):
+        spool.write(block)
+    return (yield from take_over(session, spool, cutter.bare))
+
+
+# %% spool
+class Spool:
+    """A body on its way in, in memory while it is small; `fault` is the reply due once something has gone wrong."""
+
+    def __init__(self, limit: int | None, memory: Memory) -> None:
+        self.file = tempfile.SpooledTemporaryFile(0)    # which never moves by itself
+        self.limit, self.octets = limit, 0
+        self.fault: Reply | None = None
+        self._memory, self._taken, self._on_disk = memory, 0, False
+
+    def write(self, block: bytes) -> None:
+        """Put some octets aside; once there is a fault, only count them (RFC 5321 §4.5.3.1.9, §4.2.3)."""
+        self.octets += len(block)
+        if self.limit is not None and self.octets > self.limit:
+            self.fault = self.fault or Reply(552, f"a letter may have {self.limit} octets")
+        if self.fault is None:
+            try:
+                if not self._on_disk:
+                    self._make_room(len(block))
+                self.file.write(block)
+            except OSError:
+                log.exception("no room for a letter")
+                self.fault = Reply(452, "no room for the letter now; please try again later")
+
+    def _make_room(self, octets: int) -> None:
+        self._on_disk = self._taken + octets > SPOOL_IN_MEMORY or not self._memory.take(octets)
+        if self._on_disk:
+            self.file.rollover()
+            self._give_back()
+        else:
+            self._taken += octets
+
+    def _give_back(self) -> None:
+        self._memory.give_back(self._taken)
+        self._taken = 0
+
+    def close(self) -> None:
+        """Drop it."""
+        self._give_back()
         with contextlib.suppress(OSError):              # a full disk complains once more here
-            spool.close()
+            self.file.close()
+
+
+# %% take-over
+def take_over(session: Session, spool: Spool, bare: bool) -> Conversation[Reply]:
+    """The end of a body: it is delivered or refused, and the transaction is over (RFC 5321 §4.1.1.4).
+
+    `bare`: somewhere in it a CR or an LF stood alone (§2.3.8).
+    """
+    if bare:
+        reply = Reply(554, "a CR or an LF stands alone in the letter; lines end with CR LF", "5.6.0")
+    else:
+        reply = spool.fault or (yield Work(lambda: hand_over(session, spool.file)))
     log.info("%s from=<%s> to=%d size=%d: %s", session.peer, session.envelope.sender,
-             len(session.envelope.recipients), cutter.octets, reply)
+             len(session.envelope.recipients), spool.octets, reply)
     forget(session)
     session.idle_talk = 0
     return reply
-
-
-# %% body-fault
-SPOOL_IN_MEMORY = 1_048_576                             # octets of a body kept in memory, the rest on disk
-
-
-def keep(spool: IO[bytes], block: bytes) -> Reply | None:
-    """Put a block aside; when there is no room, the reply that will be due at the end of the body (§4.2.3)."""
-    try:
-        spool.write(block)
-    except OSError:
-        log.exception("no room for a letter")
-        return Reply(452, "no room for the letter now; please try again later")
-    return None
-
-
-def body_fault(cutter: BodyCutter) -> Reply | None:
-    """Why a body is refused once it has been read to its true end, or None (RFC 5321 §2.3.8, §4.5.3.1.9)."""
-    if cutter.bare:
-        return Reply(554, "a CR or an LF stands alone in the letter; lines end with CR LF", "5.6.0")
-    if cutter.too_large:
-        return Reply(552, f"a letter may have {cutter.limit} octets, this one has {cutter.octets}")
-    return None
 
 
 # %% hand-over
@@ -325,18 +415,37 @@ def hand_over(session: Session, spool: IO[bytes]) -> Reply:
     try:
         spool.seek(0)
         outcome = session.deliver(session.envelope, spool)
+        return one_reply(reply_for_each(session.envelope.recipients, outcome))
     except Exception:
         log.exception("%s: delivery failed", session.peer)
-        return Reply(451, "something is broken here; please try again later")
-    if isinstance(outcome, dict):
-        return one_reply(outcome)
-    return outcome if isinstance(outcome, Reply) else Reply(250, "the letter is ours now")
+        return BROKEN
 
 
-def one_reply(outcome: dict[str, Reply]) -> Reply:
+def one_reply(outcome: Mapping[str, Reply]) -> Reply:
     """DATA has one reply for all recipients: the first that asks to try again, else the first refusal."""
-    replies = sorted(outcome.values(), key=lambda reply: (reply.positive, reply.permanent))
-    return replies[0] if replies else Reply(250, "the letter is ours now")
+    return min(outcome.values(), key=lambda reply: (reply.positive, reply.permanent))
+
+
+# %% reply-for-each
+def reply_for_each(recipients: Collection[str], outcome: object) -> dict[str, Reply]:
+    """What `deliver` said of each recipient; TypeError or ValueError for what it never says.
+
+    451, and a line in the log, for whoever is missing from its mapping, or has something else there than a Reply.
+    """
+    if not isinstance(outcome, Mapping):
+        reply = Reply(250, "the letter is ours now") if outcome is None else as_reply(
+            outcome, "a Reply, {recipient: Reply} or None of deliver")
+        return dict.fromkeys(recipients, reply)
+    if strangers := set(outcome).difference(recipients):
+        log.error("deliver answered for %s, to whom nobody has written", reprlib.repr(strangers))
+    found = {}
+    for address in recipients:
+        try:
+            found[address] = as_reply(outcome.get(address), f"a Reply of deliver for {address!r}")
+        except (TypeError, ValueError) as error:
+            log.error("delivery failed: %s", error)
+            found[address] = BROKEN
+    return found
 
 
 # %% verbs
@@ -349,9 +458,9 @@ VERBS: dict[str, Verb] = {
     "RCPT": Verb(rcpt, {"mail": "rcpt", "rcpt": "rcpt"}, "RCPT TO:<somebody@some.domain>"),
     "DATA": Verb(data, {"rcpt": "ready"}, "DATA, then the letter, then a line with a dot alone", now=True),
     "RSET": Verb(rset, TO_READY | {"start": "start"}, "RSET forgets the transaction"),
-    "NOOP": Verb(noop, STAY, "NOOP does nothing", now=True),
+    "NOOP": Verb(noop, STAY, "NOOP does nothing", now=True, idle=True),
     "QUIT": Verb(quit, dict.fromkeys(STAY, "closed"), "QUIT ends the session", now=True),
-    "VRFY": Verb(vrfy, STAY, "VRFY somebody", now=True),
-    "HELP": Verb(help_, STAY, "HELP, or HELP and a verb", now=True),
-    "EXPN": Verb(not_here, STAY, "EXPN is not done here", now=True),
+    "VRFY": Verb(vrfy, STAY, "VRFY somebody", now=True, idle=True),
+    "HELP": Verb(help_, STAY, "HELP, or HELP and a verb", now=True, idle=True),
+    "EXPN": Verb(not_here, STAY, "EXPN is not done here", now=True, idle=True),
 }

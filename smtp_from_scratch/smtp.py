@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
 import itertools
 import os
 import re
@@ -595,6 +596,17 @@ class ReceivedMessage:
         return message_from_bytes(self.data, policy=policy.default)
 
 
+def check_callable(**functions: object) -> None:
+    """Raise TypeError, by name, for what is neither None nor a function that answers as soon as it is called."""
+    for name, function in functions.items():
+        if function is not None and not callable(function):
+            raise TypeError(f"{name} is a function, not {function!r}")
+        for way in (function, getattr(function, "__call__", None)):        # noqa: B004  an object with a method, too
+            if inspect.iscoroutinefunction(way) or inspect.isasyncgenfunction(way) or inspect.isgeneratorfunction(way):
+                raise TypeError(f"{name} is an async function or a generator, which nobody runs here: give a plain "
+                                "function (`asyncio.run` calls an async one from there)")
+
+
 class Server:
     """A server in threads of its own: `with Server() as server:` listens until the block ends.
 
@@ -603,19 +615,25 @@ class Server:
     envelope)` and `accept_recipient(address, envelope)` return a Reply to refuse, or None. `extensions` are objects
     such as `Pipelining()`; by default everything that the other arguments allow; None: none, as in 1982.
     `tls`: a context with a certificate, for STARTTLS, or with `implicit_tls` from the first octet on (port 465).
-    `users`: a store, for AUTH; `require_auth` turns strangers away. Raises OSError when the address cannot be had.
+    `users`: a store, for AUTH; `require_auth` turns strangers away. A session ends with 421 after more than
+    `max_errors` commands that make no sense, `max_idle_talk` that lead nowhere, `max_refused` refused recipients.
+    Raises TypeError for a `deliver` or a policy that cannot be called here, OSError when the address cannot be had.
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, *, deliver: Deliver | None = None, hostname: str = "",
                  accept_sender: Policy | None = None, accept_recipient: Policy | None = None,
                  max_size: int = MAX_SIZE, max_recipients: int = 1000, max_connections: int = 1000,
+                 max_errors: int = 20, max_idle_talk: int = 100, max_refused: int = 100,
                  timeout: float = 300.0, tap: Tap | None = None, extensions: Extensions = EVERYTHING,
                  tls: ssl.SSLContext | None = None, implicit_tls: bool = False, users: Users | None = None,
                  require_auth: bool = False, insecure_auth: bool = False) -> None:
+        check_callable(deliver=deliver, accept_sender=accept_sender, accept_recipient=accept_recipient)
         self.messages: list[ReceivedMessage] = []
         self.hostname = hostname or socket.gethostname() or "localhost"
         self._deliver = deliver or self._keep
-        self._settings: dict[str, Any] = {"max_size": max_size, "max_recipients": max_recipients}
+        self._settings: dict[str, Any] = {"max_size": max_size, "max_recipients": max_recipients,
+                                          "max_errors": max_errors, "max_idle_talk": max_idle_talk,
+                                          "max_refused": max_refused}
         if accept_sender:
             self._settings["accept_sender"] = accept_sender
         if accept_recipient:

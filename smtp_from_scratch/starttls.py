@@ -118,7 +118,7 @@ class StartTLS(Extension):
     """
 
     keyword = "STARTTLS"
-    IN_THE_CLEAR = frozenset({"EHLO", "STARTTLS", "NOOP", "QUIT", "BDAT"})      # BDAT refuses, and takes its octets
+    IN_THE_CLEAR = frozenset({"EHLO", "STARTTLS", "NOOP", "QUIT"})
 
     def __init__(self, context: ssl.SSLContext, required: bool = False) -> None:
         self.context, self.required = context, required

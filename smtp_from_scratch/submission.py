@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-import tempfile
 from collections.abc import Callable
 from email.utils import formatdate, getaddresses, make_msgid
 from typing import IO, Any
 
 from .ehlo import ExtendedSession, Extension
 from .envelope import BadPath, Envelope, encode_path
-from .session import SPOOL_IN_MEMORY, Policy
+from .session import Policy, Spool
 from .wire import Reply
 
 __all__ = [
@@ -133,12 +133,12 @@ def mending(session: ExtendedSession) -> Callable[[Envelope, IO[bytes]], Any]:
             return missing
         if not missing:
             return deliver(envelope, body)
-        with tempfile.SpooledTemporaryFile(SPOOL_IN_MEMORY) as mended:
+        with contextlib.closing(Spool(None, session.memory)) as mended:
             mended.write(missing)
             while block := body.read(262_144):
                 mended.write(block)
-            mended.seek(0)
-            return deliver(envelope, mended)
+            mended.file.seek(0)
+            return mended.fault or deliver(envelope, mended.file)
 
     return mend_and_deliver
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 __all__ = [
-    "CRLF", "COMMAND_LIMIT", "REPLY_LIMIT", "HOPELESS", "WireError", "LineTooLong", "BareNewline", "BadReply", "Inbox",
-    "Reply", "encode_reply", "parse_reply", "Command", "encode_command", "parse_command",
+    "CRLF", "COMMAND_LIMIT", "REPLY_LIMIT", "HOPELESS", "OTHER_PROTOCOLS", "WireError", "LineTooLong", "BareNewline",
+    "OtherProtocol", "BadReply", "Inbox", "Reply", "encode_reply", "parse_reply", "Command", "encode_command",
+    "parse_command",
 ]
 
 
@@ -18,11 +19,15 @@ CRLF = b"\r\n"
 COMMAND_LIMIT = 512      # octets of a command line, CR LF included (RFC 5321 §4.5.3.1.4)
 REPLY_LIMIT = 8192       # octets of a reply line; the RFC asks for 512 (§4.5.3.1.5), the world sends more
 HOPELESS = 65_536        # octets after which we stop waiting for the end of a line
+OTHER_PROTOCOLS = re.compile(          # how TLS, SSH and HTTP begin a line
+    rb"\x16\x03|SSH-|HOST:|(?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|PRI)[ \r\n]", re.IGNORECASE)
 
 
 # %% errors
 class WireError(ValueError):
-    """Octets that no reading of SMTP allows."""
+    """Octets that no reading of SMTP allows; `hopeless` when nobody can say where the next line begins."""
+
+    hopeless = False
 
 
 class LineTooLong(WireError):
@@ -38,6 +43,15 @@ class BareNewline(WireError):
 
     def __init__(self) -> None:
         super().__init__("a line ends with CR LF; neither may stand alone")
+
+
+class OtherProtocol(WireError):
+    """A line with which another protocol begins: whatever follows is not meant for us."""
+
+    hopeless = True
+
+    def __init__(self, start: bytes) -> None:
+        super().__init__(f"this is SMTP, and {start[:20]!r} is not")
 
 
 class BadReply(WireError):
@@ -70,6 +84,8 @@ class Inbox:
 
     def line(self, limit: int = COMMAND_LIMIT) -> bytes | None:
         """Take one line without its CR LF, or None while it is incomplete; raises `WireError`."""
+        if not self._dropped and OTHER_PROTOCOLS.match(self._data, self._start):
+            raise OtherProtocol(self.octets(len(self)))
         end = self._data.find(b"\n", self._start) + 1
         if not end and len(self) <= limit:
             return None

@@ -447,7 +447,7 @@ def test_commands_before_the_greeting_are_answered_in_order() -> None:
                                   b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"])
 def test_other_protocols_are_no_commands(line: bytes) -> None:
     came = told(line + b"\r\n" + b"Accept: */*\r\n\r\n" + b"MAIL FROM:<a@x.example>\r\n")
-    assert set(came.plain) <= {500, 501, 503} and came.session.state == "start"
+    assert came.plain == [421] and came.session.state == "closed"
 
 
 def test_many_wrong_commands_end_the_session() -> None:
@@ -507,7 +507,7 @@ def test_octets_of_a_refused_chunk_are_read(before: bytes, codes: str) -> None:
 @pytest.mark.parametrize("begun", [True, False], ids=["in a transaction", "outside"])
 def test_a_size_that_cannot_be_read_ends_the_connection(size: bytes, begun: bool) -> None:
     came = told((ENVELOPE if begun else HELLO) + b"BDAT " + size + b"\r\nRSET\r\nNOOP\r\n")
-    assert came.plain[-1] in (501, 552) and len(came.plain) == (4 if begun else 2)
+    assert came.plain[-1] == 421 and len(came.plain) == (4 if begun else 2)
     assert came.session.state == "closed" and not came.letters
 
 
@@ -568,7 +568,7 @@ def test_a_binary_letter_comes_by_bdat_only() -> None:
 
 @pytest.mark.parametrize("command, octets, code", [
     (b"MAIL FROM:<a@x.example> AUTH=", 512 + 26 + 17 + 17 + 10 + 500 + 117, 250), (b"NOOP ", 512, 250),
-    (b"EHLO ", 512, 250), (b"RSET ", 513, 500), (b"NOOP ", 513, 500), (b"AUTH PLAIN ", 12_288, 501),
+    (b"EHLO ", 512, 501), (b"RSET ", 513, 500), (b"NOOP ", 513, 500), (b"AUTH PLAIN ", 12_288, 501),
     (b"AUTH PLAIN ", 12_289, 500), (b"VRFY ", 522, 252), (b"VRFY ", 523, 500), (b"RCPT TO:<", 512 + 538, 500),
     (b"MAIL FROM:<a@x.example> AUTH=", 1300, 500),
 ])

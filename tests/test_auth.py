@@ -312,7 +312,7 @@ def test_a_client_that_leaves_in_the_middle_is_nobody() -> None:
 
 
 @pytest.mark.parametrize("command, code", [
-    (b"MAIL FROM:<a@x.example>", 530), (b"RCPT TO:<a@x.example>", 503), (b"DATA", 503), (b"VRFY ana", 530),
+    (b"MAIL FROM:<a@x.example>", 530), (b"RCPT TO:<a@x.example>", 530), (b"DATA", 530), (b"VRFY ana", 530),
     (b"NOOP", 250), (b"RSET", 250), (b"EHLO b", 250), (b"HELP", 214), (b"QUIT", 221), (b"XYZZY", 500)])
 def test_strangers_where_auth_is_required(command: bytes, code: int) -> None:
     assert said_to([command], server(required=True))[0].code == code

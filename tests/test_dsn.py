@@ -372,7 +372,7 @@ def test_a_delivery_reports_what_was_asked_for() -> None:
     ({YUI: GONE, KENJI: GONE}, 550, []),                   # refused: the client's business
     (GONE, 550, []), (FULL, 452, []),
     ({YUI: FINE, KENJI: FULL}, 452, []),                   # the client tries again
-    (FINE, 250, []), ({}, 250, []),
+    (FINE, 250, []), ({}, 451, []), ({YUI: FINE}, 451, []),
 ])
 def test_whoever_keeps_the_letter_reports(outcome: Any, answer: int, reported: list[str]) -> None:
     deliver, sent, _ = delivery(outcome)

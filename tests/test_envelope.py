@@ -129,9 +129,9 @@ def test_smtplib_stuffs_as_we_do(text: str) -> None:
 # --- the cutter ------------------------------------------------------------------------------------------------------
 
 
-def play(pieces: list[bytes], limit: int | None = None) -> tuple[BodyCutter, bytes, bytes]:
+def play(pieces: list[bytes]) -> tuple[BodyCutter, bytes, bytes]:
     """Feed pieces until the end; returns the cutter, the body, and everything behind it."""
-    cutter, body = BodyCutter(limit), b""
+    cutter, body = BodyCutter(), b""
     for number, piece in enumerate(pieces):
         block, rest = cutter.cut(piece)
         body += block
@@ -151,22 +151,12 @@ def test_any_cut_gives_the_same_body(data: bytes, places: list[int]) -> None:
     expected, expected_rest, ended = read_by_the_book(data)
     assert cutter.ended == ended
     whole = play([data])
-    assert (body, rest, cutter.bare, cutter.octets) == (whole[1], whole[2], whole[0].bare, whole[0].octets)
+    assert (body, rest, cutter.bare) == (whole[1], whole[2], whole[0].bare)
     if ended:
         assert (body, rest) == (expected, expected_rest)
         assert cutter.bare == bare_by_the_book(data[: len(data) - len(rest)])
-        assert cutter.octets == len(body)
     else:
         assert (body + rest).startswith(expected[:-2]), "only what may belong to the end mark is held back"
-
-
-@given(hostile, cuts, st.integers(0, 40))
-def test_a_limit_changes_nothing_but_what_is_kept(data: bytes, places: list[int], limit: int) -> None:
-    free, body, rest = play(split(data, places))
-    bound, kept, rest_bound = play(split(data, places), limit)
-    assert (bound.ended, bound.bare, bound.octets, rest_bound) == (free.ended, free.bare, free.octets, rest)
-    assert bound.too_large == (len(body) > limit)
-    assert body.startswith(kept) and len(kept) <= limit and (bound.too_large or kept == body)
 
 
 @pytest.mark.parametrize("data", [b"Subject: Rio\r\n\r\nHello\r\n..\r\n.hidden\r\n\r\n.\r\nQUIT\r\n", b".\r\nQUIT\r\n",
@@ -187,11 +177,10 @@ SMUGGLERS = [b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r.\n", b"\n.\r", b"\
 @pytest.mark.parametrize("mark", SMUGGLERS)
 def test_no_other_mark_ends_a_body(mark: bytes) -> None:
     data = b"Subject: a\r\n\r\nx" + mark + b"MAIL FROM:<eve@evil.example>\r\n.\r\n"
-    for limit in (None, 0, 5):
-        for step in (1, 2, 3, len(data)):
-            cutter, _, rest = play([data[i : i + step] for i in range(0, len(data), step)], limit)
-            assert cutter.ended and rest == b"" and data.endswith(b"\r\n.\r\n")
-            assert cutter.bare == (b"\0" not in mark)
+    for step in (1, 2, 3, len(data)):
+        cutter, _, rest = play([data[i : i + step] for i in range(0, len(data), step)])
+        assert cutter.ended and rest == b"" and data.endswith(b"\r\n.\r\n")
+        assert cutter.bare == (b"\0" not in mark)
 
 
 @pytest.mark.parametrize("mark", SMUGGLERS)
@@ -201,11 +190,11 @@ def test_none_of_them_leaves(mark: bytes) -> None:
 
 
 def test_a_cutter_holds_little_back() -> None:
-    cutter = BodyCutter(limit=10)
+    cutter = BodyCutter()
     for _ in range(1000):
         assert cutter.cut(b"x" * 1000 + b"\r\n.") is not None
         assert len(cutter._held) <= 4
-    assert cutter.too_large and cutter.octets > 1_000_000 and not cutter.ended
+    assert not cutter.ended
 
 
 # --- paths -----------------------------------------------------------------------------------------------------------

@@ -368,7 +368,7 @@ def test_reply_matrix_by_rehearsal() -> None:
 def test_reply_matrix_of_a_learners_server() -> None:
     ours = lab.reply_matrix(Session)
     deny = SimpleNamespace(handler=lambda session, argument: Reply(550, "no"), moves=VERBS["VRFY"].moves, usage="",
-                           now=False)
+                           now=False, idle=False)
     table = VERBS | {"VRFY": deny}
     theirs = lab.reply_matrix(lambda: Session(verbs=table))
     assert ours.diff(theirs) == {("VRFY", state): (252, 550) for state in ours.states}

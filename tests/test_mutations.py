@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ours import ROLES, Role, rehearsed
+from ours import MAX_SIZE, ROLES, Role, rehearsed
 
 from smtp_from_scratch import auth, chunking, dsn, ehlo, scram, starttls, submission
 from smtp_from_scratch import session as rules
@@ -116,7 +116,8 @@ change("1870", "SIZE= is a number", (ehlo.Size, "judge", lambda self, session, v
     Reply(552, "too large") if value and value.isdigit() and int(value) > self.limit else None)))
 change("1870", "a body is measured", (ehlo.Size, "begin", None))
 change("1870", "a letter too large is read to its end", (rules, "BodyCutter", type("Cutter", (BodyCutter,), {
-    "cut": lambda self, data: BodyCutter.cut(self, data) if self.octets <= self.limit else end_now(self, data)})))
+    "seen": 0, "cut": lambda self, data: (setattr(self, "seen", self.seen + len(data)), (
+        BodyCutter.cut if self.seen <= MAX_SIZE else end_now)(self, data))[1]})))
 change("1870", "SIZE is announced with its number", (ehlo.Size, "advertise", lambda self, session: "SIZE many"))
 
 # --- RFC 2034, 6152, 2920 --------------------------------------------------------------------------------------------
@@ -150,7 +151,7 @@ change("2920", "PIPELINING stands alone", (ehlo.Extension, "advertise", lambda s
 
 # --- RFC 3030 --------------------------------------------------------------------------------------------------------
 
-_bdat, _parse, _chunks_of, _add = chunking.bdat, chunking.parse_bdat, chunking.chunks_of, chunking.Chunks.add
+_bdat, _parse, _chunks_of, _add = chunking.bdat, chunking.parse_bdat, chunking.chunks_of, chunking.Chunks.write
 
 
 def refused_unread(session: Any, argument: str) -> Any:
@@ -167,7 +168,7 @@ def any_number(argument: str) -> tuple[int, bool] | None:
 
 def early_chunks(session: Any) -> Any:
     if "BDAT" not in session.held and session.state == "mail":
-        session.held["BDAT"] = chunking.Chunks(session.max_size, False)
+        session.held["BDAT"] = chunking.Chunks(session.max_size, session.memory, False)
     return _chunks_of(session)
 
 
@@ -200,14 +201,14 @@ change("3030", "LAST may be written small", (chunking, "parse_bdat", lambda argu
     None if "last" in argument else _parse(argument))))
 change("3030", "an empty chunk may be the last", (chunking, "parse_bdat", lambda argument: (
     found if (found := _parse(argument)) != (0, True) else None)))
-change("3030", "all chunks together are measured", (chunking.Chunks, "add", lambda self, block: (
+change("3030", "all chunks together are measured", (chunking.Chunks, "write", lambda self, block: (
     setattr(self, "octets", 0), _add(self, block))[1]))
 change("3030", "RSET gives chunks up", (rules, "let_go", lambda session: None))
 change("3030", "a transaction ends with its last chunk", (chunking, "bdat", bodies_without_end))
 change("3030", "no DATA for a binary letter", (chunking.BinaryMime, "check", None))
 change("3030", "BODY=BINARYMIME is a value", (chunking.BinaryMime, "mail_parameters", lambda self: {}))
-change("3030", "a binary letter has any octets", (chunking.Chunks, "__init__", lambda self, limit, binary, whole=(
-    chunking.Chunks.__init__): whole(self, limit, False)))
+change("3030", "a binary letter has any octets", (chunking.Chunks, "__init__", lambda self, limit, memory, _, whole=(
+    chunking.Chunks.__init__): whole(self, limit, memory, False)))
 change("3030", "every chunk is answered", (chunking, "bdat", lambda session, argument: (
     silent(_bdat(session, argument)))))
 

@@ -225,7 +225,7 @@ def test_ten_thousand_recipients_are_bounded() -> None:
 
     watched, names = Watched(), [f"{'nobody' if n % 7 == 3 else 'reader'}{n}" for n in range(10_000)]
     kept: list[tuple[Envelope, bytes]] = []
-    show = rehearse(rio([letter(*names)], watched), tokyo(kept=kept, max_recipients=10_000))
+    show = rehearse(rio([letter(*names)], watched), tokyo(kept=kept, max_recipients=10_000, max_refused=10_000))
     [receipt] = show.client
     assert len(receipt.recipients) == 10_000
     assert {a.partition("@")[0] for a in receipt.refused} == {name for name in names if name.startswith("nobody")}

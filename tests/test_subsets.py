@@ -307,7 +307,7 @@ def test_a_failure_is_made_small() -> None:
         del session.envelope.recipients[1:]
         return whole(session, spool)
 
-    with patch.object(rules, "hand_over", forgetful), patch.object(chunking, "hand_over", forgetful):
+    with patch.object(rules, "hand_over", forgetful):
         found = next(filter(failure, map(case, range(PAIRS))))
         small = smallest(found)
     assert len(small.notes) == 1 and len(small.notes[0].recipients) == 2, small
