@@ -316,10 +316,13 @@ def run_send(options: argparse.Namespace) -> int:
             smtp.whole_session(host, port, lambda: letters(smtp, options, files), results)
             return tell_receipts(results)
         except SMTPResponseException as error:
+            tell_receipts(results)
             return complain(str(error), DEFERRED if error.reply.temporary else REFUSED)
         except SMTPServerDisconnected as error:
+            tell_receipts(results)
             return complain(str(error), DEFERRED)
         except (OSError, ValueError) as error:
+            tell_receipts(results)
             where = "{}:{}".format(*options.server)
             return complain(f"cannot talk to {where}: {error}", UNREACHABLE)
         finally:
@@ -367,10 +370,14 @@ def tell_receipts(receipts: Iterable[Receipt]) -> int:
     codes = [OK]
     for receipt in receipts:
         refused = receipt.refused              # a 2yz may be among them: it was no answer to what was asked
-        for address, reply in receipt.recipients.items():
+        decided = {a: reply for a, reply in receipt.recipients.items() if a not in receipt.unknown}
+        for address, reply in decided.items():
             unasked = f"{receipt.refused_by}: " if address in refused and reply.positive else ""
             print(f"{address}: {unasked}{reply}", flush=True)
-        codes.append(REFUSED if any(not reply.temporary for reply in refused.values()) else DEFERRED if refused else OK)
+        for address in receipt.unknown:
+            print(f"{address}: unknown: the line broke before the server had answered for this letter", flush=True)
+        later = refused or receipt.unknown
+        codes.append(REFUSED if any(not reply.temporary for reply in refused.values()) else DEFERRED if later else OK)
     return max(codes, key=[OK, DEFERRED, REFUSED].index)
 
 

@@ -15,8 +15,8 @@ from functools import partial
 from typing import Any, Protocol
 
 from .client import SMTPNotSupportedError, SMTPResponseException, leaving
-from .conversation import FLUSH, Conversation, Interruption, Line, Work, read_reply
-from .ehlo import ClientSession, ExtendedSession, Extension, Letter, Parameter, Step, decode_xtext, say
+from .conversation import FLUSH, Conversation, Interruption, Line, Work
+from .ehlo import ClientSession, ExtendedSession, Extension, Letter, Parameter, Step, decode_xtext, next_reply, say
 from .session import Verb
 from .wire import COMMAND_LIMIT, CRLF, Command, LineTooLong, Reply, WireError
 
@@ -24,7 +24,7 @@ __all__ = [
     "AUTH_LIMIT", "encode64", "decode64", "AuthError", "BadResponse", "Examination", "Responses", "Mechanism", "Users",
     "Passwords", "Login", "as_text", "Plain", "cram_md5", "fresh", "CramMd5", "Cancelled", "examine", "log",
     "MOST_FAILURES", "MECHANISMS", "BEFORE_AUTH", "auth", "auth_parameter", "Auth", "SMTPAuthenticationError",
-    "choose", "log_in", "log_in_by", "AuthStep",
+    "choose", "log_in", "log_in_by", "AuthStep", "exchange",
 ]
 
 
@@ -388,7 +388,7 @@ def log_in_by(mechanism: Mechanism, client: ClientSession, user: str, password: 
     yield from say(client, step)
     if not single:
         assert step.reply
-        reply = yield from exchange(talk, step.reply, None if told or not mechanism.client_first else first)
+        reply = yield from exchange(client, talk, step.reply, None if told or not mechanism.client_first else first)
         note_auth(talk, user, client, step, reply)
 
 
@@ -400,7 +400,7 @@ class AuthStep(Step):
 
 
 # %% exchange
-def exchange(talk: Responses, reply: Reply, first: bytes | None) -> Conversation[Reply]:
+def exchange(client: ClientSession, talk: Responses, reply: Reply, first: bytes | None) -> Conversation[Reply]:
     """Answer challenges until the server makes up its mind; `*` when it asks what makes no sense (RFC 4954 §4)."""
     while reply.code == 334:
         try:
@@ -408,10 +408,10 @@ def exchange(talk: Responses, reply: Reply, first: bytes | None) -> Conversation
             response, first = (talk.send(challenge) if first is None else first), None
         except (ValueError, AuthError, StopIteration) as error:
             yield b"*" + CRLF
-            reply = yield from read_reply()
+            reply = yield from next_reply(client)
             raise SMTPAuthenticationError(reply, f"gave up: {error or 'one challenge too many'}") from None
         yield encode64(response).encode() + CRLF
-        reply = yield from read_reply()
+        reply = yield from next_reply(client)
     return reply
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from .conversation import Conversation, Disconnected, Interruption, Result, read_reply
@@ -19,11 +19,22 @@ __all__ = [
 ]
 
 
-# %% errors
+# %% exception
 class SMTPException(OSError):
-    """Whatever goes wrong in a session; the names are those of the standard library's `smtplib`."""
+    """Whatever goes wrong in a session; the names are those of the standard library's `smtplib`.
+
+    `receipts` has one for each letter that was begun, in order: what is in there is not sent again.
+    """
+
+    receipts: Sequence[Receipt] = ()
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """The last letter's."""
+        return self.receipts[-1] if self.receipts else None
 
 
+# %% errors
 class SMTPServerDisconnected(SMTPException):
     """The server hung up, said 421, or was never there; `reply` is its 421 if it said so."""
 
@@ -125,16 +136,21 @@ class Receipt:
     recipients: dict[str, Reply] = field(default_factory=dict)
     refused_by: str = ""                       # "MAIL", "RCPT", "DATA" or "body"; empty: somebody has it
     reply: Reply | None = None                 # the reply to the body, or the one that ended the transaction
+    unknown: list[str] = field(default_factory=list, repr=False)    # the line broke before it was decided about them
 
     @property
     def accepted(self) -> list[str]:
         """Those for whom the server has taken over the letter."""
-        return [a for a, reply in self.recipients.items() if reply.positive and not self.refused_by]
+        return [a for a, reply in self._decided() if reply.positive and not self.refused_by]
 
     @property
     def refused(self) -> dict[str, Reply]:
         """Those for whom it has not, and why; 4yz may succeed later, 5yz will not."""
-        return {a: reply for a, reply in self.recipients.items() if self.refused_by or not reply.positive}
+        return {a: reply for a, reply in self._decided() if self.refused_by or not reply.positive}
+
+    def _decided(self) -> Iterable[tuple[str, Reply]]:
+        unknown = frozenset(self.unknown)
+        return ((a, reply) for a, reply in self.recipients.items() if a not in unknown)
 
 
 # %% end-early
@@ -191,13 +207,17 @@ def transaction(envelope: Envelope, body: Iterable[bytes]) -> Conversation[Recei
 
 # %% raise-for-refusal
 def raise_for_refusal(receipt: Receipt) -> Receipt:
-    """The receipt, unless nobody got the letter: then the exception that `smtplib` would raise."""
+    """The receipt, unless nobody got the letter: then the exception that `smtplib` would raise, with the receipt."""
+    error: SMTPException | None = None
     if receipt.refused_by == "RCPT":
-        raise SMTPRecipientsRefused(receipt.refused)
-    if receipt.refused_by and receipt.reply:
+        error = SMTPRecipientsRefused(receipt.refused)
+    elif receipt.refused_by and receipt.reply:
         kind = SMTPSenderRefused if receipt.refused_by == "MAIL" else SMTPDataError
-        raise kind(receipt.reply, receipt.refused_by)
-    return receipt
+        error = kind(receipt.reply, receipt.refused_by)
+    if error is None:
+        return receipt
+    error.receipts = [receipt]
+    raise error
 
 
 # %% opened

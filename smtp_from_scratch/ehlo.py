@@ -32,8 +32,8 @@ __all__ = [
     "Parameter", "Extension", "closed", "merged", "Offer", "ExtendedSession", "renew", "ehlo", "plain_helo",
     "read_parameters", "judge", "rcpt", "EXTENDED_VERBS", "obey", "serve_extended", "Size", "values", "EightBitMime",
     "USUAL", "BY_CODE", "usual_code", "split_enhanced", "EnhancedStatusCodes", "encode_xtext", "decode_xtext", "Step",
-    "Letter", "ClientSession", "offers_of", "hello", "open_session", "FLIGHT_LIMIT", "say", "hear", "note_body",
-    "conclude", "make_plan", "send_letter", "carry_out", "note_rset", "deliver", "leave",
+    "Letter", "ClientSession", "offers_of", "hello", "open_session", "FLIGHT_LIMIT", "say", "hear", "next_reply",
+    "ask_in_turn", "note_body", "conclude", "make_plan", "send_letter", "carry_out", "note_rset", "deliver", "leave",
 ]
 
 
@@ -361,7 +361,8 @@ class Size(Extension):
         limit = client.offered["SIZE"].strip()
         if letter.size is None:
             return
-        if limit.isascii() and limit.isdigit() and 0 < int(limit) < letter.size:
+        known = limit.isascii() and limit.isdigit() and len(limit) <= 20       # of anything else nothing is known (§3)
+        if known and 0 < int(limit) < letter.size:
             raise SMTPNotSupportedError(f"the letter has {letter.size} octets; the server takes {limit}")
         steps[0].parameters["SIZE"] = str(letter.size)
 
@@ -489,6 +490,7 @@ class Letter:
     size: int | None = None                    # octets of the body, where they are known beforehand
     needs: set[str] = field(default_factory=set)
     binary: bool = False                       # not to be touched: no line ends, only octets
+    fault: str = field(default="", repr=False)         # why it can be sent nowhere
     body_steps: Callable[[ClientSession, Letter], Iterator[Step]] = lambda client, letter: data_steps(letter)
     receipt: Receipt = field(init=False)
     people: int = field(init=False)            # how many recipients, each counted once
@@ -505,6 +507,12 @@ class Letter:
     def settled(self) -> bool:
         """It is known what has become of it."""
         return self.hopeless or self.receipt.reply is not None
+
+    def lose(self) -> None:
+        """The line broke: nothing is known of those who were not refused, unless all is settled."""
+        if not self.settled:
+            refused = self.receipt.refused
+            self.receipt.unknown = [a for a in dict.fromkeys(self.envelope.recipients) if a not in refused]
 
 
 # %% client-session
@@ -528,13 +536,21 @@ class ClientSession:
         self.active = tuple(e for e in self.extensions if e.keyword in self.offered)
 
 
-# %% hello
+# %% offers
 def offers_of(reply: Reply) -> dict[str, str]:
     """What EHLO's reply offers: `{KEYWORD: the rest of its line}` (RFC 5321 §4.1.1.1)."""
-    words = (line.replace("=", " ", 1) if line.upper().startswith("AUTH=") else line for line in reply.lines[1:])
-    return {keyword.upper(): rest for keyword, _, rest in (line.partition(" ") for line in words)}
+    offered: dict[str, str] = {}
+    for line in reply.lines[1:]:
+        if line.upper().startswith("AUTH="):   # said before there was an RFC, and still beside the other
+            line = line.replace("=", " ", 1)
+        keyword, _, rest = line.partition(" ")
+        if keyword.upper() == "AUTH":          # mechanisms, each once
+            rest = " ".join(dict.fromkeys(f"{offered.get('AUTH', '')} {rest}".split()))
+        offered[keyword.upper()] = rest
+    return offered
 
 
+# %% hello
 def hello(client: ClientSession) -> Conversation[Reply]:
     """EHLO, and HELO where that is not understood (RFC 5321 §3.2)."""
     client.learn({})
@@ -578,17 +594,35 @@ def say(client: ClientSession, step: Step) -> Conversation[None]:
 
 
 def hear(client: ClientSession) -> Conversation[None]:
-    """Hear what was not answered yet, in order; 421 at any time means that the server is leaving."""
+    """Hear what was not answered yet, in order."""
     while client.unanswered:
         step = client.unanswered[0]
-        reply = yield from read_reply(step.timeout)
-        for extension in client.active:
-            reply = extension.hear(client, reply) if extension.hear else reply
-        if reply.code == 421:
-            raise leaving(reply)
+        reply = yield from next_reply(client, step.timeout)
         client.unanswered.popleft()
         step.reply = reply
         step.note(client, step, reply)
+
+
+# %% reader
+def next_reply(client: ClientSession, timeout: float = 300.0) -> Conversation[Reply]:
+    """The next reply, as the extensions read it; 421 at any time means that the server is leaving.
+
+    All replies after EHLO come this way.
+    """
+    reply = yield from read_reply(timeout)
+    for extension in client.active:
+        reply = extension.hear(client, reply) if extension.hear else reply
+    if reply.code == 421:
+        raise leaving(reply)
+    return reply
+
+
+def ask_in_turn(client: ClientSession, verb: str, argument: str = "", timeout: float = 300.0) -> Conversation[Reply]:
+    """Say any one command, hear whatever was not answered before it, and return its own reply."""
+    step = Step(verb, argument, timeout=timeout, last=True)
+    yield from say(client, step)
+    assert step.reply
+    return step.reply
 
 
 # %% notes
@@ -668,6 +702,8 @@ def make_plan(client: ClientSession, letter: Letter) -> list[Step]:
 
     Raises ValueError, or SMTPNotSupportedError for a letter that needs what is not offered; nothing was said then.
     """
+    if letter.fault:
+        raise ValueError(letter.fault)
     steps = envelope_steps(letter)
     for extension in client.active:
         if extension.plan:
@@ -709,17 +745,20 @@ def deliver(client: ClientSession, letters: Iterable[Letter],
             receipts: list[Receipt] | None = None) -> Conversation[list[Receipt]]:
     """A whole session: greeting, EHLO, the letters one after another, QUIT.
 
-    A list given as `receipts` keeps what was settled, also when an exception ends the session.
+    A list given as `receipts` gets one for each letter that was begun, also when an exception ends the session.
     """
-    receipts, sent = [] if receipts is None else receipts, list[Letter]()
+    receipts, begun = [] if receipts is None else receipts, list[Letter]()
     try:
         yield from opened(open_session(client))
         for letter in letters:
-            sent.append(letter)
-            yield from send_letter(client, letter)
+            steps = make_plan(client, letter)
+            begun.append(letter)
+            yield from carry_out(client, letter, steps)
         yield from leave(client)
     finally:
-        receipts += [letter.receipt for letter in sent if letter.settled]
+        for letter in begun:
+            letter.lose()
+        receipts += [letter.receipt for letter in begun]
     return receipts
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import copy
 import inspect
 import itertools
-import os
 import re
 import socket
 import ssl
@@ -15,6 +15,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from email import message_from_bytes, policy
 from email.message import EmailMessage, Message
+from email.utils import getaddresses
 from typing import IO, Any, Protocol, TypeGuard, TypeVar
 
 from smtp_from_scratch import auth, ehlo
@@ -27,10 +28,8 @@ from smtp_from_scratch.client import (
     SMTPResponseException,
     SMTPServerDisconnected,
     SMTPTimeout,
-    ask,
     end_early,
     greet,
-    leave,
     opened,
     raise_for_refusal,
 )
@@ -45,6 +44,8 @@ from smtp_from_scratch.ehlo import (
     Letter,
     Offer,
     Size,
+    Step,
+    ask_in_turn,
     carry_out,
     closed,
     hear,
@@ -142,7 +143,8 @@ class HasRead(Protocol):
     def seek(self, offset: int, whence: int = 0, /) -> int: ...
 
 
-Body = bytes | str | HasRead | Iterable[bytes]
+Source = bytes | HasRead | Iterable[bytes]
+Body = Source | str | bytearray | memoryview
 
 
 def is_file(body: object) -> TypeGuard[HasRead]:
@@ -203,7 +205,7 @@ class Client:
             yield from secure_client(self.session, self._context)
         if self._extensions is None:
             return (yield from opened(greet(self.session.hostname)))
-        return (yield from opened(open_session(self.session)))
+        return (yield from advised(self.session, opened(open_session(self.session))))
 
     @property
     def offered(self) -> dict[str, str]:
@@ -216,7 +218,12 @@ class Client:
 
     def ehlo(self) -> Reply:
         """Say EHLO again."""
-        return self._play(hello(self.session))
+
+        def talk() -> Conversation[Reply]:
+            yield from hear(self.session)
+            return (yield from hello(self.session))
+
+        return self._play(talk())
 
     def starttls(self, context: ssl.SSLContext | None = None) -> None:
         """Seal the line now. Raises SMTPNotSupportedError, SMTPResponseException, ssl.SSLError (RFC 3207)."""
@@ -227,7 +234,7 @@ class Client:
         """Prove who we are. Raises SMTPAuthenticationError, SMTPNotSupportedError (RFC 4954)."""
 
         def talk() -> Conversation[None]:
-            yield from log_in(self.session, user, password, mechanisms, insecure)
+            yield from advised(self.session, log_in(self.session, user, password, mechanisms, insecure))
             yield from hear(self.session)
 
         self._play(talk())
@@ -239,8 +246,8 @@ class Client:
 
         `ret`, `envid`, `notify` and `orcpt` say which delivery reports are wanted: see `dsn.request`; a server
         without DSN is not told. Returns the receipt, with a reply for each recipient. Raises SMTPSenderRefused,
-        SMTPRecipientsRefused (everybody was refused), SMTPDataError, SMTPServerDisconnected; ValueError or
-        SMTPNotSupportedError before anything is sent.
+        SMTPRecipientsRefused (everybody was refused), SMTPDataError, SMTPServerDisconnected, each with the `receipt`
+        so far; ValueError or SMTPNotSupportedError before anything is sent.
         """
         envelope, octets = prepare(message, from_addr, to_addrs, in_use(self.session))
         request(envelope, ret=ret, envid=envid, notify=notify, orcpt=orcpt)
@@ -259,28 +266,36 @@ class Client:
         return raise_for_refusal(self.transact(envelope, msg, binary=binary))
 
     def send_messages(self, messages: Iterable[Message]) -> Iterator[Receipt]:
-        """Send messages one after another; yields a receipt for each, refusals included.
+        """Send messages one after another; yields a receipt for each, in order, refusals included.
 
-        With PIPELINING a body shares its flight with the next envelope, so a receipt comes when it is settled.
+        With PIPELINING a body shares its flight with the next envelope, so a receipt comes when it is settled. One
+        that cannot go to this server, or to any, is refused on its own, 554, and the others go on. When the line
+        breaks, messages in hand get a receipt, too, which says for whom nothing is known (`unknown`); then
+        SMTPServerDisconnected is raised, with all the `receipts`: what is not in there has not been begun.
         """
-        return self._send_all(self._letter(message) for message in messages)
+        return self._send_all(map(self._letter, messages))
 
     def transact(self, envelope: Envelope, body: Body, *, binary: bool = False) -> Receipt:
         """One letter to whom the envelope says; returns the receipt, refusals included.
 
         Recipients that were too many for one transaction get another, with a body that can be read again.
-        Raises ValueError or SMTPNotSupportedError before anything is sent; SMTPServerDisconnected.
+        Raises ValueError or SMTPNotSupportedError before anything is sent; SMTPServerDisconnected, whose `receipt`
+        says who had been answered for.
         """
         letter = letter_for(self.session, envelope, body, binary)
-        receipt = self._send(letter)
-        with contextlib.suppress(SMTPServerDisconnected):      # some have the letter already, and this must be told
-            self._play(send_to_the_rest(self.session, letter))
-        return receipt
+        try:
+            list(self._send_all([letter], alone=True))
+        except SMTPServerDisconnected:
+            if not letter.receipt.accepted:
+                raise
+        return letter.receipt                  # some have the letter, and this must be told, whatever came then
 
     def docmd(self, verb: str, argument: str = "") -> Reply:
         """Say any one command, and return the reply, whatever it is. ValueError for CR, LF or NUL in it."""
+        if not verb:
+            raise ValueError("name a command")
         encode_command(verb, argument)         # an error here costs no connection
-        return self._play(ask(verb, argument))
+        return self._play(ask_in_turn(self.session, verb, argument))
 
     def noop(self) -> Reply:
         """Is the server still there?"""
@@ -288,8 +303,9 @@ class Client:
 
     def rset(self) -> Reply:
         """Give up the transaction."""
-        self.session.open = False
-        return self.docmd("RSET")
+        reply = self.docmd("RSET")
+        self.session.open = self.session.open and not reply.positive
+        return reply
 
     def verify(self, address: str) -> Reply:
         """Ask whether a mailbox exists; most servers answer 252, which says nothing."""
@@ -300,7 +316,7 @@ class Client:
     def quit(self) -> Reply:
         """Say goodbye and close."""
         try:
-            return self._play(leave())
+            return self._play(ask_in_turn(self.session, "QUIT"))
         finally:
             self.close()
 
@@ -325,59 +341,60 @@ class Client:
                       receipts: list[Receipt]) -> None:
         """Connect, send what `letters` yields once the server's offer is known, quit: QUIT rides along.
 
-        A letter that needs what is not offered is refused, 554, without troubling the server. Puts what is settled
-        into `receipts`, also when it raises: what `connect` raises, SMTPServerDisconnected.
+        Puts what `send_messages` would yield into `receipts`, also when it raises: what `connect` raises, and
+        SMTPServerDisconnected.
         """
         self._dial(host, port)
-
-        def talk() -> Conversation[None]:
-            sent: list[Letter] = []
-            yield from self._open()
-            try:
-                for letter in letters():
-                    sent.append(letter)
-                    try:
-                        steps = make_plan(self.session, letter)
-                    except SMTPNotSupportedError as error:     # nothing was said; the other letters go on
-                        end_early(letter.receipt, "MAIL", Reply(554, str(error)), letter.envelope.recipients)
-                        continue
-                    yield from carry_out(self.session, letter, steps)
-                    if len(letter.envelope.recipients) > MANY:
-                        yield from hear(self.session)
-                        yield from send_to_the_rest(self.session, letter)
-                yield from ehlo.leave(self.session)
-            finally:
-                receipts.extend(letter.receipt for letter in sent if letter.settled)
-
         try:
-            self._play(talk())
+            self._play(self._open())
+            for receipt in self._send_all(letters(), goodbye=True):
+                receipts.append(receipt)
         finally:
             self.close()
 
     def _letter(self, message: Message) -> Letter:
-        """A message as a letter, in the form that this server can take."""
-        return letter_for(self.session, *prepare(message, None, None, in_use(self.session)))
+        """A message as a letter, in the form that this server can take; one that cannot be written says why."""
+        if not isinstance(message, Message):
+            raise TypeError(f"expected an EmailMessage, got {type(message).__name__}")
+        try:
+            return letter_for(self.session, *prepare(message, None, None, in_use(self.session)))
+        except Exception as error:             # `email` has many; the other messages go on
+            return Letter(Envelope("", addressees(message)), (), fault=str(error) or type(error).__name__)
 
-    def _send(self, letter: Letter) -> Receipt:
-        [receipt] = self._send_all([letter])
-        return receipt
+    def _send_all(self, letters: Iterable[Letter], *, alone: bool = False, goodbye: bool = False) -> Iterator[Receipt]:
+        """Letters, and their receipts as soon as they are settled, in order: all that is sent goes this way.
 
-    def _send_all(self, letters: Iterable[Letter]) -> Iterator[Receipt]:
-        """Letters, and their receipts as soon as they are settled, in order."""
-        waiting: list[Letter] = []
+        What cannot go to this server is refused on its own; `alone`, it raises. When something ends the session, each
+        letter that was begun still has a receipt, and the exception has them all. `goodbye`: QUIT rides along.
+        """
+        receipts, waiting = list[Receipt](), list[Letter]()    # of all that were begun; and who is not settled
         try:
             for letter in letters:
                 if not self.connection:
                     raise SMTPServerDisconnected("not connected: call connect first")
-                steps = make_plan(self.session, letter)        # an error here costs no connection
+                steps = make_plan(self.session, letter) if alone else plan_or_refuse(self.session, letter)
+                receipts.append(letter.receipt)
                 waiting.append(letter)
-                self._play(carry_out(self.session, letter, steps))
+                self._play(send_planned(self.session, letter, steps, alone))
                 while waiting and waiting[0].settled:
                     yield waiting.pop(0).receipt
-        finally:
-            if self.connection and self.session.unanswered:
-                self._play(hear(self.session))
+            self._play(ehlo.leave(self.session) if goodbye else hear(self.session))
+        except GeneratorExit:                  # nobody wants more receipts; whatever is said next hears the rest
+            raise
+        except BaseException as error:
+            self._lose(waiting)
+            error.receipts = receipts  # type: ignore[attr-defined]
+            yield from (letter.receipt for letter in waiting)
+            raise
         yield from (letter.receipt for letter in waiting)
+
+    def _lose(self, letters: list[Letter]) -> None:
+        """Note of letters for whom nothing is known, once nothing more can be heard."""
+        if self.connection and self.session.unanswered:        # it was not the line that broke
+            with contextlib.suppress(SMTPException):
+                self._play(hear(self.session))
+        for letter in letters:
+            letter.lose()
 
     def _play(self, conversation: Conversation[T]) -> T:
         if not self.connection:
@@ -402,7 +419,8 @@ class Client:
 def deliver(address: tuple[str, int], messages: Iterable[Message], **options: Any) -> list[Receipt]:
     """A whole session: connect, send every message, quit, in as few round trips as the server allows.
 
-    Options are those of Client. Raises what connecting raises; a receipt for each message, refusals included.
+    Options are those of Client. A receipt for each message, refusals included. Raises what connecting raises, and
+    SMTPServerDisconnected, whose `receipts` are those of the messages that were begun: see `Client.send_messages`.
     """
     smtp, receipts = Client(**options), list[Receipt]()
     smtp.whole_session(*address, lambda: map(smtp._letter, messages), receipts)
@@ -420,7 +438,10 @@ def host_literal(sock: socket.socket) -> str:
 
 def prepare(message: Message, sender: str | None, recipients: str | Iterable[str] | None,
             keywords: Container[str]) -> tuple[Envelope, bytes]:
-    """A message's envelope, and its octets, without Bcc, in the form that these extensions let travel."""
+    """A message's envelope, and its octets, without Bcc, in the form that these extensions let travel.
+
+    Octets in its header that are not UTF-8 are written as encoded words, in 7 bits: no extension lets them travel.
+    """
     if sender is None or recipients is None:
         envelope = envelope_of(message)
     else:
@@ -436,7 +457,48 @@ def prepare(message: Message, sender: str | None, recipients: str | Iterable[str
     form: dict[str, Any] = {"linesep": "\r\n", "cte_type": "8bit" if "8BITMIME" in keywords else "7bit"}
     if hasattr(message.policy, "utf8"):        # a header in UTF-8 needs SMTPUTF8, as such an envelope does
         form["utf8"] = international
-    return envelope, public.as_bytes(policy=message.policy.clone(**form))
+    octets = public.as_bytes(policy=message.policy.clone(**form))
+    if not is_utf8(header_of(octets)):
+        octets = public.as_bytes(policy=message.policy.clone(**form | {"cte_type": "7bit"}))
+    return envelope, octets
+
+
+def addressees(message: Message) -> list[str]:
+    """Whom a message is for, as far as that can be read."""
+    with contextlib.suppress(Exception):       # `email` raises many
+        values = [str(value) for name in ("To", "Cc", "Bcc") for value in message.get_all(name, [])]
+        return list(dict.fromkeys(address for _, address in getaddresses(values) if address))
+    return []
+
+
+def advised(client: ClientSession, logging_in: Conversation[T]) -> Conversation[T]:
+    """The same; when it fails because the line is in the clear, the error says what to do."""
+    try:
+        return (yield from logging_in)
+    except SMTPNotSupportedError as error:
+        if client.secure or "STARTTLS" not in client.offered:
+            raise
+        raise SMTPNotSupportedError(f"{error}; the server offers STARTTLS: pass tls=True") from None
+
+
+def plan_or_refuse(client: ClientSession, letter: Letter) -> list[Step]:
+    """A letter's plan; or none, and a letter that is refused: nothing was said of it, and others can go on."""
+    try:
+        return make_plan(client, letter)
+    except (ValueError, SMTPNotSupportedError) as error:
+        sentence = " ".join(str(error).replace("\0", " ").split())
+        end_early(letter.receipt, "MAIL", Reply(554, sentence), letter.envelope.recipients)
+        return []
+
+
+def send_planned(client: ClientSession, letter: Letter, steps: list[Step], alone: bool) -> Conversation[None]:
+    """A letter that was planned, in as many transactions as it takes; the replies to the last may be out."""
+    if letter.hopeless:
+        return
+    yield from carry_out(client, letter, steps)
+    if alone or letter.people > MANY or too_many(letter.receipt, "SIZE" in client.offered):
+        yield from hear(client)
+        yield from send_to_the_rest(client, letter)
 
 
 def in_use(client: ClientSession) -> frozenset[str]:
@@ -449,64 +511,89 @@ def letter_for(client: ClientSession, envelope: Envelope, body: Body, binary: bo
 
     It is binary, too, if its header says so: then its line ends are none of ours.
     """
-    body = body.encode() if isinstance(body, str) else body
+    source = source_of(body)
     size: int | None = None
     eight_bit = "8BITMIME" in in_use(client)   # where it may be said, it is said of what is not known
-    header = header_of(body)
+    header = header_of(source)
     binary = binary or bool(_BINARY.search(header))
-    if isinstance(body, bytes):
-        unended = 0 if body.endswith(b"\r\n") else 2
-        size, eight_bit = len(body) + (0 if binary else growth([body]) + unended), not body.isascii()
-    elif is_file(body) and body.seekable():
-        start = body.tell()
-        size = body.seek(0, os.SEEK_END) - start
-        body.seek(start)
-        if not binary and b"\n" in header.replace(b"\r\n", b""):        # lines end with LF: then they are counted
-            size += growth(blocks(body)) + 2
-            body.seek(start)
-        if not eight_bit:
-            eight_bit = not all(block.isascii() for block in blocks(body))
-            body.seek(start)
-    elif not eight_bit and not binary:
-        body = list(blocks(body))
-        size = sum(map(len, body)) + growth(body) + 2
-        eight_bit = not all(block.isascii() for block in body)
+    if not (eight_bit or binary or can_be_counted(source)):
+        source = list(blocks(source))
+    copies = rereadings(source)
+    if can_be_counted(source):
+        size, eight_bit = survey(blocks(next(copies)), binary)
     needs = {"BINARYMIME"} if binary else {"8BITMIME"} if eight_bit else set()
     if not header.isascii():
         needs.add("SMTPUTF8")                  # RFC 6531 §3.4; 8BITMIME is about the text below (RFC 6152 §3)
-    copies = rereadings(body)
 
     def again(recipients: list[str]) -> Letter:
         return letter_for(client, replace(envelope, recipients=recipients), next(copies), binary)
 
-    return OwnLetter(envelope, blocks(next(copies)), size, needs, binary, again=again if is_rereadable(body) else None)
+    return OwnLetter(envelope, blocks(next(copies)), size, needs, binary, "" if is_utf8(header) else NOT_UTF8,
+                     again=again if is_rereadable(source) else None)
 
 
+_FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
 _BINARY = re.compile(rb"^content-transfer-encoding:\s*binary\s*$", re.IGNORECASE | re.MULTILINE)
+NOT_UTF8 = ("the header has octets that are neither ASCII nor UTF-8, and no extension lets them travel: "
+            "write them as encoded words (RFC 2047)")
 
 
-def growth(text: Iterable[bytes]) -> int:
-    """How many octets more a text may have on the wire, where each line ends with CR LF (RFC 1870 §6)."""
-    return sum(block.count(b"\n") + block.count(b"\r") - 2 * block.count(b"\r\n") for block in text
-               if has_bare_newline(block.decode("latin-1")))           # fast where there is nothing to count
+def survey(text: Iterable[bytes], binary: bool) -> tuple[int, bool]:
+    """Octets that a letter has on the wire, and whether some are beyond ASCII.
+
+    Each line ends with CR LF there, the last one, too; what DATA doubles or adds at the end does not count
+    (RFC 1870 §5). Of a binary letter nothing is changed.
+    """
+    size, eight_bit, last = 0, False, b"\n"
+    for block in filter(None, text):
+        size += len(block)
+        eight_bit = eight_bit or not block.isascii()
+        if not binary and has_bare_newline(block.decode("latin-1")):   # fast where there is nothing to count
+            size += block.count(b"\n") + block.count(b"\r") - 2 * block.count(b"\r\n")
+        if not binary and last == b"\r" and block[:1] == b"\n":        # a line end cut in two: each half counted as one
+            size -= 2
+        last = block[-1:]
+    return size + (0 if binary or last in b"\r\n" else 2), eight_bit
 
 
-def header_of(letter: Body) -> bytes:
-    """What stands above a letter's first empty line, where it can be read and be read again; else nothing."""
-    if is_file(letter) and letter.seekable():
-        start = letter.tell()
-        top = letter.read(BLOCK)
-        letter.seek(start)
-    else:
-        top = letter[:BLOCK] if isinstance(letter, bytes) else b""
+def is_utf8(header: bytes) -> bool:
+    """Whether a header is UTF-8, or ASCII, which is the same; it may be cut off in the middle of a character."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(header, final=len(header) < BLOCK)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def header_of(letter: Source) -> bytes:
+    """What stands above a letter's first empty line, where it can be read and be read again; else nothing.
+
+    A letter whose first line is no field has no header (RFC 5322 §2.2).
+    """
+    if not can_be_counted(letter):
+        return b""
+    copies = rereadings(letter)
+    top = b""
+    for block in blocks(next(copies)):
+        top += block[: BLOCK - len(top)]
+        if len(top) == BLOCK:
+            break
+    next(copies)                               # back to where it stood
+    if not _FIELD.match(top):
+        return b""
     ends = [end for end in map(top.find, (b"\r\n\r\n", b"\n\n", b"\r\r")) if end >= 0]
     return top[: min(ends, default=len(top))]
 
 
-def blocks(body: Body) -> Iterable[bytes]:
-    """A letter in blocks, whatever it came as."""
+def source_of(body: Body) -> Source:
+    """What a body's octets are read from."""
     if isinstance(body, str):
-        body = body.encode()
+        return body.encode()
+    return bytes(body) if isinstance(body, bytearray | memoryview) else body
+
+
+def blocks(body: Source) -> Iterable[bytes]:
+    """A letter in blocks, whatever it came as."""
     if isinstance(body, bytes):
         whole = body
         return (whole[start : start + BLOCK] for start in range(0, len(whole), BLOCK))
@@ -524,12 +611,20 @@ class OwnLetter(Letter):
     again: Callable[[list[str]], Letter] | None = None
 
 
-def is_rereadable(body: Body) -> bool:
+def is_rereadable(body: Source) -> bool:
     """Whether a body can be read more than once."""
-    return body.seekable() if is_file(body) else not isinstance(body, Iterator)
+    if is_file(body):
+        return body.seekable()
+    assert isinstance(body, Iterable)
+    return not isinstance(body, Iterator) and iter(body) is not iter(body)      # a new reading each time
 
 
-def rereadings(body: Body) -> Iterator[Body]:
+def can_be_counted(body: Source) -> bool:
+    """Whether it costs nobody anything to read a body beforehand."""
+    return isinstance(body, bytes | list | tuple) or (is_file(body) and body.seekable())
+
+
+def rereadings(body: Source) -> Iterator[Source]:
     """The same body again and again, from where it stands now."""
     start = body.tell() if is_file(body) and body.seekable() else 0
     while True:
@@ -552,9 +647,16 @@ def send_to_the_rest(client: ClientSession, letter: Letter) -> Conversation[None
         if not rest or not isinstance(part, OwnLetter) or part.again is None:
             return
         part = part.again(rest)
-        yield from send_letter(client, part)
-        yield from hear(client)
-        merge(letter.receipt, part.receipt)
+        try:
+            yield from send_letter(client, part)
+            yield from hear(client)
+        except BaseException as error:
+            part.lose()
+            if not (isinstance(error, SMTPServerDisconnected) and error.reply):    # 421: nobody has it, as with 452
+                letter.receipt.unknown += part.receipt.unknown
+            raise
+        finally:
+            merge(letter.receipt, part.receipt)
 
 
 def too_many(receipt: Receipt, sized: bool) -> list[str]:
@@ -575,9 +677,9 @@ def too_many(receipt: Receipt, sized: bool) -> list[str]:
 
 def merge(receipt: Receipt, part: Receipt) -> None:
     """Note what came of those who got a transaction of their own; a 2yz to RCPT is no promise yet."""
-    refused = part.refused
+    accepted, refused = set(part.accepted), part.refused
     receipt.recipients |= {address: reply for address, reply in part.recipients.items()
-                           if not (address in refused and reply.positive)}
+                           if address in accepted or (address in refused and not reply.positive)}
 
 
 # --- the server --------------------------------------------------------------------------------------------------

@@ -8,9 +8,9 @@ import logging
 import ssl
 from collections.abc import Mapping
 
-from .client import SMTPNotSupportedError, SMTPResponseException, ask
+from .client import SMTPNotSupportedError, SMTPResponseException
 from .conversation import FLUSH, Conversation, Interruption, Upgrade
-from .ehlo import ClientSession, ExtendedSession, Extension, hello, renew
+from .ehlo import ClientSession, ExtendedSession, Extension, ask_in_turn, hello, renew
 from .session import Session, Verb
 from .wire import Command, Reply
 
@@ -161,7 +161,7 @@ def start_tls(client: ClientSession, context: ssl.SSLContext, required: bool = T
         if required:
             raise SMTPNotSupportedError("the server does not offer STARTTLS, or somebody took it out of its offer")
         return
-    reply = yield from ask("STARTTLS")
+    reply = yield from ask_in_turn(client, "STARTTLS")
     if reply.code == 220:
         yield from secure_client(client, context)
         yield from hello(client)

@@ -56,13 +56,19 @@ class Target:
     keywords: dict[str, str] = field(default_factory=dict)      # what EHLO offers; `probe` fills it
     secured: dict[str, str] = field(default_factory=dict)       # the same under TLS, where there is STARTTLS
 
+    @property
+    def size(self) -> int:
+        """The limit that EHLO names; 0: none, or one that is no number (RFC 1870 §3: up to 20 digits)."""
+        limit = self.keywords.get("SIZE", "").strip()
+        return int(limit) if limit.isascii() and limit.isdigit() and len(limit) <= 20 else 0
+
     def values(self) -> Values:
         """The names that dialogues use."""
         return Values({
             "client": "client.example", "sender": self.sender, "recipient": self.recipient, "refused": self.refused,
             "user": self.user, "password": self.password, "server": self.host,
             "domain": self.recipient.rpartition("@")[2], "DOMAIN": self.recipient.rpartition("@")[2].upper(),
-            "size": self.keywords.get("SIZE", ""), "nonce": secrets.token_urlsafe(18),
+            "size": str(self.size or ""), "nonce": secrets.token_urlsafe(18),
         })
 
 
@@ -141,9 +147,9 @@ def obstacle(dialogue: Dialogue, target: Target) -> str:
             return "needs --user and --password-file"
         if setup == "refused" and not target.refused:
             return "needs --refused-recipient"
-        if setup == "size" and not target.keywords.get("SIZE", "").strip("0"):
+        if setup == "size" and not target.size:
             return "has no size limit"
-        if setup == "size" and int(target.keywords["SIZE"]) > 50_000_000:
+        if setup == "size" and target.size > 50_000_000:
             return "has a size limit above 50 MB"
         if setup == "submission" and not target.submission:
             return "is for a submission server (--submission)"
