@@ -78,6 +78,12 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--without", action="append", metavar="KEYWORD", default=[],
                        help="do not offer an extension; may be repeated")
     serve.add_argument("--max-size", type=octets, metavar="N", default=200_000_000, help="octets a letter may have")
+    serve.add_argument("--max-connections", type=count, metavar="N", default=1000,
+                       help="callers at a time, at each of the three (default 1000); the others hear 421")
+    serve.add_argument("--max-connections-per-address", type=count, metavar="N", default=100,
+                       help="of these from one address; of IPv6, from one network of 64 bits (default 100)")
+    serve.add_argument("--session-timeout", type=seconds, metavar="S", default=14_400.0,
+                       help="seconds for a session as a whole (default 14400, four hours)")
     serve.add_argument("--stage", choices=["threads"], default="threads", help="what plays the sessions")
     serve.add_argument("--verbose", action="store_true", help="a line for each transaction, on standard error")
     serve.set_defaults(run=run_serve)
@@ -184,6 +190,24 @@ def octets(text: str) -> int:
     return int(text)
 
 
+def count(text: str) -> int:
+    """How many, at least one."""
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """A time in seconds, above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not number > 0:
+        raise argparse.ArgumentTypeError(f"expected a number of seconds, got {text!r}")
+    return number
+
+
 def mailbox(text: str) -> str:
     """An address, with or without angle brackets."""
     bare = text[1:-1] if text.startswith("<") and text.endswith(">") else text
@@ -229,13 +253,23 @@ def run_serve(options: argparse.Namespace) -> int:
         over = threading.Event()
         for name in ("SIGTERM", "SIGINT"):
             signal.signal(getattr(signal, name), lambda *_: over.set())
+        stack.callback(stop_together, [server for _, server in servers])
         for role, server in servers:
-            stack.enter_context(server)
+            server.start()
             host, port = server.address
             print(f"listening on {f'[{host}]' if ':' in host else host}:{port} ({role})", flush=True)
         while not over.wait(3600):
             pass
     return OK
+
+
+def stop_together(servers: Iterable[Server]) -> None:
+    """Stop all servers at once: the transactions in hand have one grace, not one after another."""
+    threads = [threading.Thread(target=server.stop) for server in servers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def user_file(name: str) -> Users:
@@ -269,6 +303,8 @@ def server_for(role: str, address: tuple[str, int], options: argparse.Namespace,
         max_size=options.max_size, tls=None if implicit else tls, require_tls=private and not options.insecure_auth,
         users=users, require_auth=private, insecure_auth=options.insecure_auth, without=options.without)
     return Server(*address, deliver=Maildir(options.maildir, hostname), hostname=hostname, max_size=options.max_size,
+                  max_connections=options.max_connections, session_timeout=options.session_timeout,
+                  max_connections_per_address=options.max_connections_per_address,
                   accept_recipient=only(options.domain), tls=tls if implicit else None, implicit_tls=implicit,
                   extensions=[*extensions, Submission()] if private else extensions)
 

@@ -20,7 +20,7 @@ from .wire import COMMAND_LIMIT, REPLY_LIMIT, BadReply, Inbox, Reply, WireError,
 __all__ = [
     "Line", "LINE", "REPLY_LINE", "Cutter", "Octets", "Body", "Layer", "Upgrade", "Work", "Flush", "FLUSH", "Want",
     "Result", "Conversation", "Interruption", "Timeout", "Disconnected", "Closing", "BothListening", "read_reply",
-    "Said", "Tap", "OUTBOX_LIMIT", "Channel", "Actor", "hear", "flights", "Rehearsal", "rehearse", "Connection",
+    "Said", "Tap", "OUTBOX_LIMIT", "unwrap", "Channel", "Actor", "flights", "Rehearsal", "rehearse", "Connection",
     "hang_up",
 ]
 
@@ -30,12 +30,14 @@ __all__ = [
 class Line:
     """Want: one line without its CR LF, complete within `timeout` seconds (RFC 5321 §4.5.3.2).
 
-    `idle` says that nothing is lost if the other end is sent away now.
+    `idle` says that nothing is lost if the other end is sent away now; `continued`, that an earlier line goes on in
+    this one, and its deadline with it: a reply of many lines has one.
     """
 
     limit: int = COMMAND_LIMIT
     timeout: float = 300.0
     idle: bool = False
+    continued: bool = False
 
 
 LINE = Line()
@@ -71,7 +73,10 @@ class Body:
 
 # %% other-wants
 class Layer(Protocol):
-    """Turns octets into octets between the conversation and the wire (TLS is one)."""
+    """Turns octets into octets between the conversation and the wire (TLS is one).
+
+    A layer in which the other end can say goodbye has `ended`, too: from then on nothing more is fed into it.
+    """
 
     ready: bool
 
@@ -128,11 +133,10 @@ class BothListening(RuntimeError):
 
 # %% read-reply
 def read_reply(timeout: float = 300.0, limit: int = 32_768) -> Conversation[Reply]:
-    """Want lines until a reply is complete (RFC 5321 §4.2.1); at most `limit` octets in all."""
-    want = REPLY_LINE if timeout == 300.0 else Line(REPLY_LIMIT, timeout)
-    lines = [(yield want)]
+    """Want lines until a reply is complete, in `timeout` seconds (RFC 5321 §4.2.1); at most `limit` octets in all."""
+    lines = [(yield REPLY_LINE if timeout == 300.0 else Line(REPLY_LIMIT, timeout))]
     while lines[-1][:3].isdigit() and lines[-1][3:4] == b"-":
-        lines.append((yield want))
+        lines.append((yield Line(REPLY_LIMIT, timeout, continued=True)))
         if sum(map(len, lines)) > limit:
             raise BadReply(f"a reply of more than {limit} octets")
     return parse_reply(lines)
@@ -151,6 +155,15 @@ Tap = Callable[[Said], None]
 OUTBOX_LIMIT = 65_536                          # octets that may wait before they are sent
 
 
+def unwrap(layer: Layer | None, data: bytes) -> tuple[bytes, Exception | None]:
+    """What a layer makes of octets from the wire, and why it takes no more: nonsense, or the other end's goodbye."""
+    try:
+        plain = layer.receive(data) if layer else data
+    except (WireError, OSError) as error:
+        return b"", error
+    return plain, Disconnected() if getattr(layer, "ended", False) else None
+
+
 # %% channel-class
 class Channel:
     """What a connection holds between conversations: octets to read and to send, a layer, a tap."""
@@ -160,10 +173,10 @@ class Channel:
         self.other = ""                        # who the tap believes to hear; empty: only what we say is tapped
         self.inbox = Inbox()
         self.layer: Layer | None = None
-        self._outbox: list[bytes] = []
+        self.over: Exception | None = None     # why the layer takes no more; thrown when more is wanted
         self._sealed = b""                     # waits to be sent, and has passed its layer already
-        self.waiting = 0                       # octets in the outbox
-        self.longest_wait = math.inf           # seconds; caps every timeout
+        self._outbox, self.waiting = list[bytes](), 0           # what waits to be sent, and how many octets
+        self.longest_wait = self.deadline = math.inf    # seconds that cap every timeout; the time that ends all waits
 
     def say(self, data: bytes) -> None:
         """Queue octets for the other end."""
@@ -182,11 +195,11 @@ class Channel:
         return data
 
     def hear(self, data: bytes) -> None:
-        """Take in octets from the wire."""
-        plain = self.layer.receive(data) if self.layer else data
-        if self.tap is not None and self.other and plain:
-            self.tap(Said(self.now(), self.other, plain))
-        self.inbox.feed(plain)
+        """Take in octets from the wire; none any more when the layer has ended."""
+        data, self.over = (b"", self.over) if self.over else unwrap(self.layer, data)
+        if self.tap is not None and self.other and data:
+            self.tap(Said(self.now(), self.other, data))
+        self.inbox.feed(data)
 
     def upgrade(self, layer: Layer) -> None:
         """Put a layer in; what arrived and was not read goes through it, like all that follows."""
@@ -239,10 +252,15 @@ class Patience:
     def begin(self, want: Any, channel: Channel) -> bool:
         """Start to wait. The octets of a body earn time, but never more than one timeout ahead."""
         bulk = type(want) in BULK
-        latest = channel.now() + min(getattr(want, "timeout", 0.0), channel.longest_wait)
+        latest = latest_end(channel, getattr(want, "timeout", 0.0))
         self.deadline = min(latest, self.deadline + self.earned) if bulk and self._bulk else latest
         self._bulk, self.earned = bulk, 0.0
         return False
+
+
+def latest_end(channel: Channel, timeout: float) -> float:
+    """When a wait that begins now must have ended."""
+    return min(channel.now() + min(timeout, channel.longest_wait), channel.deadline)
 
 
 # %% actor
@@ -264,7 +282,7 @@ class Actor:
             while (kind := type(said)) is Reply or kind is bytes:
                 channel.say(encode_reply(said) if kind is Reply else said)
                 said = FLUSH if channel.waiting >= OUTBOX_LIMIT else talk.send(None)
-            self.want, self._fresh = said, True
+            self.want, self._fresh = said, self._fresh or not getattr(said, "continued", False)
         except StopIteration as end:
             self.want, self.done, self.result = None, True, end.value
 
@@ -274,12 +292,13 @@ class Actor:
             want = self.want
             try:
                 value = self.channel.inbox.line(want.limit) if type(want) is Line else answer(want, self.channel)
-            except (WireError, OSError) as error:
+                if value is None and self.channel.over and type(want) not in (Work, Flush):
+                    raise self.channel.over
+            except (WireError, OSError, Disconnected) as error:
                 self.go_on(error=error)
                 continue
             if value is None:
-                if self._fresh:
-                    self._fresh = self.patience.begin(want, self.channel)
+                self._fresh = self._fresh and self.patience.begin(want, self.channel)
                 break
             if type(want) in BULK:
                 self.patience.earned += len(value) / want.rate
@@ -298,16 +317,6 @@ def perform(actor: Actor, want: Work | Flush) -> None:
         actor.go_on(error=error)
     else:
         actor.go_on(value)
-
-
-# %% hear
-def hear(actor: Actor, data: bytes) -> None:
-    """Hand octets from the wire to an actor; what its layer makes of nonsense is thrown into it."""
-    try:
-        actor.channel.hear(data)
-    except (WireError, OSError) as error:
-        if not actor.done:                     # what is said to somebody who has left is heard by nobody
-            actor.go_on(error=error)
 
 
 # %% flights
@@ -357,7 +366,7 @@ def rehearse(client: Conversation[Any], server: Conversation[Any], *, latency: f
                 wire.extend((clock[0] + latency, other, actor, piece) for piece in (cut(flight) if cut else (flight,)))
         if wire:
             clock[0], actor, other, piece = wire.popleft()
-            hear(actor, piece)
+            actor.channel.hear(piece)
             moving = [[actor, other]]
         elif all(actor.done for actor in ends):
             return Rehearsal(ends[0].result, ends[1].result, said, clock[0])
@@ -401,15 +410,15 @@ def send_all(sock: socket.socket, data: bytes, channel: Channel, timeout: float 
         try:
             view = view[sock.send(view, getattr(socket, "MSG_DONTWAIT", 0)) :]
         except BlockingIOError:
-            hearing = heard and len(channel.inbox) < INBOX_LIMIT       # who says no more may still listen
+            if (seconds := deadline - time.monotonic()) <= 0:
+                raise Timeout from None
+            hearing = heard and not channel.over and len(channel.inbox) < INBOX_LIMIT
             events = selectors.EVENT_WRITE | (selectors.EVENT_READ if hearing else 0)
             with selectors.DefaultSelector() as selector:
                 selector.register(sock, events)
-                ready = selector.select(deadline - time.monotonic())
-            if not ready:
-                raise Timeout from None
-            if ready[0][1] & selectors.EVENT_READ:
-                if heard := sock.recv(65_536):
+                ready = selector.select(seconds)
+            if ready and ready[0][1] & selectors.EVENT_READ:
+                if heard := sock.recv(65_536):         # who says no more may still listen
                     channel.hear(heard)
 
 
@@ -457,9 +466,10 @@ class Connection:
 def speak(connection: Connection, actor: Actor, flight: bytes) -> None:
     """Send a flight. Who hung up may have said why: so a broken line is noticed by reading."""
     if not connection.deaf:
+        channel = connection.channel
         try:
-            send_all(connection.socket, flight, connection.channel, min(180.0, connection.channel.longest_wait))
-        except (OSError, WireError):
+            send_all(connection.socket, flight, channel, latest_end(channel, 180.0) - channel.now())
+        except OSError:
             connection.deaf = True
         except Timeout as error:
             connection.deaf = True
@@ -491,6 +501,6 @@ def listen(connection: Connection, actor: Actor) -> None:
     finally:
         connection.idle = False
     if data:
-        hear(actor, data)
+        actor.channel.hear(data)
     else:                                      # the other end is gone, or `hang_up` woke us
         actor.go_on(error=Closing() if connection.closing else Disconnected())

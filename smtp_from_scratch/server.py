@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import logging
 import math
 import socket
@@ -16,7 +17,7 @@ from typing import Any
 from .conversation import Connection, Conversation, Tap, hang_up
 from .wire import Reply, encode_reply
 
-__all__ = ["listen_on", "goodbye", "log", "attend", "ThreadedServer"]
+__all__ = ["listen_on", "goodbye", "log", "attend", "origin", "no_place", "dismiss", "ThreadedServer"]
 
 
 # %% listen-on
@@ -40,17 +41,18 @@ def part(sock: socket.socket, patience: float = 1.0, last: bytes = b"") -> None:
     """Close so that our last words arrive: with octets unread, `close` alone would destroy them on the way."""
     deadline = time.monotonic() + patience
     with contextlib.suppress(OSError), sock:
-        sock.send(last)
+        sock.settimeout(patience)              # who never reads does not hold us here
+        if last:
+            sock.send(last)
         sock.shutdown(socket.SHUT_WR)
-        sock.settimeout(patience)
-        while sock.recv(65_536) and time.monotonic() < deadline:
-            pass
+        while sock.recv(65_536) and (left := deadline - time.monotonic()) > 0:
+            sock.settimeout(left)
 
 
 # %% attend
 def goodbye(connection: Connection) -> bytes:
-    """What a layer says before the line is closed; TLS does (chapter 11)."""
-    return bytes(getattr(connection.channel.layer, "goodbye", bytes)())
+    """What a layer says before the line is closed; TLS does (chapter 11). Half a flight is followed by nothing."""
+    return b"" if connection.deaf else bytes(getattr(connection.channel.layer, "goodbye", bytes)())
 
 
 log = logging.getLogger(__name__)
@@ -69,20 +71,40 @@ def attend(server: ThreadedServer, connection: Connection, peer: str) -> None:
         server.callers.pop(connection, None)
 
 
+# %% no-place
+def origin(peer: str) -> str:
+    """Whose places a caller takes: an IPv4 address counts as one, and all IPv6 addresses of a network of 64 bits."""
+    address = ipaddress.ip_address(peer)
+    if isinstance(address, ipaddress.IPv4Address):
+        return peer
+    return str(address.ipv4_mapped or ipaddress.ip_network((int(address) >> 64 << 64, 64)))
+
+
+def no_place(server: ThreadedServer, whence: str) -> Reply | None:
+    """421 when there are too many callers, in all or from one place (RFC 5321 §3.8)."""
+    present = [other for _, other in server.callers.copy().values()]
+    if len(present) >= server.max_connections:
+        return Reply(421, "too many connections, please try again later")
+    if present.count(whence) >= server.max_connections_per_address:
+        return Reply(421, "too many connections from your address, please try again later")
+    return None
+
+
 # %% admit
 def admit(server: ThreadedServer, sock: socket.socket, peer: str) -> None:
-    """Give a caller a thread, or 421 when there are too many (RFC 5321 §3.1, §3.8)."""
-    if len(server.callers) >= server.max_connections:
-        with contextlib.suppress(OSError):
-            sock.send(encode_reply(Reply(421, "too many connections, please try again later")))
-        return part(sock, 0.0)
+    """Give a caller a thread, or 421 when there is no place (RFC 5321 §3.1)."""
+    whence = origin(peer)
+    if refusal := no_place(server, whence):
+        log.info("%s: %s", peer, refusal)
+        return part(sock, 0.0, encode_reply(refusal))
     try:
         connection = Connection(sock, "S", server.tap)
     except OSError:                            # gone again already
         return sock.close()
-    connection.channel.longest_wait = server.longest_wait
+    channel = connection.channel
+    channel.longest_wait, channel.deadline = server.longest_wait, channel.now() + server.longest_session
     thread = threading.Thread(target=attend, args=(server, connection, peer), name=f"smtp {peer}", daemon=True)
-    server.callers[connection] = thread
+    server.callers[connection] = thread, whence
     try:
         thread.start()
     except RuntimeError:                       # no more threads to be had
@@ -115,9 +137,9 @@ def still_here(present: list[Caller], patience: float) -> list[Caller]:
 
 
 # %% dismiss
-def dismiss(callers: dict[Connection, threading.Thread], grace: float) -> None:
+def dismiss(callers: dict[Connection, tuple[threading.Thread, str]], grace: float) -> None:
     """Ask all connections to end when idle (RFC 5321 §3.8); after `grace` seconds, in the middle; then cut them off."""
-    present = list(callers.copy().items())
+    present = [(connection, thread) for connection, (thread, _) in callers.copy().items()]
     for connection, _ in present:
         hang_up(connection)
     for how, patience in ((socket.SHUT_RD, grace), (socket.SHUT_RDWR, 1.0)):
@@ -133,10 +155,13 @@ class ThreadedServer:
     """Plays `conversation(peer)` for every caller, each in a thread of its own."""
 
     def __init__(self, conversation: Callable[[str], Conversation[Any]], host: str = "127.0.0.1", port: int = 0,
-                 *, max_connections: int = 1000, tap: Tap | None = None) -> None:
-        self.conversation, self.max_connections, self.tap = conversation, max_connections, tap
-        self.longest_wait, self.stopping = math.inf, False
-        self.callers: dict[Connection, threading.Thread] = {}
+                 *, max_connections: int = 1000, max_connections_per_address: int = 500,
+                 tap: Tap | None = None) -> None:
+        self.conversation, self.tap = conversation, tap
+        self.max_connections, self.max_connections_per_address = max_connections, max_connections_per_address
+        self.longest_wait = self.longest_session = math.inf    # seconds
+        self.stopping = False
+        self.callers: dict[Connection, tuple[threading.Thread, str]] = {}      # with the place they call from
         self.listener = listen_on(host, port)
         self.address: tuple[str, int] = self.listener.getsockname()[:2]
         self._doorman = threading.Thread(target=answer_calls, args=(self,), name="doorman", daemon=True)

@@ -58,7 +58,7 @@ from smtp_from_scratch.ehlo import (
 from smtp_from_scratch.envelope import Envelope, envelope_of, has_bare_newline
 from smtp_from_scratch.pipelining import Pipelining
 from smtp_from_scratch.scram import ScramSha256
-from smtp_from_scratch.server import ThreadedServer, goodbye
+from smtp_from_scratch.server import ThreadedServer, goodbye, part
 from smtp_from_scratch.session import Deliver, Policy, Session, serve
 from smtp_from_scratch.smtputf8 import SmtpUtf8
 from smtp_from_scratch.starttls import StartTLS, secure_client, secure_server, start_tls
@@ -162,7 +162,8 @@ class Client:
     such as `Pipelining()`; by default everything that needs no decision of yours; None: none, and HELO, as in 1982.
     `tls`: a context, or True for the system's certificates: STARTTLS is then required; with `implicit_tls` TLS
     begins at once (port 465). `user` and `password` prove who we are; never without TLS, unless `insecure_auth`.
-    `timeout` (seconds) caps every wait; by default they are those of RFC 5321 §4.5.3.2, from two to ten minutes.
+    `timeout` (seconds) caps every wait, for a whole reply too; by default they are those of RFC 5321 §4.5.3.2, from
+    two to ten minutes.
     `tap` is called with every `Said`.
     """
 
@@ -323,9 +324,7 @@ class Client:
     def close(self) -> None:
         """Close the connection without a word."""
         if self.connection:
-            with contextlib.suppress(OSError):
-                self.connection.socket.send(goodbye(self.connection))
-            self.connection.socket.close()
+            part(self.connection.socket, 0.0, goodbye(self.connection))        # if it fits: nobody is waited for
             self.connection = None
 
     def __enter__(self) -> Client:
@@ -719,14 +718,17 @@ class Server:
     `tls`: a context with a certificate, for STARTTLS, or with `implicit_tls` from the first octet on (port 465).
     `users`: a store, for AUTH; `require_auth` turns strangers away. A session ends with 421 after more than
     `max_errors` commands that make no sense, `max_idle_talk` that lead nowhere, `max_refused` refused recipients.
-    Raises TypeError for a `deliver` or a policy that cannot be called here, OSError when the address cannot be had.
+    Beyond `max_connections`, and beyond `max_connections_per_address` (of IPv6, per network of 64 bits), callers hear
+    421. `timeout` (seconds) caps every wait, and `session_timeout` is for a session as a whole. Raises TypeError for a
+    `deliver` or a policy that cannot be called here, OSError when the address cannot be had.
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, *, deliver: Deliver | None = None, hostname: str = "",
                  accept_sender: Policy | None = None, accept_recipient: Policy | None = None,
                  max_size: int = MAX_SIZE, max_recipients: int = 1000, max_connections: int = 1000,
                  max_errors: int = 20, max_idle_talk: int = 100, max_refused: int = 100,
-                 timeout: float = 300.0, tap: Tap | None = None, extensions: Extensions = EVERYTHING,
+                 max_connections_per_address: int = 500, timeout: float = 300.0, session_timeout: float = 14_400.0,
+                 tap: Tap | None = None, extensions: Extensions = EVERYTHING,
                  tls: ssl.SSLContext | None = None, implicit_tls: bool = False, users: Users | None = None,
                  require_auth: bool = False, insecure_auth: bool = False) -> None:
         check_callable(deliver=deliver, accept_sender=accept_sender, accept_recipient=accept_recipient)
@@ -748,8 +750,9 @@ class Server:
         self.offer = None if extensions is None else Offer(extensions)
         self._implicit = tls if implicit_tls else None
         self._arrival = threading.Condition()
-        self._stage = ThreadedServer(self._conversation, host, port, max_connections=max_connections, tap=tap)
-        self._stage.longest_wait = timeout
+        self._stage = ThreadedServer(self._conversation, host, port, max_connections=max_connections,
+                                     max_connections_per_address=max_connections_per_address, tap=tap)
+        self._stage.longest_wait, self._stage.longest_session = timeout, session_timeout
         self.address = self._stage.address
 
     def _conversation(self, peer: str) -> Conversation[None]:

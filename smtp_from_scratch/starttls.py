@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from .client import SMTPNotSupportedError, SMTPResponseException
 from .conversation import FLUSH, Conversation, Interruption, Upgrade
@@ -14,7 +14,26 @@ from .ehlo import ClientSession, ExtendedSession, Extension, ask_in_turn, hello,
 from .session import Session, Verb
 from .wire import Command, Reply
 
-__all__ = ["TLSLayer", "server_context", "unverified", "log", "secure_server", "secure_client", "StartTLS", "start_tls"]
+__all__ = [
+    "ANSWERS_LIMIT", "ending", "TLSLayer", "server_context", "unverified", "log", "secure_server", "secure_client",
+    "StartTLS", "start_tls",
+]
+
+
+# %% layer-error
+ANSWERS_LIMIT = 262_144                        # octets that TLS says on its own and nobody has read yet
+
+
+@contextlib.contextmanager
+def ending(layer: TLSLayer) -> Iterator[None]:
+    """An error of TLS is the layer's end. After the handshake, it is an error of the connection."""
+    try:
+        yield
+    except ssl.SSLError as error:
+        layer.ended = True
+        if not layer.ready:
+            raise
+        raise ConnectionAbortedError(f"what came is not what was sent: {error.reason or error}") from error
 
 
 # %% layer
@@ -24,33 +43,32 @@ class TLSLayer:
     def __init__(self, context: ssl.SSLContext, server_name: str | None = None, server_side: bool = False) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side, server_name)
-        self.ready = False                     # the handshake is done
-        self._shake_hands()
-
-    def _shake_hands(self) -> None:
-        with contextlib.suppress(ssl.SSLWantReadError):
-            self._tls.do_handshake()
-            self.ready = True
+        self.ready = self.ended = False        # the handshake is done; the other end said goodbye, or nonsense
+        self.receive(b"")
 
     def receive(self, data: bytes) -> bytes:
         """Octets from the wire in, plain octets out. Raises ssl.SSLError in the handshake, later ConnectionError."""
+        if self.ended:                         # nobody reads that bucket any more
+            return b""
         self._incoming.write(data)
-        if not self.ready:
-            self._shake_hands()
         plain = []
-        try:
-            while self.ready and (block := self._tls.read(262_144)):      # empty: the other end said goodbye
+        with ending(self), contextlib.suppress(ssl.SSLWantReadError):      # the rest of a record has not come yet
+            if not self.ready:
+                self._tls.do_handshake()
+                self.ready = True
+            while block := self._tls.read(262_144):
                 plain.append(block)
-        except ssl.SSLWantReadError:
-            pass                               # the rest of a record has not come yet
-        except ssl.SSLError as error:
-            raise ConnectionAbortedError(f"what came is not what was sent: {error.reason}") from error
+            self.ended = True                  # empty: the other end said goodbye
+        if self._outgoing.pending > ANSWERS_LIMIT:
+            self.ended = True
+            raise ConnectionAbortedError("the other end makes TLS answer, and does not read the answers")
         return b"".join(plain)
 
     def send(self, data: bytes) -> bytes:
-        """Plain octets in, octets for the wire out, those of the handshake included."""
+        """Plain octets in, octets for the wire out, those of the handshake included. Raises ConnectionError."""
         if data:
-            self._tls.write(data)
+            with contextlib.suppress(ssl.SSLError) if self.ended else ending(self):
+                self._tls.write(data)
         return self._outgoing.read()
 
     def goodbye(self) -> bytes:
@@ -77,6 +95,7 @@ def unverified() -> ssl.SSLContext:
     """A client's settings for TLS "if you can" (RFC 7435): the line is sealed, whoever stands at its other end."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_2       # some systems leave that open
     return context
 
 

@@ -30,7 +30,9 @@ class TLSClient:
             pass
 
     def receive(self, data: bytes) -> bytes:
-        """Octets from the wire in, plain octets out; raises ssl.SSLError, an OSError."""
+        """Octets from the wire in, plain octets out, none after a goodbye; raises ssl.SSLError, an OSError."""
+        if self.over:
+            return b""
         self._incoming.write(data)
         if not self.ready:
             self._shake()

@@ -21,7 +21,6 @@ from smtp_from_scratch.auth import (
 )
 from smtp_from_scratch.client import SMTPNotSupportedError
 from smtp_from_scratch.conversation import Actor, Channel, Conversation, Work, flights, rehearse
-from smtp_from_scratch.conversation import hear as let_hear
 from smtp_from_scratch.ehlo import (
     ClientSession,
     ExtendedSession,
@@ -264,7 +263,7 @@ class Call:
     def __call__(self, line: str) -> str:
         if self.actor.done:
             raise ConnectionError("the server has hung up: dial again")
-        let_hear(self.actor, line.encode() + b"\r\n")
+        self.actor.channel.hear(line.encode() + b"\r\n")
         return self.take()
 
 
