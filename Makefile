@@ -4,16 +4,18 @@
 BIN := .venv/bin
 ARGS ?=
 JOBS ?= 2
+MINUTES ?= 10
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test quick lint refresh measure export bench constraints binder-check clean course-env test-env
+.PHONY: help lab test quick fuzz lint refresh measure export bench constraints binder-check clean course-env test-env
 
 help:
 	@echo "make lab       set up the course and open its first chapter in JupyterLab"
 	@echo "make test      every check: style, types, tests, and each notebook run and compared (a few minutes)"
 	@echo "make quick     the same without the notebooks and the slow tests"
 	@echo "make lint      style, types, spelling, links, and whether each module is what its notebook says"
+	@echo "make fuzz      odd octets for both ends and every parser, for MINUTES=10 (with atheris where it is installed)"
 	@echo "make export    notebooks -> modules            (ARGS=\"09 11\" for some chapters only)"
 	@echo "make refresh   export, run every notebook afresh, store what it showed"
 	@echo "make measure   the same, and renew the measured outputs too"
@@ -43,6 +45,9 @@ test: lint
 
 quick: lint
 	@$(BIN)/python -m pytest -q tests -m "not slow" $(ARGS)
+
+fuzz: test-env
+	@$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(ARGS)
 
 export: test-env
 	@$(BIN)/python tools/export.py $(ARGS)

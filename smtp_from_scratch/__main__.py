@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import getpass
+import io
 import logging
 import select
 import shutil
@@ -33,7 +34,7 @@ from smtp_from_scratch.scram import BadUserFile, UserFile, saslprep
 from smtp_from_scratch.smtp import Client, Server, client_extensions, leave_out, letter_for, server_extensions
 from smtp_from_scratch.starttls import server_context, unverified
 from smtp_from_scratch.submission import Submission
-from smtp_from_scratch.wire import Reply, WireError
+from smtp_from_scratch.wire import Reply, WireError, printable
 
 if TYPE_CHECKING:
     from smtp_from_scratch.conformance.runner import Outcome
@@ -44,6 +45,8 @@ OK, REFUSED, USAGE, UNREACHABLE, DEFERRED = 0, 1, 2, 69, 75     # exit codes; th
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command, and return its exit code."""
     options = parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")      # what this terminal has no sign for is no reason to fail
     try:
         return int(options.run(options))
     except KeyboardInterrupt:
@@ -363,7 +366,7 @@ def run_send(options: argparse.Namespace) -> int:
             return complain(f"cannot talk to {where}: {error}", UNREACHABLE)
         finally:
             if show is not None:
-                print(show, file=sys.stderr)
+                print(*map(printable, str(show).split("\n")), sep="\n", file=sys.stderr)
 
 
 def client_for(options: argparse.Namespace, tap: Any) -> Client:
@@ -547,7 +550,7 @@ def sealed_line(sock: socket.socket, options: argparse.Namespace) -> ssl.SSLSock
             return (yield from read_reply(30.0))
 
         reply = Connection(sock, "C").play(ask_for_tls())
-        print(f"STARTTLS: {reply}", flush=True)
+        print(f"STARTTLS: {printable(str(reply))}", flush=True)
         if reply.code != 220:
             raise OSError("the server does not start TLS")
     context = trusting(options.ca_file) or unverified()
@@ -564,8 +567,13 @@ def show_octets(sock: socket.socket, turn: threading.Lock) -> None:
                 data = sock.recv(65_536)
             if not data:
                 return
-            text = data.decode("utf-8", "backslashreplace")
-            print(text.replace("\r", "␍").replace("\n", "␊\n"), end="", flush=True)
+            print(octets_shown(data), end="", flush=True)
+
+
+def octets_shown(data: bytes) -> str:
+    """What came, printable, with CR as ␍, and LF as ␊ at the end of a line."""
+    lines = data.decode("utf-8", "backslashreplace").split("\n")
+    return "␊\n".join("␍".join(map(printable, line.split("\r"))) for line in lines)
 
 
 # --- user --------------------------------------------------------------------------------------------------------
@@ -594,7 +602,7 @@ def run_user(options: argparse.Namespace) -> int:
         elif options.action == "remove":
             users.remove(options.name)
         else:
-            print(*users.names(), sep="\n", end="\n" * bool(users.names()))
+            print(*map(printable, users.names()), sep="\n", end="\n" * bool(users.names()))
     except KeyError:
         return complain(f"{options.file} has no user {options.name!r}", REFUSED)
     except (OSError, ValueError, BadUserFile) as error:
@@ -614,7 +622,7 @@ def ask_password(name: str) -> str:
 
 def complain(text: str, code: int) -> int:
     """Say on standard error what is wrong, and return the exit code."""
-    print(f"smtp-from-scratch: {text}", file=sys.stderr)
+    print(f"smtp-from-scratch: {printable(text)}", file=sys.stderr)
     return code
 
 

@@ -8,14 +8,16 @@ import ipaddress
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from email import policy
+from email.errors import InvalidHeaderDefect
 from email.message import Message
-from email.utils import getaddresses
+from typing import Any
 
 from .wire import CRLF
 
 __all__ = [
-    "Envelope", "envelope_of", "Path", "NULL_PATH", "BadPath", "parse_path", "few_quotes", "encode_path",
-    "has_bare_newline", "normalize", "stuff", "END_OF_BODY", "split_tail", "BodyCutter", "unstuff",
+    "Envelope", "addresses_in", "envelope_of", "Path", "NULL_PATH", "BadPath", "parse_path", "few_quotes",
+    "encode_path", "has_bare_newline", "normalize", "stuff", "END_OF_BODY", "split_tail", "BodyCutter", "unstuff",
 ]
 
 
@@ -34,25 +36,37 @@ class Envelope:
     user: str = field(default="", repr=False)          # who has proved to be the sender (chapter 12)
 
 
+# %% addresses-in
+def addresses_in(message: Message, name: str) -> list[str]:
+    """The addresses that a message's fields of this name hold; ValueError when not all of them can be read.
+
+    `email.utils.getaddresses` is of no use: newer Pythons answer a comma in a comment with no address at all.
+    """
+    found: list[str] = []
+    for value in message.get_all(name, []):
+        known = hasattr(value, "addresses")            # an `EmailMessage` has parsed it already
+        field: Any = value if known else policy.default.header_factory(name, "".join(str(value).splitlines()))
+        if any(isinstance(defect, InvalidHeaderDefect) for defect in field.defects):
+            raise ValueError(f"cannot read the addresses in {name}: {str(value)[:80]!r}")
+        found += [address.addr_spec for address in field.addresses]
+    return found
+
+
 # %% envelope-of
 def envelope_of(message: Message) -> Envelope:
     """The envelope that a message asks for: Sender or From, and To, Cc and Bcc (RFC 5322 §3.6).
 
-    Once it was resent, its Resent- fields count instead. ValueError: resent twice, or no sender.
+    Once it was resent, its Resent- fields count instead. ValueError: resent twice, no sender, unreadable.
     """
     resent = len(message.get_all("Resent-Date", []))
     if resent > 1:
         raise ValueError("the message was resent more than once: give `sender` and `recipients`")
     prefix = "Resent-" if resent else ""
-
-    def addresses(*names: str) -> list[str]:
-        values = [str(value) for name in names for value in message.get_all(prefix + name, [])]
-        return [address for _, address in getaddresses(values) if address]
-
-    senders = addresses("Sender") or addresses("From")
+    senders = addresses_in(message, prefix + "Sender") or addresses_in(message, prefix + "From")
     if not senders:
         raise ValueError(f"the message names no sender: give it a {prefix}From header, or give `sender`")
-    return Envelope(senders[0], list(dict.fromkeys(addresses("To", "Cc", "Bcc"))))
+    recipients = [address for name in ("To", "Cc", "Bcc") for address in addresses_in(message, prefix + name)]
+    return Envelope(senders[0], list(dict.fromkeys(recipients)))
 
 
 # %% path

@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 __all__ = [
     "CRLF", "COMMAND_LIMIT", "REPLY_LIMIT", "HOPELESS", "OTHER_PROTOCOLS", "WireError", "LineTooLong", "BareNewline",
-    "OtherProtocol", "BadReply", "Inbox", "Reply", "encode_reply", "parse_reply", "Command", "encode_command",
-    "parse_command",
+    "OtherProtocol", "BadReply", "Inbox", "printable", "printable_record", "logger", "Reply", "REPLY_LINE", "folded",
+    "encode_reply", "parse_reply", "Command", "encode_command", "parse_command",
 ]
 
 
@@ -101,6 +103,32 @@ class Inbox:
         raise LineTooLong(limit, hopeless=length > HOPELESS) if length > limit else BareNewline
 
 
+# %% printable
+def printable(text: str) -> str:
+    """A stranger's text in one line that a terminal shows and does not obey; the same text if it is that already.
+
+    Escaped, as Python writes them: C0, DEL, C1, U+2028 and U+2029, marks that change the direction, surrogates.
+    """
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def printable_record(record: logging.LogRecord) -> bool:
+    """A filter for loggers that lets all records pass, and makes printable what they say."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(a if isinstance(a, int | float) else printable(str(a)) for a in record.args)
+    if record.exc_info and not record.exc_text:
+        lines = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n").split("\n")
+        record.exc_text = "\n".join(f"  {printable(line)}" for line in lines)
+    return True
+
+
+def logger(name: str) -> logging.Logger:
+    """The logger of that name; what strangers said stands in its records as `printable` writes it."""
+    log = logging.getLogger(name)
+    log.addFilter(printable_record)
+    return log
+
+
 # %% reply
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -139,23 +167,39 @@ class Reply:
         return self.code >= 500
 
     def __str__(self) -> str:
-        return " ".join(filter(None, (str(self.code), self.enhanced, self.text.replace("\n", " / "))))
+        text = printable(self.text.replace("\n", " / "))
+        return " ".join(filter(None, (str(self.code), printable(self.enhanced), text)))
 
 
 # %% encode-reply
+REPLY_LINE = 512         # octets of a reply line that we write (RFC 5321 §4.5.3.1.5)
+
+
+def folded(text: str, room: int) -> list[str]:
+    """A line in pieces of at most `room` octets, cut at spaces where there are some (RFC 5321 §4.5.3.1.5)."""
+    pieces = []
+    while len(octets := text.encode()) > room:
+        piece = octets[:room].decode(errors="ignore")
+        piece = piece[: piece.rfind(" ") + 1] or piece
+        pieces.append(piece)
+        text = text[len(piece) :]
+    return [*pieces, text]
+
+
 def encode_reply(reply: Reply) -> bytes:
     """The octets of a reply; every line but the last has a hyphen behind its code (RFC 5321 §4.2.1)."""
     prefix = f"{reply.enhanced} " if reply.enhanced else ""
-    if "\n" not in reply.text and reply.text:
+    if 0 < len(reply.text) < 100 and "\n" not in reply.text:           # nearly always
         return f"{reply.code} {prefix}{reply.text}\r\n".encode()
-    *first, last = [prefix + line for line in reply.text.split("\n")]
+    room = REPLY_LINE - len(f"{reply.code} {prefix}\r\n")
+    *first, last = [prefix + piece for line in reply.text.split("\n") for piece in folded(line, room)]
     lines = [f"{reply.code}-{line}\r\n" for line in first]
     lines.append(f"{reply.code} {last}\r\n" if last else f"{reply.code}\r\n")
     return "".join(lines).encode()
 
 
 # %% parse-reply
-_REPLY_LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
+_REPLY_LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])([^\r\n\0]*))?")
 
 
 def parse_reply(lines: Sequence[bytes]) -> Reply:
@@ -163,7 +207,7 @@ def parse_reply(lines: Sequence[bytes]) -> Reply:
     code, texts = b"", []
     for number, line in enumerate(lines, 1):
         match = _REPLY_LINE.fullmatch(line)
-        if not match or b"\0" in line or (code and match[1] != code):
+        if not match or (code and match[1] != code):
             raise BadReply(f"expected the next line of a reply, got {line[:80]!r}")
         if (match[2] == b"-") != (number < len(lines)):
             raise BadReply(f"a hyphen stands behind the code of every line but the last: {line[:80]!r}")
@@ -194,6 +238,10 @@ def encode_command(verb: str, argument: str = "") -> bytes:
 
 # %% parse-command
 def parse_command(line: bytes) -> Command:
-    """Split a line at its first space (RFC 5321 §4.1.1); octets that are not UTF-8 become surrogates."""
-    verb, _, argument = line.decode("utf-8", "surrogateescape").partition(" ")
-    return Command(verb.upper(), argument.rstrip(" \t"))
+    """Split a line at its first space (RFC 5321 §4.1.1); octets that are not UTF-8 become surrogates.
+
+    Only the letters of ASCII have two cases here: `str.upper` would make RSET of `RſET` (§2.4).
+    """
+    verb, _, argument = line.partition(b" ")
+    verb, argument = verb.upper(), argument.rstrip(b" \t")
+    return Command(verb.decode("utf-8", "surrogateescape"), argument.decode("utf-8", "surrogateescape"))

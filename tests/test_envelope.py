@@ -394,6 +394,24 @@ def test_a_name_adds_no_recipient(name: str) -> None:
         assert envelope_of(message).recipients == ["kenji@tokyo.example"]
 
 
+@pytest.mark.parametrize("cc", ["(c,) <kenji@tokyo.example>", "kenji@[192.0.2.1]", "K (a, b) <kenji@tokyo.example>",
+                                "undisclosed-recipients:;, kenji@tokyo.example", "kenji@tokyo.example,,"])
+def test_no_odd_comma_loses_a_recipient(cc: str) -> None:
+    """`getaddresses` of Debian 12 and of Python 3.13 gives up on the whole field, and says nothing."""
+    for rules in (policy.default, policy.compat32):
+        message = message_from_string(f"From: ana@rio.example\nTo: li@beijing.example\nCc: {cc}\n\n", policy=rules)
+        assert len(envelope_of(message).recipients) == 2
+
+
+@pytest.mark.parametrize("cc", ["a@x.example; b@x.example", "a@x.example b@x.example", "a@b@c", "<a@x.example",
+                                "a@x.example <b@x.example> c@x.example"])
+def test_a_field_that_cannot_be_read_is_told(cc: str) -> None:
+    for rules in (policy.default, policy.compat32):
+        message = message_from_string(f"From: ana@rio.example\nTo: li@beijing.example\nCc: {cc}\n\n", policy=rules)
+        with pytest.raises(ValueError, match="cannot read the addresses in Cc"):
+            envelope_of(message)
+
+
 def test_the_decoder_that_counts_line_ends_is_as_we_think() -> None:
     # `has_bare_newline` and the cutter rest on this corner of the standard library.
     decoder = io.IncrementalNewlineDecoder(None, False)

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 from smtp_from_scratch.conformance.notation import Dialogue
 from smtp_from_scratch.conformance.runner import FAILED, PASSED, SKIPPED, Outcome
 from smtp_from_scratch.conversation import Said
+from smtp_from_scratch.wire import printable
 
 SHOWN = 40                                      # lines of a transcript that are shown
 
@@ -45,8 +46,9 @@ def table(outcomes: list[Outcome]) -> str:
     text = "\n".join(f"{row[0]:>5} {row[1]:>8} {row[2]:>8} {row[3]:>8}" for row in rows)
     reasons = Counter(outcome.reason for outcome in outcomes if outcome.status == SKIPPED)
     if reasons:
+        often = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
         text += "\n\nskipped because the other end\n" + "\n".join(
-            f"{count:>5} × {reason}" for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
+            f"{count:>5} × {printable(reason)}" for reason, count in often)
     return text
 
 
@@ -59,7 +61,7 @@ def failure(outcome: Outcome) -> str:
     if len(talk) > SHOWN:
         talk = [*talk[:5], f"… {len(talk) - SHOWN} lines …", *talk[5 - SHOWN :]]
     note = f"\n  Note: {dialogue.note}" if dialogue.note else ""
-    return "\n".join([head, *(f"    {line}" for line in talk), f"  → {outcome.reason} ({at}){note}"])
+    return "\n".join([head, *(f"    {line}" for line in talk), f"  → {printable(outcome.reason)} ({at}){note}"])
 
 
 def transcript(said: Iterable[Said]) -> Iterator[str]:
@@ -68,8 +70,7 @@ def transcript(said: Iterable[Said]) -> Iterator[str]:
         for line in data.split(b"\n") if not data.endswith(b"\n") else data[:-1].split(b"\n"):
             whole = line[:-1] if line.endswith(b"\r") else line + "␍ is missing".encode()
             text = whole.decode("utf-8", "backslashreplace")
-            shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[:200])
-            yield f"{who}: {shown}{f' … ({len(text)} characters)' if len(text) > 200 else ''}"
+            yield f"{who}: {printable(text[:200])}{f' … ({len(text)} characters)' if len(text) > 200 else ''}"
 
 
 def merged(said: Iterable[Said]) -> Iterator[tuple[str, bytes]]:
@@ -86,9 +87,8 @@ def merged(said: Iterable[Said]) -> Iterator[tuple[str, bytes]]:
 
 
 def as_json(outcomes: list[Outcome], target: str) -> str:
-    """For programs: one object for each dialogue."""
-    return json.dumps({"target": target, "dialogues": [as_dict(outcome) for outcome in outcomes]}, indent=1,
-                      ensure_ascii=False)
+    """For programs: one object for each dialogue; in ASCII, since it may be shown by a terminal."""
+    return json.dumps({"target": target, "dialogues": [as_dict(outcome) for outcome in outcomes]}, indent=1)
 
 
 def as_dict(outcome: Outcome) -> dict[str, Any]:
@@ -102,22 +102,17 @@ def as_dict(outcome: Outcome) -> dict[str, Any]:
 def as_junit(outcomes: list[Outcome], target: str) -> str:
     """For CI systems."""
     counts = Counter(outcome.status for outcome in outcomes)
-    suite = ElementTree.Element("testsuite", name=f"smtp-from-scratch check {target}", tests=str(len(outcomes)),
-                                failures=str(counts[FAILED]), skipped=str(counts[SKIPPED]))
+    suite = ElementTree.Element("testsuite", name=f"smtp-from-scratch check {printable(target)}",
+                                tests=str(len(outcomes)), failures=str(counts[FAILED]), skipped=str(counts[SKIPPED]))
     for outcome in outcomes:
         case = ElementTree.SubElement(suite, "testcase", classname=f"RFC {outcome.dialogue.rfc}",
                                       name=f"{outcome.dialogue.title} ({outcome.dialogue.section})")
         if outcome.status == FAILED:
             broken = ElementTree.SubElement(case, "failure", message=printable(outcome.reason))
-            broken.text = printable(failure(outcome))
+            broken.text = failure(outcome)
         elif outcome.status == SKIPPED:
             ElementTree.SubElement(case, "skipped", message=printable(outcome.reason))
     return ElementTree.tostring(suite, "unicode", xml_declaration=True)
-
-
-def printable(text: str) -> str:
-    """Without the characters that XML forbids."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)
 
 
 def listing(dialogues: Iterable[Dialogue]) -> str:

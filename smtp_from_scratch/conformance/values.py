@@ -110,7 +110,7 @@ class Values:
         match = _NUMBER.fullmatch(text)
         if not match:
             return None
-        known = {name: value for name, value in self.names.items() if value.isdigit()} | self.numbers
+        known = {name: value for name, value in self.names.items() if re.fullmatch("[0-9]{1,20}", value)} | self.numbers
         base = int(match[1] if match[1].isdigit() else known.get(match[1], -1))
         return None if base < 0 else max(0, base + int(match[2] or 0))
 
