@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 from smtp_from_scratch import __version__
-from smtp_from_scratch.auth import Users
+from smtp_from_scratch.auth import Users, saslprep
 from smtp_from_scratch.client import (
     Receipt,
     SMTPResponseException,
@@ -30,7 +30,7 @@ from smtp_from_scratch.dsn import request
 from smtp_from_scratch.ehlo import Letter
 from smtp_from_scratch.envelope import BadPath, Envelope, parse_path
 from smtp_from_scratch.maildir import Maildir
-from smtp_from_scratch.scram import BadUserFile, UserFile, saslprep
+from smtp_from_scratch.scram import BadUserFile, UserFile
 from smtp_from_scratch.smtp import Client, Server, client_extensions, leave_out, letter_for, server_extensions
 from smtp_from_scratch.starttls import server_context, unverified
 from smtp_from_scratch.submission import Submission
@@ -253,6 +253,8 @@ def run_serve(options: argparse.Namespace) -> int:
             except (OSError, OverflowError) as error:
                 where = "{}:{}".format(*address)
                 return complain(f"cannot serve on {where} into {options.maildir}: {error}", UNREACHABLE)
+            except ValueError as error:        # such as --without what --submission requires
+                return complain(f"cannot be a server for {role}: {error}", USAGE)
         over = threading.Event()
         for name in ("SIGTERM", "SIGINT"):
             signal.signal(getattr(signal, name), lambda *_: over.set())
@@ -303,7 +305,8 @@ def server_for(role: str, address: tuple[str, int], options: argparse.Namespace,
     """A server in one of its roles (RFC 8314, RFC 6409); raises OSError."""
     hostname, implicit, private = options.hostname or socket.gethostname(), role == "submissions", role != "smtp"
     extensions = server_extensions(
-        max_size=options.max_size, tls=None if implicit else tls, require_tls=private and not options.insecure_auth,
+        max_size=options.max_size, tls=None if implicit else tls,
+        require_tls=private and not (implicit or options.insecure_auth),
         users=users, require_auth=private, insecure_auth=options.insecure_auth, without=options.without)
     return Server(*address, deliver=Maildir(options.maildir, hostname), hostname=hostname, max_size=options.max_size,
                   max_connections=options.max_connections, session_timeout=options.session_timeout,
@@ -347,8 +350,10 @@ def run_send(options: argparse.Namespace) -> int:
             return complain(str(error), USAGE)
         try:
             smtp = client_for(options, show)
-        except (OSError, ValueError) as error:
+        except (OSError, UnicodeError) as error:
             return complain(f"cannot use {options.password_file or options.ca_file}: {error}", USAGE)
+        except ValueError as error:            # such as --user without --password-file
+            return complain(str(error), USAGE)
         results: list[Receipt] = []
         try:
             host, port = options.server

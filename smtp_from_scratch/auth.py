@@ -7,12 +7,16 @@ import base64
 import binascii
 import hashlib
 import hmac
+import ipaddress
 import logging
 import secrets
+import stringprep
+import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+from unicodedata import ucd_3_2_0
 
 from .client import SMTPNotSupportedError, SMTPResponseException, leaving
 from .conversation import FLUSH, Conversation, Interruption, Line, Work
@@ -21,10 +25,11 @@ from .session import Verb
 from .wire import COMMAND_LIMIT, CRLF, Command, LineTooLong, Reply, WireError
 
 __all__ = [
-    "AUTH_LIMIT", "encode64", "decode64", "AuthError", "BadResponse", "Examination", "Responses", "Mechanism", "Users",
-    "Passwords", "Login", "as_text", "Plain", "cram_md5", "fresh", "CramMd5", "Cancelled", "examine", "log",
-    "MOST_FAILURES", "MECHANISMS", "BEFORE_AUTH", "auth", "auth_parameter", "Auth", "SMTPAuthenticationError",
-    "choose", "log_in", "log_in_by", "AuthStep", "exchange",
+    "AUTH_LIMIT", "encode64", "decode64", "AuthError", "BadResponse", "Examination", "Responses", "Mechanism",
+    "PROHIBITED", "saslprep", "check_direction", "T", "by_name", "name_of", "Users", "Passwords", "Login", "as_text",
+    "Plain", "cram_md5", "fresh", "CramMd5", "Cancelled", "examine", "log", "MOST_FAILURES", "MECHANISMS",
+    "BEFORE_AUTH", "verdict", "place_of", "Guesses", "wait_for_turn", "auth", "auth_parameter", "Auth",
+    "SMTPAuthenticationError", "choose", "log_in", "log_in_by", "AuthStep", "exchange",
 ]
 
 
@@ -67,7 +72,7 @@ class Mechanism:
     needs = "verify"                           # what the server's store must know
     client_first = True                        # the client has something to say before it is asked
     takes_initial = True                       # the server puts up with an initial response
-    clear = True                               # who reads along learns the password
+    clear = True                               # who reads along can use it, or try passwords on it
     turns = 1                                  # how often the client speaks
 
     def examine(self, users: Users) -> Examination:
@@ -79,9 +84,67 @@ class Mechanism:
         raise NotImplementedError
 
 
+# %% saslprep
+PROHIBITED = {                                 # RFC 4013 §2.3
+    stringprep.in_table_c21_c22: "a control character", stringprep.in_table_c3: "a private character",
+    stringprep.in_table_c4: "what is no character", stringprep.in_table_c5: "half a surrogate pair",
+    stringprep.in_table_c6: "a stand-in for what cannot be shown", stringprep.in_table_c7: "a description of a glyph",
+    stringprep.in_table_c8: "a character that changes how others are shown", stringprep.in_table_c9: "a tag"}
+
+
+def saslprep(text: str, stored: bool = False) -> str:
+    """One spelling of a name or password, however it was typed; ValueError for what may not be in it (RFC 4013).
+
+    `stored`: characters that Unicode 3.2 did not have are refused; a password is such a string (RFC 5802 §2.2).
+    """
+    spaced = (" " if stringprep.in_table_c12(c) else c for c in text)
+    normal = ucd_3_2_0.normalize("NFKC", "".join(c for c in spaced if not stringprep.in_table_b1(c)))
+    if not normal:
+        raise ValueError("a name or a password has at least one character")
+    for prohibited, what in PROHIBITED.items():
+        if any(map(prohibited, normal)):
+            raise ValueError(f"a name or a password may not have {what} in it (RFC 4013 §2.3)")
+    if stored and any(map(stringprep.in_table_a1, normal)):
+        raise ValueError("a password may not have a character newer than Unicode 3.2 in it (RFC 5802 §2.2)")
+    check_direction(normal)
+    return normal
+
+
+# %% direction
+def check_direction(text: str) -> None:
+    """ValueError for text that runs from right to left in parts (RFC 4013 §2.4, RFC 3454 §6)."""
+    to_the_left = [stringprep.in_table_d1(c) for c in text]
+    if any(to_the_left):
+        if any(map(stringprep.in_table_d2, text)) or not (to_the_left[0] and to_the_left[-1]):
+            raise ValueError("a name or a password runs from right to left as a whole, or not at all (RFC 4013 §2.4)")
+
+
+# %% by-name
+T = TypeVar("T")
+
+
+def by_name(users: Mapping[str, T]) -> dict[str, T]:
+    """The same by prepared name; ValueError for a name that is refused, or stands there in two spellings."""
+    prepared: dict[str, T] = {}
+    for user, what in users.items():
+        name = saslprep(user)
+        if name in prepared:
+            raise ValueError(f"{name!r} is there twice, in two spellings: one user has one line")
+        prepared[name] = what
+    return prepared
+
+
+def name_of(text: str) -> str:
+    """A user's name in its one spelling; AuthError for what nobody can be called (RFC 4616 §2)."""
+    try:
+        return saslprep(text)
+    except ValueError:
+        raise AuthError("nobody has such a name") from None
+
+
 # %% store
 class Users(Protocol):
-    """Where a server looks users up. `knows` says what it can tell: "verify", "secret", "scram_keys"."""
+    """Where a server looks users up, by prepared names. `knows`: what it can tell: "verify", "secret", "scram_keys"."""
 
     knows: frozenset[str]
 
@@ -91,17 +154,21 @@ class Users(Protocol):
 
 
 class Passwords:
-    """Users and their passwords in memory: for tests, and for this chapter."""
+    """Users and their passwords in memory: for tests, and for this chapter. ValueError for what SASLprep refuses."""
 
     knows = frozenset({"verify", "secret"})
 
     def __init__(self, passwords: Mapping[str, str]) -> None:
-        self._passwords = dict(passwords)
+        self._passwords = {user: saslprep(word, stored=True) for user, word in by_name(passwords).items()}
 
     def verify(self, user: str, password: str) -> bool:
         """Whether this is the user's password; an unknown user is compared with, too."""
-        right = self._passwords.get(user, "")
-        return hmac.compare_digest(right.encode(), password.encode()) and user in self._passwords
+        try:
+            name, given = saslprep(user), saslprep(password)
+        except ValueError:                     # nobody has such a name or password
+            return False
+        right = self._passwords.get(name, "")
+        return hmac.compare_digest(right.encode(), given.encode()) and name in self._passwords
 
     def secret(self, user: str) -> str | None:
         """The password itself, which CRAM-MD5 needs; None for an unknown user."""
@@ -124,8 +191,9 @@ class Login(Mechanism):
     turns = 2
 
     def examine(self, users: Users) -> Examination:
-        user = as_text((yield b"Username:"))
+        typed = as_text((yield b"Username:"))
         password = as_text((yield b"Password:"))
+        user = name_of(typed)
         right = yield Work(lambda: users.verify(user, password))
         if not right:
             raise AuthError("wrong")
@@ -155,9 +223,10 @@ class Plain(Mechanism):
         parts = (yield b"").split(b"\0")
         if len(parts) != 3 or not all(parts[1:]):
             raise BadResponse("PLAIN has three parts, of which the first may be empty")
-        identity, user, password = map(as_text, parts)
+        identity, typed, password = map(as_text, parts)
+        user = name_of(typed)
         right = yield Work(lambda: users.verify(user, password))
-        if not right or identity not in ("", user):
+        if not right or (identity and name_of(identity) != user):
             raise AuthError("wrong")
         return user
 
@@ -184,14 +253,15 @@ class CramMd5(Mechanism):
 
     name = "CRAM-MD5"
     needs = "secret"
-    client_first = takes_initial = clear = False
+    client_first = takes_initial = False
 
     def __init__(self, challenge: Callable[[], str] = fresh) -> None:
         self._challenge = challenge
 
     def examine(self, users: Users) -> Examination:
         challenge = self._challenge().encode()
-        user, _, digest = as_text((yield challenge)).rpartition(" ")
+        typed, _, digest = as_text((yield challenge)).rpartition(" ")
+        user = name_of(typed)
         secret = yield Work(lambda: users.secret(user))
         right = cram_md5(secret or "", challenge)
         if not hmac.compare_digest(right.encode(), digest.encode()) or secret is None:
@@ -199,8 +269,9 @@ class CramMd5(Mechanism):
         return user
 
     def respond(self, user: str, password: str) -> Responses:
+        secret = saslprep(password)            # both ends compute on the same octets
         challenge = yield b""
-        yield f"{user} {cram_md5(password, challenge or b'')}".encode()
+        yield f"{user} {cram_md5(secret, challenge or b'')}".encode()
 
 
 # %% examine
@@ -227,7 +298,7 @@ def examine(mechanism: Mechanism, users: Users, initial: bytes | None) -> Conver
         try:
             said = exam.send(answer)
         except StopIteration as end:
-            return str(end.value)
+            return saslprep(str(end.value))    # whatever the mechanism: one user has one name
 
 
 # %% auth-settings
@@ -238,7 +309,7 @@ BEFORE_AUTH = frozenset({"AUTH", "EHLO", "HELO", "STARTTLS", "NOOP", "RSET", "QU
 
 
 # %% verdict
-def verdict(session: ExtendedSession, error: Exception) -> Reply:
+def verdict(guesses: Guesses, session: ExtendedSession, error: Exception) -> Reply:
     """The reply to an examination that failed (RFC 4954 §4, §6); it never says what was wrong with it."""
     if isinstance(error, WireError):
         return Reply(500, str(error), "5.5.6" if isinstance(error, LineTooLong) else "5.5.2")
@@ -249,12 +320,74 @@ def verdict(session: ExtendedSession, error: Exception) -> Reply:
     if not isinstance(error, AuthError):
         log.error("%s: the examination failed", session.peer, exc_info=error)
         return Reply(454, "something is broken here; please try again later", "4.7.0")
+    guesses.note(session.peer)
     failures = session.notes["AUTH"] = session.notes.get("AUTH", 0) + 1
     log.info("%s: wrong user or password, %d times", session.peer or "client", failures)
     if failures >= MOST_FAILURES:
         session.state = "closed"
         return Reply(421, "too many wrong guesses, closing the connection", "4.7.0")
     return Reply(535, "wrong user or password", "5.7.8")
+
+
+# %% place-of
+def place_of(address: str) -> str:
+    """Where a guesser sits: an IPv4 address, or the 64 bits that begin an IPv6 address; empty for a rehearsal."""
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(ip, ipaddress.IPv4Address):
+        return str(ip)
+    return str(ip.ipv4_mapped or ipaddress.ip_network((int(ip) >> 64 << 64, 64)))
+
+
+# %% guesses
+class Guesses:
+    """Wrong guesses by place, on however many connections: FREE cost nothing, then each must wait its turn."""
+
+    FREE, PACE, LONGEST = 40, 3.0, 9.0         # guesses; seconds: until one is forgotten, and that one may wait
+    PLACES = 10_000                            # how many are remembered
+
+    def __init__(self, now: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._now, self.sleep, self._lock = now, sleep, threading.Lock()
+        self._forgotten: dict[str, float] = {}         # when all of a place's guesses are; the latest place last
+
+    def turn(self, address: str) -> float | None:
+        """How many seconds a guess from this address must wait, in its place in the line; None: the line is full."""
+        with self._lock:
+            place = place_of(address)
+            wait = self._forgotten.get(place, 0.0) - self._now() - (self.FREE - 1) * self.PACE
+            if wait > self.LONGEST:
+                return None
+            if wait > 0:
+                self._add(place)
+            return max(0.0, wait)
+
+    def note(self, address: str) -> None:
+        """A guess from this address was wrong; from none, in a rehearsal, nobody is slowed."""
+        if place := place_of(address):
+            with self._lock:
+                self._add(place)
+
+    def _add(self, place: str) -> None:
+        now = self._now()
+        due = max(now, self._forgotten.pop(place, now)) + self.PACE
+        self._forgotten[place] = min(due, now + self.FREE * self.PACE + self.LONGEST)
+        if len(self._forgotten) > self.PLACES:
+            del self._forgotten[next(iter(self._forgotten))]
+
+
+# %% wait-for-turn
+def wait_for_turn(guesses: Guesses, session: ExtendedSession) -> Conversation[Reply | None]:
+    """Let a caller wait whose place has guessed wrong too often; 454 where too many wait already (RFC 4954 §6)."""
+    wait = guesses.turn(session.peer)
+    if wait is None:
+        log.info("%s: too many wrong passwords from there", session.peer)
+        return Reply(454, "too many wrong guesses from where you are; please try again later", "4.7.0")
+    if wait:
+        yield FLUSH
+        yield Work(lambda: guesses.sleep(wait))
+    return None
 
 
 # %% auth-server
@@ -266,17 +399,19 @@ def auth(extension: Auth, session: ExtendedSession, argument: str) -> Conversati
         return Reply(538, "not in the clear: say STARTTLS first", "5.7.11")
     if session.user or not session.extended:
         return Reply(503, "you have proved who you are" if session.user else "say EHLO first", "5.5.1")
-    if mechanism is None or not extension.users:
+    if mechanism is None or extension.users is None:
         return Reply(504 if name else 501, "no such mechanism here", "5.5.4")
     if initial and not mechanism.takes_initial:
         return Reply(501, f"in {mechanism.name} the server begins", "5.7.0")
+    if refusal := (yield from wait_for_turn(extension.guesses, session)):
+        return refusal
     try:
         first = decode64("" if initial == "=" else initial) if initial else None
         session.user = yield from examine(mechanism, extension.users, first)
     except Interruption:
         raise
     except Exception as error:
-        return verdict(session, error)
+        return verdict(extension.guesses, session, error)
     return Reply(235, "welcome", "2.7.0")
 
 
@@ -297,16 +432,18 @@ class Auth(Extension):
     """AUTH: the client proves who it is (RFC 4954).
 
     Server: `users` is a store; `required` refuses mail from strangers (530); `insecure` offers AUTH without TLS.
-    Client: the first of `mechanisms` that is offered; none that shows the password on an open line, unless `insecure`.
+    Client: the first of `mechanisms` that is offered; on an open line nothing made of the password, unless `insecure`.
     """
 
     keyword = "AUTH"
     line_limits = {"AUTH": AUTH_LIMIT - 512, "MAIL": 500}      # RFC 4954 §4, §3 (6)
 
     def __init__(self, users: Users | None = None, *, user: str = "", password: str = "", required: bool = False,
-                 insecure: bool = False, mechanisms: Iterable[Mechanism] = MECHANISMS) -> None:
+                 insecure: bool = False, mechanisms: Iterable[Mechanism] = MECHANISMS,
+                 guesses: Guesses | None = None) -> None:
         self.users, self.required, self.insecure, self.mechanisms = users, required, insecure, tuple(mechanisms)
-        self.possible = [m for m in self.mechanisms if users and m.needs in users.knows]
+        self.possible = [m for m in self.mechanisms if users is not None and m.needs in users.knows]
+        self.guesses = guesses or Guesses()    # of all its sessions
         self._user, self._password = user, password
 
     def advertise(self, session: ExtendedSession) -> str | None:
@@ -347,9 +484,11 @@ def choose(client: ClientSession, mechanisms: Iterable[Mechanism], insecure: boo
     for mechanism in common:
         if client.secure or insecure or not mechanism.clear:
             return mechanism
+    way = "; it offers STARTTLS: pass tls=True" if "STARTTLS" in client.offered and not client.secure else ""
     if common:
-        raise SMTPNotSupportedError("the line is not sealed, and the password would be read by anybody on the way")
-    raise SMTPNotSupportedError(f"the server offers no AUTH that we know: {' '.join(offered) or 'none at all'}")
+        raise SMTPNotSupportedError("the line is not sealed: from what we would say, anybody on the way could learn or "
+                                    f"guess the password{way}")
+    raise SMTPNotSupportedError(f"the server offers no AUTH that we know: {' '.join(offered) or 'none at all'}{way}")
 
 
 # %% log-in

@@ -9,25 +9,35 @@ import hmac
 import os
 import re
 import secrets
-import stringprep
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from unicodedata import ucd_3_2_0
 from urllib.parse import quote, unquote
 
-from .auth import AuthError, BadResponse, Examination, Mechanism, Responses, Users, as_text, decode64, encode64
+from .auth import (
+    AuthError,
+    BadResponse,
+    Examination,
+    Mechanism,
+    Responses,
+    Users,
+    as_text,
+    by_name,
+    decode64,
+    encode64,
+    saslprep,
+)
 from .conversation import Work
 from .maildir import sync_folder
 
 __all__ = [
-    "mac", "sha256", "xor", "PROHIBITED", "saslprep", "ITERATIONS", "TEXT_FORM", "ScramKeys", "salted_password",
-    "scram_keys", "proves", "attributes", "encode_name", "decode_name", "FEWEST", "MOST", "client_first",
-    "server_first", "prove", "heard", "ScramSha256", "decoy", "Keys", "usual_iterations", "BadUserFile", "user_line",
-    "parse_users", "user_of", "read", "HEAD", "rewrite", "UserFile",
+    "mac", "sha256", "xor", "ITERATIONS", "TEXT_FORM", "ScramKeys", "salted_password", "scram_keys", "proves",
+    "attributes", "encode_name", "decode_name", "FEWEST", "MOST", "client_first", "server_first", "prove", "heard",
+    "ScramSha256", "decoy", "Keys", "usual_iterations", "BadUserFile", "user_line", "parse_users", "user_of", "read",
+    "HEAD", "rewrite", "UserFile",
 ]
 
 
@@ -45,41 +55,6 @@ def sha256(octets: bytes) -> bytes:
 def xor(one: bytes, other: bytes) -> bytes:
     """Octet by octet: whoever has one of the two and the result has the other."""
     return bytes(a ^ b for a, b in zip(one, other, strict=True))
-
-
-# %% saslprep
-PROHIBITED = {                                 # RFC 4013 §2.3
-    stringprep.in_table_c21_c22: "a control character", stringprep.in_table_c3: "a private character",
-    stringprep.in_table_c4: "what is no character", stringprep.in_table_c5: "half a surrogate pair",
-    stringprep.in_table_c6: "a stand-in for what cannot be shown", stringprep.in_table_c7: "a description of a glyph",
-    stringprep.in_table_c8: "a character that changes how others are shown", stringprep.in_table_c9: "a tag"}
-
-
-def saslprep(text: str, stored: bool = False) -> str:
-    """One spelling of a name or password, however it was typed; ValueError for what may not be in it (RFC 4013).
-
-    `stored`: characters that Unicode 3.2 did not have are refused; a password is such a string (RFC 5802 §2.2).
-    """
-    spaced = (" " if stringprep.in_table_c12(c) else c for c in text)
-    normal = ucd_3_2_0.normalize("NFKC", "".join(c for c in spaced if not stringprep.in_table_b1(c)))
-    if not normal:
-        raise ValueError("a name or a password has at least one character")
-    for prohibited, what in PROHIBITED.items():
-        if any(map(prohibited, normal)):
-            raise ValueError(f"a name or a password may not have {what} in it (RFC 4013 §2.3)")
-    if stored and any(map(stringprep.in_table_a1, normal)):
-        raise ValueError("a password may not have a character newer than Unicode 3.2 in it (RFC 5802 §2.2)")
-    check_direction(normal)
-    return normal
-
-
-# %% direction
-def check_direction(text: str) -> None:
-    """ValueError for text that runs from right to left in parts (RFC 4013 §2.4, RFC 3454 §6)."""
-    to_the_left = [stringprep.in_table_d1(c) for c in text]
-    if any(to_the_left):
-        if any(map(stringprep.in_table_d2, text)) or not (to_the_left[0] and to_the_left[-1]):
-            raise ValueError("a name or a password runs from right to left as a whole, or not at all (RFC 4013 §2.4)")
 
 
 # %% keys
@@ -222,7 +197,6 @@ class ScramSha256(Mechanism):
 
     name = "SCRAM-SHA-256"
     needs = "scram_keys"
-    clear = False
     turns = 3
 
     def __init__(self, nonce: Callable[[], str] = lambda: secrets.token_urlsafe(18)) -> None:
@@ -261,7 +235,7 @@ class Keys:
     knows = frozenset({"verify", "scram_keys"})
 
     def __init__(self, keys: Mapping[str, ScramKeys], secret: bytes = b"") -> None:
-        self._keys = {saslprep(user): them for user, them in keys.items()}
+        self._keys = by_name(keys)
         self._secret = secret or secrets.token_bytes(32)
         self._usual = usual_iterations(self._keys)
 

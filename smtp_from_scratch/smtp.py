@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from email import message_from_bytes, policy
 from email.message import EmailMessage, Message
 from email.utils import getaddresses
+from functools import partial
 from typing import IO, Any, Protocol, TypeGuard, TypeVar
 
 from smtp_from_scratch import auth, ehlo
@@ -78,14 +79,14 @@ MECHANISMS: tuple[Mechanism, ...] = (ScramSha256(), *auth.MECHANISMS)           
 def server_extensions(*, max_size: int = MAX_SIZE, tls: ssl.SSLContext | None = None, require_tls: bool = False,
                       users: Users | None = None, require_auth: bool = False, insecure_auth: bool = False,
                       without: Iterable[str] = ()) -> list[Extension]:
-    """Everything that a server can offer: STARTTLS with a TLS context, AUTH with users; `without` some keywords."""
+    """Everything that a server can offer: STARTTLS with a TLS context, AUTH with users; `without` some keywords.
+
+    ValueError for what cannot take effect: see `server_security`, `leave_out`.
+    """
     everything: list[Extension] = [Size(max_size), EightBitMime(), EnhancedStatusCodes(), Pipelining(), Chunking(),
                                    BinaryMime(), SmtpUtf8(), Dsn()]
-    if tls:
-        everything.append(StartTLS(tls, require_tls))
-    if users:
-        everything.append(Auth(users, required=require_auth, insecure=insecure_auth, mechanisms=MECHANISMS))
-    return leave_out(everything, without)
+    everything += server_security(tls, require_tls, users, require_auth, insecure_auth)
+    return leave_out(everything, without, {"STARTTLS": require_tls, "AUTH": require_auth})
 
 
 def client_extensions(*, tls: ssl.SSLContext | None = None, require_tls: bool = True, user: str = "",
@@ -93,31 +94,84 @@ def client_extensions(*, tls: ssl.SSLContext | None = None, require_tls: bool = 
                       mechanisms: Iterable[Mechanism] = MECHANISMS, without: Iterable[str] = ()) -> list[Extension]:
     """Everything that a client can make use of: STARTTLS with a TLS context, AUTH with a user and a password.
 
-    `eager`: see `Chunking`. What follows from others, such as SMTPUTF8 from 8BITMIME, leaves with them.
+    `eager`: see `Chunking`. What follows from others, such as SMTPUTF8 from 8BITMIME, leaves with them. ValueError for
+    what cannot take effect: see `client_security`, `leave_out`.
     """
     everything: list[Extension] = [Size(), EightBitMime(), EnhancedStatusCodes(), Pipelining(), Chunking(eager),
                                    BinaryMime(), SmtpUtf8(), Dsn()]
-    if tls:
-        everything.append(StartTLS(tls, require_tls))
-    if user:
-        everything.append(Auth(user=user, password=password, insecure=insecure_auth, mechanisms=mechanisms))
-    return leave_out(everything, without)
+    everything += client_security(tls, require_tls, user, password, insecure_auth, mechanisms)
+    return leave_out(everything, without, {"STARTTLS": bool(tls) and require_tls, "AUTH": bool(user)})
 
 
 KEYWORDS = ("SIZE", "8BITMIME", "ENHANCEDSTATUSCODES", "PIPELINING", "CHUNKING", "BINARYMIME", "SMTPUTF8",
             "DSN", "STARTTLS", "AUTH")
 
 
-def leave_out(extensions: Iterable[Extension], without: Iterable[str]) -> list[Extension]:
-    """The extensions without some, and without those that need them; ValueError for a keyword that does not exist."""
+def leave_out(extensions: Iterable[Extension], without: Iterable[str],
+              required: Mapping[str, bool] | None = None) -> list[Extension]:
+    """The extensions without some, and without those that need them.
+
+    ValueError for a keyword that does not exist, and for one that is required.
+    """
     gone = {keyword.upper() for keyword in without}
     if unknown := gone.difference(KEYWORDS):
         raise ValueError(f"no such extension: {', '.join(sorted(unknown))}; there are {', '.join(KEYWORDS)}")
+    for keyword, needed in (required or {}).items():
+        if needed and keyword in gone:
+            raise ValueError(f"{keyword} is required and left out: without it, do not ask for what it does")
     left = list(extensions)
     while left_over := [e for e in left if e.keyword in gone or e.requires & gone]:
         gone |= {e.keyword for e in left_over}
         left = [e for e in left if e not in left_over]
     return left
+
+
+# --- security: what is asked for takes effect, or is refused when the object is made ------------------------------
+
+
+def client_security(tls: ssl.SSLContext | None, require_tls: bool, user: str, password: str, insecure_auth: bool,
+                    mechanisms: Iterable[Mechanism] = MECHANISMS) -> list[Extension]:
+    """STARTTLS and AUTH for a client; ValueError for a user without a password, or a password without a user."""
+    if bool(user) != bool(password):
+        raise ValueError(f"user and password go together: there is no {'password' if user else 'user'}")
+    asked: list[Extension] = [StartTLS(tls, require_tls)] if tls else []
+    if user:
+        asked.append(Auth(user=user, password=password, insecure=insecure_auth, mechanisms=mechanisms))
+    return asked
+
+
+def server_security(tls: ssl.SSLContext | None, require_tls: bool, users: Users | None, require_auth: bool,
+                    insecure_auth: bool) -> list[Extension]:
+    """STARTTLS and AUTH for a server; ValueError for rules about what is not there."""
+    if tls is not None and not isinstance(tls, ssl.SSLContext):
+        raise ValueError(f"tls is a context with a certificate, as server_context(…) makes it, not {tls!r}")
+    if require_tls and tls is None:
+        raise ValueError("require_tls needs a context with a certificate: tls=…")
+    if users is None and (require_auth or insecure_auth):
+        raise ValueError(f"{'require_auth' if require_auth else 'insecure_auth'} is about users: say who they are by "
+                         "users=…; an Auth(…) in extensions has arguments of its own")
+    asked: list[Extension] = [StartTLS(tls, require_tls)] if tls else []
+    if users is not None:
+        asked.append(Auth(users, required=require_auth, insecure=insecure_auth, mechanisms=MECHANISMS))
+    return asked
+
+
+def joined(extensions: Extensions, everything: Callable[[], list[Extension]],
+           asked: list[Extension]) -> list[Extension] | None:
+    """The extensions, and what other arguments ask for; AUTH stands last, behind STARTTLS. None as it came.
+
+    ValueError for what is asked for twice, or asked of a session that knows no EHLO.
+    """
+    names = " and ".join(extension.keyword for extension in asked)
+    if extensions is None:
+        if asked:
+            raise ValueError(f"extensions=None is SMTP as in 1982, without {names}: give a list, or leave it out")
+        return None
+    found = everything() if isinstance(extensions, _Everything) else list(extensions)
+    if twice := {e.keyword for e in found} & {e.keyword for e in asked}:
+        raise ValueError(f"{' and '.join(sorted(twice))} stands in extensions, and is asked for by another argument: "
+                         "say it in one of these places")
+    return sorted([*found, *asked], key=lambda extension: extension.keyword == "AUTH")
 
 
 class _Everything:
@@ -161,7 +215,8 @@ class Client:
     With a host it connects at once: greeting and EHLO, and what the extensions do then. `extensions` are objects
     such as `Pipelining()`; by default everything that needs no decision of yours; None: none, and HELO, as in 1982.
     `tls`: a context, or True for the system's certificates: STARTTLS is then required; with `implicit_tls` TLS
-    begins at once (port 465). `user` and `password` prove who we are; never without TLS, unless `insecure_auth`.
+    begins at once (port 465). `user` and `password` prove who we are; nothing that is made of a password travels
+    without TLS, unless `insecure_auth`. These take effect beside `extensions`, too; ValueError where they cannot.
     `timeout` (seconds) caps every wait, for a whole reply too; by default they are those of RFC 5321 §4.5.3.2, from
     two to ten minutes.
     `tap` is called with every `Said`.
@@ -171,12 +226,16 @@ class Client:
                  tap: Tap | None = None, extensions: Extensions = EVERYTHING, tls: ssl.SSLContext | bool | None = None,
                  implicit_tls: bool = False, user: str = "", password: str = "", insecure_auth: bool = False) -> None:
         self.local_hostname, self.timeout, self.tap = local_hostname, timeout, tap
+        if implicit_tls and tls is False:
+            raise ValueError("implicit_tls and tls=False contradict each other: leave one of them out")
         self._context = ssl.create_default_context() if tls is True or (implicit_tls and not tls) else tls or None
-        self._implicit = implicit_tls
-        if isinstance(extensions, _Everything):
-            extensions = client_extensions(tls=None if implicit_tls else self._context, user=user, password=password,
-                                           insecure_auth=insecure_auth)
-        self._extensions = None if extensions is None else closed(extensions)
+        self._implicit, self._insecure = implicit_tls, insecure_auth
+        asked = client_security(None if implicit_tls else self._context, True, user, password, insecure_auth)
+        found = joined(extensions, client_extensions, asked)
+        if insecure_auth and not user and (found is None or any(e.keyword == "AUTH" for e in found)):
+            raise ValueError("insecure_auth is about user=… and about login; extensions=None has no AUTH, and an "
+                             "Auth(…) in extensions has `insecure` of its own")
+        self._extensions = None if found is None else closed(found)
         self.session = ClientSession("")
         self.connection: Connection | None = None
         if host:
@@ -232,10 +291,13 @@ class Client:
 
     def login(self, user: str, password: str, *, mechanisms: Iterable[Mechanism] = MECHANISMS,
               insecure: bool = False) -> None:
-        """Prove who we are. Raises SMTPAuthenticationError, SMTPNotSupportedError (RFC 4954)."""
+        """Prove who we are; without TLS only if `insecure`, here or as `insecure_auth`.
 
+        Raises SMTPAuthenticationError, SMTPNotSupportedError (RFC 4954).
+        """
         def talk() -> Conversation[None]:
-            yield from advised(self.session, log_in(self.session, user, password, mechanisms, insecure))
+            insecure_too = insecure or self._insecure
+            yield from advised(self.session, log_in(self.session, user, password, mechanisms, insecure_too))
             yield from hear(self.session)
 
         self._play(talk())
@@ -716,7 +778,8 @@ class Server:
     envelope)` and `accept_recipient(address, envelope)` return a Reply to refuse, or None. `extensions` are objects
     such as `Pipelining()`; by default everything that the other arguments allow; None: none, as in 1982.
     `tls`: a context with a certificate, for STARTTLS, or with `implicit_tls` from the first octet on (port 465).
-    `users`: a store, for AUTH; `require_auth` turns strangers away. A session ends with 421 after more than
+    `users`: a store, for AUTH, under TLS only unless `insecure_auth`; `require_auth` turns strangers away. These take
+    effect beside `extensions`, too; ValueError where they cannot. A session ends with 421 after more than
     `max_errors` commands that make no sense, `max_idle_talk` that lead nowhere, `max_refused` refused recipients.
     Beyond `max_connections`, and beyond `max_connections_per_address` (of IPv6, per network of 64 bits), callers hear
     421. `timeout` (seconds) caps every wait, and `session_timeout` is for a session as a whole. Raises TypeError for a
@@ -742,12 +805,15 @@ class Server:
             self._settings["accept_sender"] = accept_sender
         if accept_recipient:
             self._settings["accept_recipient"] = accept_recipient
-        if implicit_tls and not tls:
-            raise ValueError("implicit TLS needs a context with a certificate: tls=…")
-        if isinstance(extensions, _Everything):
-            extensions = server_extensions(max_size=max_size, tls=None if implicit_tls else tls, users=users,
-                                           require_auth=require_auth, insecure_auth=insecure_auth)
-        self.offer = None if extensions is None else Offer(extensions)
+        if implicit_tls and (tls is None or extensions is None):
+            raise ValueError("implicit_tls needs a context with a certificate, tls=…, and a list of extensions, if an "
+                             "empty one: in 1982 there was no TLS")
+        asked = server_security(None if implicit_tls else tls, False, users, require_auth, insecure_auth)
+        found = joined(extensions, partial(server_extensions, max_size=max_size), asked)
+        sealable = implicit_tls or any(e.keyword == "STARTTLS" for e in found or ())
+        if users is not None and not (sealable or insecure_auth):
+            raise ValueError("users log in under TLS only: give tls=…, or insecure_auth=True")
+        self.offer = None if found is None else Offer(found)
         self._implicit = tls if implicit_tls else None
         self._arrival = threading.Condition()
         self._stage = ThreadedServer(self._conversation, host, port, max_connections=max_connections,

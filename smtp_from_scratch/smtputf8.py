@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
-from .ehlo import ClientSession, ExtendedSession, Extension, Letter, Parameter, Step
+from .ehlo import ClientSession, ExtendedSession, Extension, Letter, Parameter, Step, path_and_parameters
 from .wire import Command, Reply
 
-__all__ = ["SmtpUtf8"]
+__all__ = ["TOLD_NOTHING", "announces", "SmtpUtf8"]
 
 
 # %% no-value
@@ -20,6 +21,27 @@ def no_value(session: ExtendedSession, value: str | None) -> Reply | None:
 def is_utf8(text: str) -> bool:
     """Whether what was read off the wire was UTF-8: other octets have become surrogates (chapter 01)."""
     return not any("\ud800" <= c <= "\udfff" for c in text)
+
+
+# %% announces
+TOLD_NOTHING = "an address beyond ASCII must be announced: SMTPUTF8"
+_WORD = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^" ])+')    # up to a space outside quotes
+
+
+def announces(session: ExtendedSession, command: Command) -> bool | None:
+    """Whether a command may have names beyond ASCII (RFC 6531 §3.1); None: in a command of this kind, never.
+
+    What stands within a path or within quotes is no parameter.
+    """
+    match command.verb:
+        case "MAIL":
+            found = path_and_parameters(command.argument, "FROM:")
+            return isinstance(found, Reply) or "SMTPUTF8" in found[1]      # MAIL itself says what is wrong with it
+        case "RCPT":
+            return "SMTPUTF8" in session.envelope.parameters
+        case "VRFY" | "EXPN":
+            return "SMTPUTF8" in map(str.upper, _WORD.findall(command.argument)[1:])
+    return None
 
 
 # %% smtputf8
@@ -39,13 +61,11 @@ class SmtpUtf8(Extension):
             return None
         if not is_utf8(command.argument):
             return Reply(501, "that is not UTF-8", "5.5.2")
-        words = {word.partition("=")[0] for word in command.argument.upper().split()}
-        announced = {"MAIL": "SMTPUTF8" in words, "VRFY": "SMTPUTF8" in words, "EXPN": "SMTPUTF8" in words,
-                     "RCPT": "SMTPUTF8" in session.envelope.parameters}
-        if command.verb not in announced:
+        announced = announces(session, command)
+        if announced is None:
             return Reply(501, "a command is 7-bit ASCII, without NUL", "5.5.2")
-        if not announced[command.verb] or not session.extended:
-            return Reply(553, "an address beyond ASCII needs MAIL with SMTPUTF8", "5.6.7")
+        if not announced or not session.extended:
+            return Reply(550 if command.verb == "MAIL" else 553, TOLD_NOTHING, "5.6.7")
         return None
 
     def plan(self, client: ClientSession, letter: Letter, steps: list[Step]) -> None:

@@ -366,7 +366,7 @@ def without_identity(exam: Any) -> Any:
 
 _utf8 = SmtpUtf8.check
 change("6531", "UTF-8 must be announced", (SmtpUtf8, "check", lambda self, session, command: (
-    refusal if (refusal := _utf8(self, session, command)) and refusal.code != 553 else None)))
+    refusal if (refusal := _utf8(self, session, command)) and refusal.code == 501 else None)))
 change("6531", "SMTPUTF8 has no value", (SmtpUtf8, "mail_parameters", lambda self: {
     "SMTPUTF8": lambda session, value: None}))
 change("6531", "8BITMIME is offered, too", (ehlo.EightBitMime, "advertise", lambda self, session: None))

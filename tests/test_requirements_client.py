@@ -474,7 +474,6 @@ def test_after_534_another_mechanism_is_tried(offer: str, answers: dict[str, byt
     assert logs_in(offer, answers) == tried
 
 
-def test_a_refused_mechanism_is_no_reason_to_show_a_password() -> None:
-    """On a line in the clear PLAIN is no other way, whatever was refused before."""
-    answers = {"SCRAM-SHA-256": WEAK}
-    assert logs_in("SCRAM-SHA-256 PLAIN LOGIN", answers, secure=False) == ["SCRAM-SHA-256"]
+def test_in_the_clear_no_mechanism_is_tried_at_all() -> None:
+    with pytest.raises(c.SMTPNotSupportedError, match="the line is not sealed"):
+        logs_in("SCRAM-SHA-256 PLAIN LOGIN CRAM-MD5", {}, secure=False)

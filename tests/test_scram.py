@@ -21,7 +21,16 @@ from hypothesis import strategies as st
 
 from smtp_from_scratch import Client, Server, scram
 from smtp_from_scratch.__main__ import main
-from smtp_from_scratch.auth import Auth, AuthError, BadResponse, Mechanism, SMTPAuthenticationError, Users, decode64
+from smtp_from_scratch.auth import (
+    Auth,
+    AuthError,
+    BadResponse,
+    Mechanism,
+    SMTPAuthenticationError,
+    Users,
+    decode64,
+    saslprep,
+)
 from smtp_from_scratch.conversation import Conversation, Line, Work, rehearse
 from smtp_from_scratch.ehlo import ClientSession, ExtendedSession, Offer, closed, hear, open_session, serve_extended
 from smtp_from_scratch.lab import certificates
@@ -34,7 +43,6 @@ from smtp_from_scratch.scram import (
     decode_name,
     decoy,
     encode_name,
-    saslprep,
     scram_keys,
 )
 from tests.peers import missing, running
@@ -424,7 +432,8 @@ def test_whoever_knows_the_password_is_let_in_and_nobody_else(user: str, passwor
 
 def visit(users: Users, password: str = PASSWORD, mechanism: Mechanism | None = None) -> tuple[ClientSession, object]:
     """A client that logs in by SCRAM at a server with these users; returns it, and what was said."""
-    client = ClientSession("rio.example", closed([Auth(user=USER, password=password, mechanisms=[ScramSha256()])]))
+    client = ClientSession("rio.example", closed([Auth(user=USER, password=password, mechanisms=[ScramSha256()],
+                                                       insecure=True)]))
     server = ExtendedSession("mx.example", offer=Offer([Auth(users, mechanisms=[mechanism or ScramSha256()],
                                                              insecure=True)]))
 

@@ -178,9 +178,10 @@ def ends(rng: random.Random) -> tuple[ClientSession, Any]:
     """A client with some of its extensions, in the clear or under TLS, and its letters."""
     without = rng.sample(("PIPELINING", "CHUNKING", "SIZE", "BINARYMIME", "ENHANCEDSTATUSCODES"), rng.randrange(3))
     tls = TLS.client if rng.random() < 0.3 else None
+    secret = {"user": USER, "password": PASSWORD} if rng.randrange(2) else {}
     client = ClientSession("rio.example", tuple(client_extensions(
-        tls=tls, user=USER * rng.randrange(2), password=PASSWORD, insecure_auth=True, mechanisms=[Plain()],
-        eager=rng.random() < 0.5, without=without)), "mx.example.org")
+        tls=tls, insecure_auth=True, mechanisms=[Plain()], **secret, eager=rng.random() < 0.5, without=without)),
+                           "mx.example.org")
     bodies = [b"Subject: hi\r\n\r\n" + rng.choice(BODIES) + rng.choice(BODIES) for _ in range(rng.randint(1, 3))]
     recipients = rng.sample(["kenji@tokyo.example", "li@beijing.example", "jos\u00e9@rio.example"], rng.randint(1, 3))
     letters = (letter_for(client, Envelope("ana@rio.example", recipients), body) for body in bodies)

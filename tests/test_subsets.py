@@ -67,12 +67,14 @@ class End(Plain):
     eager: bool = False                         # of a client
 
     def server(self) -> list[Any]:
-        return server_extensions(max_size=LIMIT, tls=TLS.server, require_tls=self.requires_tls, users=USERS,
-                                 require_auth=self.requires_auth, insecure_auth=self.insecure, without=self.without)
+        return server_extensions(max_size=LIMIT, tls=TLS.server, users=USERS, insecure_auth=self.insecure,
+                                 require_tls=self.requires_tls and "STARTTLS" not in self.without,
+                                 require_auth=self.requires_auth and "AUTH" not in self.without, without=self.without)
 
     def client(self) -> list[Any]:
-        return client_extensions(tls=TLS.client, require_tls=self.requires_tls, user=USER, password=PASSWORD,
-                                 insecure_auth=self.insecure, eager=self.eager, without=self.without)
+        secret = {} if "AUTH" in self.without else {"user": USER, "password": PASSWORD}
+        return client_extensions(tls=TLS.client, require_tls=self.requires_tls and "STARTTLS" not in self.without,
+                                 insecure_auth=self.insecure, eager=self.eager, without=self.without, **secret)
 
 
 @dataclass(frozen=True, repr=False)
@@ -140,7 +142,8 @@ class Case(Plain):
     @property
     def known(self) -> bool:
         """The client has proved who it is."""
-        clear = self.server.insecure and not (self.server.requires_tls and "STARTTLS" in self.theirs())
+        clear = self.client.insecure and self.server.insecure and not (
+            self.server.requires_tls and "STARTTLS" in self.theirs())
         return "AUTH" in self.common and (self.secure or clear)
 
     def no_session(self) -> bool:

@@ -11,7 +11,7 @@ from smtp_from_scratch.lab.check import NotYet, Problem, check
 # --- your turn: the judge -------------------------------------------------------------------------------------------
 
 JUDGED: list[tuple[str, str, dict[str, str | None], int | None]] = [
-    ("RCPT", "TO:<kenji@tokyo.example>", {}, None), ("MAIL", "FROM:<josé@exemplo.example>", {}, 553),
+    ("RCPT", "TO:<kenji@tokyo.example>", {}, None), ("MAIL", "FROM:<josé@exemplo.example>", {}, 550),
     ("MAIL", "FROM:<josé@exemplo.example> SMTPUTF8", {}, None), ("MAIL", "FROM:<josé@x.example> smtputf8", {}, None),
     ("RCPT", "TO:<用户@例え.example>", {}, 553), ("RCPT", "TO:<用户@例え.example>", {"SMTPUTF8": None}, None),
     ("RCPT", "TO:<用户@例え.example> SMTPUTF8", {}, 553), ("VRFY", "josé", {"SMTPUTF8": None}, 553),
@@ -31,8 +31,8 @@ JUDGED: list[tuple[str, str, dict[str, str | None], int | None]] = [
 )
 def check_judge(my_judge: Callable[..., Any]) -> Problem | None:
     """What is beyond ASCII was announced."""
-    if my_judge("RCPT", "TO:<用户@例え.example>", {}) is ... or my_judge("NOOP", "é", {}) is ...:
-        raise NotYet("four places wait: two answers, and two ways to find the announcement.")
+    if ... in (my_judge("RCPT", "TO:<用户@例え.example>", {}), my_judge("NOOP", "é", {})):
+        raise NotYet("five places wait: two answers, two ways to find the announcement, and the refusal.")
     for verb, argument, transaction, expected in JUDGED:
         given = my_judge(verb, argument, transaction)
         if given != expected:
@@ -45,9 +45,9 @@ def check_judge(my_judge: Callable[..., Any]) -> Problem | None:
 
 # --- exercise 1: codes ----------------------------------------------------------------------------------------------
 
-CODES = {"a": 553, "b": 250, "c": 250, "d": 250, "e": 250, "f": 553, "g": 250, "h": 501}
+CODES = {"a": 550, "b": 250, "c": 250, "d": 250, "e": 250, "f": 553, "g": 250, "h": 501}
 CODES_LOOK = {
-    "a": "BODY= is about the body.", "b": "Announcing more than is needed does no harm.",
+    "a": "BODY= is about the body. And which code is MAIL's?", "b": "Announcing more than is needed does no harm.",
     "c": "It was announced one line earlier.", "d": "RSET is RSET.", "e": "A letter of the old kind.",
     "f": "What did the MAIL of *this* transaction announce?", "g": "Look at the octets: is any beyond ASCII?",
     "h": "For which verbs can it be announced at all?",
@@ -57,7 +57,7 @@ CODES_LOOK = {
 @check(
     hints=(
         "Which of the eight lines have octets beyond ASCII, and what did their MAIL say?",
-        "Not announced: 553. Not to be announced at all: 501. All others: 250.",
+        "Not announced: 550 for MAIL, 553 for RCPT. Not to be announced at all: 501. All others: 250.",
         "First look whether a line has octets beyond ASCII at all; if not, it is an old line and gets its old "
         "answer. If it has, find its announcement: in the line itself, or in the MAIL of the same transaction. An "
         "A-label such as xn--r8jz45g is ASCII.",
