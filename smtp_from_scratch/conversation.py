@@ -90,6 +90,7 @@ class Upgrade:
 
     layer: Layer
     timeout: float = 300.0
+    idle: bool = True                          # nothing is lost with a handshake
 
 
 @dataclass(frozen=True, slots=True)

@@ -668,6 +668,22 @@ def test_a_limit_that_is_none_is_refused(option: str, value: str, capsys: pytest
 # --- closing time ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("implicit", [False, True])
+def test_a_handshake_that_nobody_finishes_does_not_delay_the_end(implicit: bool) -> None:
+    """Nothing is lost with it: it is as idle as a caller between two letters."""
+    server = Server(tls=GOOD.server, implicit_tls=implicit)
+    server.start()
+    with socket.create_connection(server.address, GUARD) as caller:
+        if not implicit:
+            for said in (b"EHLO rio.example\r\n", b"STARTTLS\r\n"):
+                caller.recv(1000)
+                caller.sendall(said)
+            assert caller.recv(1000).startswith(b"220")
+        assert eventually(lambda: any(connection.idle for connection in server._stage.callers.copy()))
+        in_time(lambda: server.stop(grace=10 * GUARD))
+        assert not server._stage.callers
+
+
 def test_sigterm_ends_three_roles_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                            capsys: pytest.CaptureFixture[str]) -> None:
     """Each `stop` goes on only when all three have begun: one after another, they never would."""
