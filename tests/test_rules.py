@@ -1,6 +1,8 @@
 """Rules that a change of one character would break, each with a test that notices: the wire and the envelope."""
 from __future__ import annotations
 
+import logging
+import sys
 from email import message_from_string, policy
 
 import pytest
@@ -42,8 +44,11 @@ from smtp_from_scratch.wire import (
     encode_command,
     encode_reply,
     folded,
+    logger,
     parse_command,
     parse_reply,
+    printable,
+    printable_record,
 )
 
 # --- RFC 5321 §4.5.3.1: limits ---------------------------------------------------------------------------------------
@@ -211,6 +216,42 @@ def test_what_is_one(lines: list[bytes], reply: Reply) -> None:
     assert parse_reply(lines) == reply
 
 
+def test_a_reply_as_a_person_reads_it() -> None:
+    assert str(Reply(550, "no\x1b[2J\nask Li", "5.1.1")) == "550 5.1.1 no\\x1b[2J / ask Li"
+    assert str(Reply(250)) == "250" and str(Reply(250, "", "2.0\x9b")) == "250 2.0\\x9b"
+    assert LineTooLong(5).hopeless is False
+    for value, name in ((Reply(250), "code"), (Command("QUIT"), "verb"), (Path("a", "b"), "local")):
+        with pytest.raises(AttributeError):
+            setattr(value, name, None)
+
+
+@pytest.mark.parametrize("text,shown", [
+    ("a é 東京 \u05d0", "a é 東京 \u05d0"), ("\x1b\x9b\x7f", "\\x1b\\x9b\\x7f"), ("\r\n\t", "\\r\\n\\t"),
+    ("\u2028\u2029", "\\u2028\\u2029"), ("\u202e\u2066", "\\u202e\\u2066"), ("\udc9b", "\\udc9b"),
+    ("\U000e0001", "\\U000e0001"), ("", "")])
+def test_printable(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+def test_a_record_is_one_line_and_an_indented_traceback() -> None:
+    try:
+        raise ValueError("a\x1b\nb")
+    except ValueError:
+        record = logging.LogRecord("x", 20, "f", 1, "%s %d %s", ("\u2028", 3, 0.5), sys.exc_info())
+    assert printable_record(record)
+    assert record.args == ("\\u2028", 3, 0.5)
+    text = logging.Formatter("%(message)s").format(record)
+    first, *others = text.split("\n")
+    assert first == "\\u2028 3 0.5" and others[0] == "  Traceback (most recent call last):"
+    assert others[-2:] == ["  ValueError: a\\x1b", "  b"] and all(line.startswith("  ") for line in others)
+    before = record.exc_text
+    assert printable_record(record) and record.exc_text == before
+    plain = logging.LogRecord("x", 20, "f", 1, "no values", None, None)
+    assert printable_record(plain) and not plain.exc_text and plain.getMessage() == "no values"
+    log = logger("smtp_from_scratch.test_rules")
+    assert log.name == "smtp_from_scratch.test_rules" and log.filters == [printable_record]
+
+
 def test_commands() -> None:
     assert encode_command("QUIT") == b"QUIT\r\n" and encode_command("HELO", "x y") == b"HELO x y\r\n"
     assert encode_command("RCPT", "TO:<é@x>") == "RCPT TO:<é@x>\r\n".encode()
@@ -233,6 +274,7 @@ def test_an_envelope_of_one_letter_has_each_recipient_once() -> None:
     assert header("From: a@x.example", "To: b@x.example, b@x.example", "Cc: c@x.example",
                   "Bcc: b@x.example, d@x.example") == Envelope("a@x.example", ["b@x.example", "c@x.example",
                   "d@x.example"])
+    assert Envelope().protocol == "SMTP" and "ana" not in repr(Envelope(user="ana", options={"ana": {}}))
     assert header("From: a@x.example, z@x.example").sender == "a@x.example"
     assert header("From: a@x.example").recipients == []
 
@@ -255,7 +297,8 @@ def test_once_resent_only_the_new_fields_count() -> None:
     ("<@r.example,@s.example:a@b.c>", Path("a", "b.c", ("r.example", "s.example")), ""),
     ("<@r.example:a@b.c>", Path("a", "b.c", ("r.example",)), ""), ('<"a b"@b.c>x', Path('"a b"', "b.c"), "x"),
     ("<a@[192.0.2.1]>", Path("a", "[192.0.2.1]"), ""), ("<a@[IPv6:2001:db8::1]>", Path("a", "[IPv6:2001:db8::1]"), ""),
-    ("<é@例え.example>", Path("é", "例え.example"), "")])
+    ("<é@例え.example>", Path("é", "例え.example"), ""),
+    ("<a@[IPv6:1:2:3:4:5:6:7:8]>", Path("a", "[IPv6:1:2:3:4:5:6:7:8]"), "")])
 def test_a_path_and_the_rest(text: str, path: Path, rest: str) -> None:
     assert parse_path(text) == (path, rest)
     assert str(path) + rest == text
@@ -348,13 +391,4 @@ def test_a_body_ends_at_its_lone_dot(data: bytes, body: bytes, rest: bytes) -> N
             block, left = cutter.cut(piece)
             found += block
         assert (found, left, cutter.ended) == (body, rest, True)
-        assert cutter.octets == len(body) and cutter.bare == (b"\n." in body.replace(b"\r\n", b"") or b"\r." in body)
-
-
-@pytest.mark.parametrize("limit,kept,too_large", [(None, True, False), (7, True, False), (6, False, True),
-                                                  (0, False, True)])
-def test_a_body_beyond_its_limit_is_counted_and_not_kept(limit: int | None, kept: bool, too_large: bool) -> None:
-    cutter = BodyCutter(limit)
-    block, rest = cutter.cut(b"12345\r\n.\r\nQUIT")
-    assert (block, rest) == (b"12345\r\n" if kept else b"", b"QUIT")
-    assert (cutter.octets, cutter.too_large, cutter.limit) == (7, too_large, limit)
+        assert cutter.bare == (b"\n." in body.replace(b"\r\n", b"") or b"\r." in body)

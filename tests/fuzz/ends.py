@@ -90,12 +90,12 @@ def messages(errand: Errand) -> Iterator[EmailMessage]:
         yield message
 
 
-def call(errand: Errand) -> tuple[bytes, list[Receipt]]:
-    """What our client says to such a server, and the receipts that its caller gets."""
+def call(errand: Errand) -> tuple[bytes, list[Receipt], bool]:
+    """What our client says to such a server, the receipts that its caller gets, and whether the session ended well."""
     near, far = socket.socketpair()
     for sock in (near, far):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1_000_000)
-    receipts: list[Receipt] = []
+    receipts, well = list[Receipt](), False
     with near, far, mock.patch("socket.create_connection", return_value=near):
         far.sendall(errand.script)
         far.shutdown(socket.SHUT_WR)
@@ -105,7 +105,8 @@ def call(errand: Errand) -> tuple[bytes, list[Receipt]]:
             smtp.connect("mx.example", 25)
             receipts.extend(smtp.send_messages(messages(errand)))
             smtp.quit()
+            well = True
         smtp.close()
         near.close()
         said = b"".join(iter(lambda: far.recv(65_536), b""))
-    return said, receipts
+    return said, receipts, well

@@ -102,6 +102,7 @@ class Walk:
     at: int = 0                                 # in what was said
     heard: int = 0                              # replies
     hello: bool = False
+    extended: bool = False                      # it was EHLO
     over: bool = False                          # no reply may follow
     vague: bool = False                         # the server may have hung up: nothing need follow, either
     tainted: bool = False                       # the last line did not end with CR LF
@@ -175,7 +176,7 @@ class Walk:
         """What a command that was not refused has changed."""
         match verb, answer.code:
             case (b"EHLO" | b"HELO" | b"LHLO"), 250:
-                self.hello = True
+                self.hello, self.extended = True, verb != b"HELO"
                 self.reset()
             case b"MAIL", 250:
                 self.mail(argument)
@@ -264,7 +265,7 @@ class Walk:
                 raise Wrong(f"{answer} to BDAT {argument!r}")
             self.over = True                    # nobody knows where the next command begins
             return False
-        possible = bool(self.recipients)
+        possible = bool(self.recipients) and self.extended       # after HELO there is no BDAT
         if answer.kind == 2 and (not possible or self.faulty):
             raise Wrong(f"{answer} to BDAT {argument!r}, recipients {self.recipients}, refused before: {self.faulty}")
         self.vague = answer.kind == 5           # the server may have hung up: far too large, or 530

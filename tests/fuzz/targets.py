@@ -79,17 +79,19 @@ def client(data: bytes) -> None:
     letters = tuple((RECIPIENTS[(head[0] >> 2 * n) % 4], BODIES[(head[1] + n) % len(BODIES)])
                     for n in range(1 + head[2] % 3))
     errand = ends.Errand(letters, script[:60_000], WITHOUT[head[2] // 3 % len(WITHOUT)], eager=head[2] > 128)
-    said, receipts = ends.call(errand)
+    said, receipts, well = ends.call(errand)
     sent = transactions(said, replies_in(script, strict=False))
-    by_sender = {one.sender: one for one in sent}
-    expect(len(by_sender) == len(sent), f"a letter was sent twice: {[one.sender for one in sent]}")
-    for one in sent:
-        expect(one.size is None or not one.taken or one.size == len(one.body),
+    has: dict[bytes, set[bytes]] = {}           # who has a letter, by its sender
+    for one in sent:                            # recipients that are too many get a transaction of their own
+        before = has.setdefault(one.sender, set())
+        expect(before.isdisjoint(one.answers), f"sent twice, to {before} and to {set(one.answers)}")
+        before |= one.accepted
+        expect(one.size is None or not one.accepted or one.size == len(one.body),
                f"SIZE={one.size}, and {len(one.body)} octets were sent")
     for receipt in receipts:
         accepted = {ends.wire(address) for address in receipt.accepted}
-        one = by_sender.get(receipt.sender.encode())
-        expect(accepted == (one.accepted if one else set()), f"{receipt} for {one}")
+        must = has.get(receipt.sender.encode(), set())           # what was never sent since the line broke is not in it
+        expect(accepted == must if well else accepted >= must, f"{receipt} for {sent}")
     expect(len({receipt.sender for receipt in receipts}) == len(receipts), "two receipts for a letter")
 
 
@@ -108,6 +110,9 @@ def reply(data: bytes) -> None:
             expect(parse_reply(octets.removesuffix(b"\r\n").split(b"\r\n")).code == found.code, repr(octets))
 
 
+LAST_FAULTS = {"OtherProtocol"}                 # nobody reads on after these
+
+
 @target
 def lines(data: bytes) -> None:
     """However octets are cut, the same lines, and the same faults."""
@@ -122,8 +127,9 @@ def lines(data: bytes) -> None:
                 try:
                     line = inbox.line(limit)
                 except WireError as error:
-                    line = None
                     found.append(type(error).__name__)
+                    if found[-1] in LAST_FAULTS:
+                        return found
                     continue
                 if line is None:
                     break
@@ -137,7 +143,8 @@ def lines(data: bytes) -> None:
         if line.endswith(b"\r\n") and b"\r" not in line[:-2] and not tainted and len(line) <= limit:
             good.append(line[:-2])
         tainted = not line.endswith(b"\r\n")
-    expect([line for line in whole if isinstance(line, bytes)] == good, f"{whole}: {good}")
+    taken = [line for line in whole if isinstance(line, bytes)]
+    expect(taken == good[: len(taken)] if LAST_FAULTS.intersection(whole[-1:]) else taken == good, f"{whole}: {good}")
 
 
 @target
@@ -145,7 +152,7 @@ def body(data: bytes) -> None:
     """A dot-stuffed body, cut anywhere, ends where it must, and what follows it is left alone."""
     size, data = (data[0] if data else 0) or 1, data[1:]
     for pieces in ([data], ends.cut_into(data, [size])):
-        cutter, found, rest = BodyCutter(1000), b"", b""
+        cutter, found, rest = BodyCutter(), b"", b""
         for number, piece in enumerate(pieces):
             block, rest = cutter.cut(piece)
             found += block
@@ -157,9 +164,8 @@ def body(data: bytes) -> None:
         if end >= 0:
             text = unstuffed(data[:end])
             expect(rest == data[end + 3 :], f"left: {rest!r}")
-            expect(cutter.octets == len(text) and cutter.too_large == (len(text) > 1000), f"{cutter.octets} octets")
             expect(cutter.bare == bare(text), f"bare: {cutter.bare}")
-            expect(found == text or len(text) > 1000, f"{found!r} is not {text!r}")
+            expect(found == text, f"{found!r} is not {text!r}")
 
 
 @target

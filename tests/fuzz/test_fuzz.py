@@ -140,12 +140,12 @@ def test_the_target_sees_a_client_that_tells_something_else(lie: str, monkeypatc
     whole = ends.call
 
     def other(errand: ends.Errand) -> object:
-        said, receipts = whole(errand)
+        said, receipts, well = whole(errand)
         for receipt in receipts:
             receipt.refused_by = "MAIL" if lie == "forgets" else ""
             if lie == "believes":
                 receipt.recipients["somebody@else.example"] = next(iter(receipt.recipients.values()))
-        return said, receipts + receipts * (lie == "twice")
+        return said, receipts + receipts * (lie == "twice"), well
 
     script = b"\0\0\0" + b"220 hi\r\n250 hi\r\n250 ok\r\n250 ok\r\n354 go\r\n250 ok\r\n221 bye\r\n"
     TARGETS["client"](script)
