@@ -432,8 +432,7 @@ class Auth(Extension):
     """AUTH: the client proves who it is (RFC 4954).
 
     Server: `users` is a store; `required` refuses mail from strangers (530); `insecure` offers AUTH without TLS.
-    Client: the first of `mechanisms` that is offered; on an open line nothing made of the password, unless `insecure`.
-    """
+    Client: the first of `mechanisms` offered; on an open line nothing made of the password, unless `insecure`."""
 
     keyword = "AUTH"
     line_limits = {"AUTH": AUTH_LIMIT - 512, "MAIL": 500}      # RFC 4954 §4, §3 (6)
@@ -443,8 +442,7 @@ class Auth(Extension):
                  guesses: Guesses | None = None) -> None:
         self.users, self.required, self.insecure, self.mechanisms = users, required, insecure, tuple(mechanisms)
         self.possible = [m for m in self.mechanisms if users is not None and m.needs in users.knows]
-        self.guesses = guesses or Guesses()    # of all its sessions
-        self._user, self._password = user, password
+        self._user, self._password, self.guesses = user, password, guesses or Guesses()
 
     def advertise(self, session: ExtendedSession) -> str | None:
         offered = self.possible and (session.secure or self.insecure)

@@ -57,7 +57,7 @@ class SmtpUtf8(Extension):
 
     def check(self, session: ExtendedSession, command: Command) -> Reply | None:
         """UTF-8 where it was announced, and nowhere else (RFC 6531 §3.3, §3.5)."""
-        if command.argument.isascii() and command.verb.isascii():
+        if command.argument.isascii():
             return None
         if not is_utf8(command.argument):
             return Reply(501, "that is not UTF-8", "5.5.2")

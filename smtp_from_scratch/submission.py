@@ -28,7 +28,7 @@ _FIELD = re.compile(r"([!-9;-~]+)[ \t]*:(.*)", re.DOTALL)
 def header_of(start: str) -> dict[str, str]:
     """The fields of a letter's header by name in lower case; ValueError for what is no header (RFC 5322 §2.2, §3.6)."""
     found: dict[str, str] = {}
-    header = "" if start.startswith("\r\n") else start.partition("\r\n\r\n")[0].removesuffix("\r\n")
+    header = start.partition("\r\n\r\n")[0].removesuffix("\r\n")
     for line in re.split(r"\r\n(?![ \t])", header):
         field = _FIELD.fullmatch(line)
         if not field:

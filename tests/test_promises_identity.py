@@ -460,6 +460,7 @@ UTF8 = (EightBitMime(), SmtpUtf8())
     ("MAIL FROM:<é@x.example SMTPUTF8", "501 5.1.7"), ("MAIL FROM:<é é@x.example> SMTPUTF8", "501 5.1.7"),
     ('VRFY "é SMTPUTF8 x"', "553 5.6.7"), ("VRFY é", "553 5.6.7"), ("VRFY é SMTPUTF8", "252"),
     ('VRFY "é x" SMTPUTF8', "252"), ("VRFY é@x.example smtputf8", "252"), ("VRFY SMTPUTF8é", "553 5.6.7"),
+    ("VRFY SMTPUTF8 é", "553 5.6.7"),
     ("VRFY é SMTPUTF8x", "553 5.6.7"), ("EXPN é", "553 5.6.7"), ("EXPN é SMTPUTF8", "502"),
     ("MAIL FROM:<kenji@xn--r8jz45g.example>", "250"), ("VRFY kenji@xn--r8jz45g.example", "252"),
 ])
@@ -490,3 +491,31 @@ def test_an_ascii_local_part_at_a_domain_of_a_labels_needs_nothing(extensions: l
         receipt = smtp.sendmail("ana@xn--bcher-kva.example", "kenji@xn--r8jz45g.example", b"Subject: hi\r\n\r\nhi\r\n")
         assert receipt.accepted == ["kenji@xn--r8jz45g.example"]
     assert server.messages[0].envelope.parameters.get("SMTPUTF8", "no") == "no"
+
+
+@pytest.mark.parametrize("start, limit, code", [
+    ("MAIL FROM:<a@x.example> X=", 512 + 17 + 10, 555), ("VRFY ", 522, 252), ("EXPN ", 522, 502)])
+def test_its_ten_octets_are_added_to_three_commands(start: str, limit: int, code: int) -> None:
+    """For MAIL there are those of 8BITMIME, too (RFC 6531 §3.1 (6), RFC 6152 §2 (7))."""
+    lines = [start.ljust(length, "x").encode() for length in (limit - 2, limit - 1)]
+    replies = told(lines, ExtendedSession("mx.example", offer=Offer(UTF8)))
+    assert [reply.code for reply in replies] == [code, 500]
+
+
+def test_a_mechanism_that_says_nothing_of_a_password_may_be_used_in_the_clear() -> None:
+    class Guest(Mechanism):
+        name = "X-GUEST"
+        clear = False
+
+        def examine(self, users: Users) -> Examination:
+            yield b""
+            return "guest"
+
+        def respond(self, user: str, password: str) -> Responses:
+            yield b"let me in"
+
+    ours = Auth(Store({}), insecure=True, mechanisms=[Plain(), Guest()])
+    session = ExtendedSession("mx.example", offer=Offer([ours]))
+    client = ClientSession("rio.example", closed([Auth(user="guest", password="-", mechanisms=[Plain(), Guest()])]))
+    rehearse(deliver(client, []), serve_extended(session))
+    assert session.user == client.user == "guest"

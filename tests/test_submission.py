@@ -147,8 +147,9 @@ def test_a_header_with_half_a_domain_is_refused(field: str, value: str) -> None:
     assert isinstance(reply, Reply) and reply.code == 554 and "is not the full name of a host" in reply.text
 
 
-def test_the_second_of_two_fields_is_looked_at_too() -> None:
-    reply = leaves(WHOLE + b"Resent-To: yui@kyoto.example\r\nResent-To: kenji@mail\r\n\r\n")
+@pytest.mark.parametrize("values", [("yui@kyoto.example", "kenji@mail"), ("kenji@mail", "yui@kyoto.example")])
+def test_both_of_two_fields_are_looked_at(values: tuple[str, str]) -> None:
+    reply = leaves(WHOLE + "".join(f"Resent-To: {value}\r\n" for value in values).encode() + b"\r\n")
     assert isinstance(reply, Reply) and reply.code == 554
 
 
@@ -162,6 +163,14 @@ def test_the_second_of_two_fields_is_looked_at_too() -> None:
 ])
 def test_what_only_looks_wrong_leaves_as_it_came(letter: bytes) -> None:
     assert leaves(letter) == letter
+
+
+def test_the_longest_line_may_end_in_the_next_block() -> None:
+    """Letters are read in blocks of 262,144 octets: here the line's CR is the last of the first."""
+    above = WHOLE + b"\r\n"
+    letter = (above + b"x\r\n" * 90_000)[: 262_144 - 999 - 2] + b"\r\n" + b"y" * 998 + b"\r\n"
+    assert letter[262_143:262_145] == b"\r\n" and leaves(letter) == letter
+    assert isinstance(leaves(letter.replace(b"yy", b"yyy", 1)), Reply)
 
 
 def test_lines_of_a_binary_letter_are_not_measured() -> None:
