@@ -8,7 +8,6 @@ import binascii
 import hashlib
 import hmac
 import ipaddress
-import logging
 import secrets
 import stringprep
 import threading
@@ -22,14 +21,13 @@ from .client import SMTPNotSupportedError, SMTPResponseException, leaving
 from .conversation import FLUSH, Conversation, Interruption, Line, Work
 from .ehlo import ClientSession, ExtendedSession, Extension, Letter, Parameter, Step, decode_xtext, next_reply, say
 from .session import Verb
-from .wire import COMMAND_LIMIT, CRLF, Command, LineTooLong, Reply, WireError
+from .wire import COMMAND_LIMIT, CRLF, Command, LineTooLong, Reply, WireError, logger
 
 __all__ = [
     "AUTH_LIMIT", "encode64", "decode64", "AuthError", "BadResponse", "Examination", "Responses", "Mechanism",
-    "PROHIBITED", "saslprep", "check_direction", "T", "by_name", "name_of", "Users", "Passwords", "Login", "as_text",
-    "Plain", "cram_md5", "fresh", "CramMd5", "Cancelled", "examine", "log", "MOST_FAILURES", "MECHANISMS",
-    "BEFORE_AUTH", "verdict", "place_of", "Guesses", "wait_for_turn", "auth", "auth_parameter", "Auth",
-    "SMTPAuthenticationError", "choose", "log_in", "log_in_by", "AuthStep", "exchange",
+    "PROHIBITED", "saslprep", "T", "by_name", "name_of", "Users", "Passwords", "Login", "as_text", "Plain", "cram_md5",
+    "fresh", "CramMd5", "Cancelled", "examine", "log", "MOST_FAILURES", "MECHANISMS", "BEFORE_AUTH", "place_of",
+    "Guesses", "auth", "auth_parameter", "Auth", "SMTPAuthenticationError", "choose", "log_in", "log_in_by", "AuthStep",
 ]
 
 
@@ -302,7 +300,7 @@ def examine(mechanism: Mechanism, users: Users, initial: bytes | None) -> Conver
 
 
 # %% auth-settings
-log = logging.getLogger(__name__)
+log = logger(__name__)
 MOST_FAILURES = 3                              # wrong guesses; then the connection is closed (RFC 4954 §9)
 MECHANISMS: tuple[Mechanism, ...] = (Plain(), Login(), CramMd5())
 BEFORE_AUTH = frozenset({"AUTH", "EHLO", "HELO", "STARTTLS", "NOOP", "RSET", "QUIT", "HELP"})

@@ -20,8 +20,8 @@ from .wire import COMMAND_LIMIT, REPLY_LIMIT, BadReply, Inbox, Reply, WireError,
 __all__ = [
     "Line", "LINE", "REPLY_LINE", "Cutter", "Octets", "Body", "Layer", "Upgrade", "Work", "Flush", "FLUSH", "Want",
     "Result", "Conversation", "Interruption", "Timeout", "Disconnected", "Closing", "BothListening", "read_reply",
-    "Said", "Tap", "OUTBOX_LIMIT", "unwrap", "Channel", "Actor", "flights", "Rehearsal", "rehearse", "Connection",
-    "hang_up",
+    "Said", "Tap", "OUTBOX_LIMIT", "unwrap", "Channel", "Actor", "flights", "Rehearsal", "rehearse", "INBOX_LIMIT",
+    "LINE_READ", "BULK_READ", "send_all", "Connection", "hang_up",
 ]
 
 

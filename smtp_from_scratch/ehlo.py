@@ -30,10 +30,11 @@ from .wire import COMMAND_LIMIT, Command, Reply, WireError, encode_command, pars
 
 __all__ = [
     "Parameter", "Extension", "closed", "merged", "Offer", "ExtendedSession", "renew", "ehlo", "plain_helo",
-    "read_parameters", "judge", "rcpt", "EXTENDED_VERBS", "obey", "serve_extended", "Size", "values", "EightBitMime",
-    "USUAL", "BY_CODE", "usual_code", "split_enhanced", "EnhancedStatusCodes", "encode_xtext", "decode_xtext", "Step",
-    "Letter", "ClientSession", "offers_of", "hello", "open_session", "FLIGHT_LIMIT", "say", "hear", "next_reply",
-    "ask_in_turn", "note_body", "conclude", "make_plan", "send_letter", "carry_out", "note_rset", "deliver", "leave",
+    "read_parameters", "judge", "path_and_parameters", "rcpt", "EXTENDED_VERBS", "serve_extended", "Size", "values",
+    "EightBitMime", "USUAL", "BY_CODE", "usual_code", "split_enhanced", "EnhancedStatusCodes", "encode_xtext",
+    "decode_xtext", "Step", "Letter", "ClientSession", "offers_of", "hello", "open_session", "FLIGHT_LIMIT", "say",
+    "hear", "next_reply", "ask_in_turn", "note_body", "conclude", "make_plan", "send_letter", "carry_out", "note_rset",
+    "deliver", "leave",
 ]
 
 

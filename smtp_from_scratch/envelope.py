@@ -16,8 +16,9 @@ from typing import Any
 from .wire import CRLF
 
 __all__ = [
-    "Envelope", "addresses_in", "envelope_of", "Path", "NULL_PATH", "BadPath", "parse_path", "few_quotes",
-    "encode_path", "has_bare_newline", "normalize", "stuff", "END_OF_BODY", "split_tail", "BodyCutter", "unstuff",
+    "Envelope", "envelope_of", "Path", "NULL_PATH", "BadPath", "LOCAL_LIMIT", "DOMAIN_LIMIT", "PATH_LIMIT",
+    "check_path", "parse_path", "few_quotes", "encode_path", "has_bare_newline", "normalize", "stuff", "END_OF_BODY",
+    "split_tail", "BodyCutter", "unstuff",
 ]
 
 

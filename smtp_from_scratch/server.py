@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import logging
 import math
 import socket
 import sys
@@ -15,9 +14,9 @@ from collections.abc import Callable
 from typing import Any
 
 from .conversation import Connection, Conversation, Tap, hang_up
-from .wire import Reply, encode_reply
+from .wire import Reply, encode_reply, logger
 
-__all__ = ["listen_on", "goodbye", "log", "attend", "origin", "no_place", "dismiss", "ThreadedServer"]
+__all__ = ["listen_on", "part", "goodbye", "log", "attend", "origin", "no_place", "dismiss", "ThreadedServer"]
 
 
 # %% listen-on
@@ -55,7 +54,7 @@ def goodbye(connection: Connection) -> bytes:
     return b"" if connection.deaf else bytes(getattr(connection.channel.layer, "goodbye", bytes)())
 
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 def attend(server: ThreadedServer, connection: Connection, peer: str) -> None:

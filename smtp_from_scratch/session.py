@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import re
 import reprlib
 import tempfile
@@ -15,18 +14,18 @@ from typing import IO, Any
 
 from .conversation import FLUSH, Body, Closing, Conversation, Disconnected, Line, Timeout, Work
 from .envelope import NULL_PATH, BadPath, BodyCutter, Envelope, Path, parse_path
-from .wire import Reply, WireError, encode_reply, parse_command
+from .wire import Reply, WireError, encode_reply, logger, parse_command
 
 __all__ = [
     "log", "Handler", "Verb", "Outcome", "Deliver", "Policy", "Memory", "MEMORY", "SPOOL_IN_MEMORY", "Session",
-    "let_go", "forget", "helo", "path_argument", "BROKEN", "as_reply", "mail", "note_sender", "rcpt", "note_recipient",
-    "STATES", "EXPECTED", "obey", "closing", "count_nonsense", "serve", "vrfy", "not_here", "help_", "data", "Spool",
-    "take_over", "hand_over", "one_reply", "reply_for_each", "STAY", "TO_READY", "VERBS",
+    "let_go", "forget", "helo", "path_argument", "mail", "note_sender", "rcpt", "note_recipient", "STATES", "EXPECTED",
+    "closing", "count_nonsense", "serve", "vrfy", "not_here", "help_", "data", "Spool", "take_over", "hand_over",
+    "one_reply", "reply_for_each", "STAY", "TO_READY", "VERBS",
 ]
 
 
 # %% verb
-log = logging.getLogger(__name__)
+log = logger(__name__)
 Handler = Callable[["Session", str], "Reply | Conversation[Reply | None]"]
 
 

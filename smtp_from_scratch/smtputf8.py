@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from .ehlo import ClientSession, ExtendedSession, Extension, Letter, Parameter, Step, path_and_parameters
 from .wire import Command, Reply
 
-__all__ = ["TOLD_NOTHING", "announces", "SmtpUtf8"]
+__all__ = ["SmtpUtf8"]
 
 
 # %% no-value

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import ssl
 from collections.abc import Iterator, Mapping
 
@@ -12,7 +11,7 @@ from .client import SMTPNotSupportedError, SMTPResponseException
 from .conversation import FLUSH, Conversation, Interruption, Upgrade
 from .ehlo import ClientSession, ExtendedSession, Extension, ask_in_turn, hello, renew
 from .session import Session, Verb
-from .wire import Command, Reply
+from .wire import Command, Reply, logger
 
 __all__ = [
     "ANSWERS_LIMIT", "ending", "TLSLayer", "server_context", "unverified", "log", "secure_server", "secure_client",
@@ -95,12 +94,13 @@ def unverified() -> ssl.SSLContext:
     """A client's settings for TLS "if you can" (RFC 7435): the line is sealed, whoever stands at its other end."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_2     # Debian's Python leaves this to OpenSSL (RFC 8996)
     context.minimum_version = ssl.TLSVersion.TLSv1_2       # some systems leave that open
     return context
 
 
 # %% secure
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 def secure_server(session: ExtendedSession, context: ssl.SSLContext) -> Conversation[bool]:

@@ -15,8 +15,8 @@ from .session import Policy, Spool
 from .wire import Reply
 
 __all__ = [
-    "HEADER_LIMIT", "LINE_LIMIT", "ADDRESSES", "addresses_in", "unqualified", "MaySend", "anybody", "own_address",
-    "Submission",
+    "HEADER_LIMIT", "LINE_LIMIT", "ADDRESSES", "addresses_in", "unqualified", "additions", "is_mailbox", "MaySend",
+    "anybody", "own_address", "Submission",
 ]
 
 
