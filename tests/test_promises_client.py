@@ -565,7 +565,7 @@ def test_a_user_without_tls_is_told_what_to_do() -> None:
                 Client(*server.address, user="ana", password="tides")
             with Client(*server.address) as smtp, pytest.raises(SMTPNotSupportedError, match="pass tls=True"):
                 smtp.login("ana", "tides")
-    with Server(users=USERS) as server:
+    with Server() as server:
         with pytest.raises(SMTPNotSupportedError) as caught:
             Client(*server.address, user="ana", password="tides")
         assert "tls=True" not in str(caught.value)             # there is none to be had

@@ -234,6 +234,17 @@ def test_a_user_without_a_domain_sends_bounces_only() -> None:
     assert [reply.code for reply in replies] == [235, 550, 250]
 
 
+@pytest.mark.parametrize("secret", ["", "None", ANA, "nobody"])
+def test_nobody_has_an_empty_password(secret: str) -> None:
+    users = Passwords({ANA: TIDES})
+    assert not any(users.verify(user, word) for user in ("nobody", ANA) for word in (secret, ""))
+    mechanism = CramMd5(lambda: "<1@mx>")
+    for user in ("nobody", ANA):
+        session = ExtendedSession("mx.example", offer=Offer([Auth(users, insecure=True, mechanisms=[mechanism])]))
+        digest = cram_md5(secret, b"<1@mx>")
+        assert told([b"AUTH CRAM-MD5", b64(f"{user} {digest}")], session)[1].code == 535 and session.user == ""
+
+
 # --- guessers --------------------------------------------------------------------------------------------------------
 
 
