@@ -3,16 +3,22 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import inspect
+import logging
+import quopri
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email import message_from_bytes, message_from_string
 from email import policy as email_policy
+from email.header import decode_header, make_header
 from email.message import EmailMessage, Message, MIMEPart
+from email.parser import BytesHeaderParser
 from email.utils import format_datetime, localtime, make_msgid
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from .ehlo import ClientSession, ExtendedSession, Extension, Letter, Parameter, Step, decode_xtext, encode_xtext
 from .envelope import Envelope
@@ -21,8 +27,8 @@ from .wire import Reply
 
 __all__ = [
     "EVENTS", "parse_notify", "parse_ret", "parse_envid", "parse_orcpt", "judged", "ON_MAIL", "ON_RCPT", "Dsn",
-    "encode_orcpt", "seven_bit", "request", "RETURN_LIMIT", "AS_IS", "returned", "build_report", "Send", "reporting",
-    "RecipientStatus", "DeliveryReport", "parse_report",
+    "encode_orcpt", "seven_bit", "request", "RETURN_LIMIT", "AS_IS", "returned", "build_report", "reporting",
+    "RecipientStatus", "DeliveryReport", "octets_of", "parse_report",
 ]
 
 
@@ -231,6 +237,29 @@ def explain(reports: Mapping[str, tuple[str, Reply]], reporting_mta: str) -> str
     return "\n".join(lines) + "\n"
 
 
+# %% letter-in
+FIELD_LIMIT = 2_000                            # octets of a field that the library may look into
+_FIELD = re.compile(rb"^[!-9;-~]+[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*", re.MULTILINE)
+_OLD = email_policy.compat32                   # it parses no field before it must
+
+
+def has_long_field(letter: bytes) -> bool:
+    """Whether `email` would need long for a letter: its parser is quadratic in the length of a field."""
+    return any(len(field[0]) > FIELD_LIMIT for field in _FIELD.finditer(letter))
+
+
+def letter_in(octets: bytes) -> Message:
+    """A stranger's letter; its body is not looked into where that takes long, or breaks the parser."""
+    parts: list[Message] = []
+    with contextlib.suppress(Exception):       # of every kind
+        if not has_long_field(octets):
+            parts = list(message_from_bytes(octets, EmailMessage, policy=_OLD).walk())
+    parts = parts or [BytesHeaderParser(EmailMessage, policy=_OLD).parsebytes(octets)]
+    for part in parts:
+        part.policy = email_policy.default     # the fields in Unicode, for whoever reads one
+    return parts[0]
+
+
 # %% returned
 RETURN_LIMIT = 100_000                         # octets that come back at most (RFC 3461 §6.2)
 AS_IS = email_policy.SMTP.clone(refold_source="none")      # strangers' header lines stay as they are
@@ -241,10 +270,14 @@ def returned(original: bytes, full: bool) -> MIMEPart:
     part = MIMEPart(AS_IS)
     if full and len(original) <= RETURN_LIMIT:
         part["Content-Type"] = "message/rfc822"
-        part.set_payload([message_from_bytes(original, policy=AS_IS)])
-        with contextlib.suppress(UnicodeError, LookupError):
-            part.as_bytes(policy=AS_IS.clone(cte_type="7bit"))         # the next hop may be one of 1982
+        if original.isascii():
+            part.set_payload(original.decode())
             return part
+        if not has_long_field(original):
+            part.set_payload([letter_in(original)])
+            with contextlib.suppress(Exception):
+                part.as_bytes(policy=AS_IS.clone(cte_type="7bit"))     # the next hop may be one of 1982
+                return part
         part = MIMEPart(AS_IS)
     header = re.split(rb"\r?\n\r?\n", original[:RETURN_LIMIT], maxsplit=1)[0].replace(b"\r\n", b"\n")
     part.set_content(header.decode("utf-8", "replace") + "\n", subtype="rfc822-headers")
@@ -310,26 +343,41 @@ def build_report(envelope: Envelope, outcomes: Mapping[str, Reply], original: by
     return report
 
 
-# %% reporting
+# %% report-to
+log = logging.getLogger(__name__)
 Send = Callable[[EmailMessage, Envelope], Any]
 
 
+def report_to(send: Send, hostname: str, envelope: Envelope, outcomes: Mapping[str, Reply], body: IO[bytes]) -> None:
+    """Send the report that is owed, if any. What goes wrong is logged: the letter is delivered by now."""
+    try:
+        body.seek(0)
+        report = build_report(envelope, outcomes, body.read(RETURN_LIMIT + 1), hostname)
+        if report:
+            send(report, Envelope("", [envelope.sender], options={envelope.sender: {"NOTIFY": "NEVER"}}))
+    except Exception as error:
+        about = printable(f"no report to <{envelope.sender}>: {type(error).__name__}: {error}")
+        log.error("%s: %s", envelope.peer, about)
+        log.debug("how it came to that", exc_info=True)
+
+
+# %% reporting
 def reporting(deliver: Deliver, hostname: str, send: Send) -> Deliver:
     """The same delivery, but senders hear of it: `send(report, envelope)` gets what they are owed (RFC 3461 §5.2.3).
 
     Once somebody has the letter, 250 is the answer, and those who cannot have it are reported. As long as any
-    recipient is to be tried again, the client keeps the letter, and nothing is reported.
+    recipient is to be tried again, the client keeps the letter, and nothing is reported. A report that fails is
+    logged. TypeError for an async function.
     """
+    if any(map(inspect.iscoroutinefunction, (deliver, type(deliver).__call__))):
+        raise TypeError("reporting needs a `deliver` that answers at once, not an async function")
 
     def deliver_and_report(envelope: Envelope, body: IO[bytes]) -> Any:
         outcome = deliver(envelope, body)
         outcomes = reply_for_each(envelope.recipients, outcome)
         if any(r.temporary for r in outcomes.values()) or not any(r.positive for r in outcomes.values()):
             return outcome
-        body.seek(0)
-        report = build_report(envelope, outcomes, body.read(RETURN_LIMIT + 1), hostname)
-        if report:
-            send(report, Envelope("", [envelope.sender], options={envelope.sender: {"NOTIFY": "NEVER"}}))
+        report_to(send, hostname, envelope, outcomes, body)
         return Reply(250, "the letter is ours now")
 
     return deliver_and_report
@@ -359,15 +407,69 @@ class DeliveryReport:
     returned: Message | None = None            # the letter, or its header
 
 
+# %% read-fields
+_PARAMETER = re.compile(r';\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))')
+
+
+def fields_of(header: bytes) -> dict[str, str]:
+    """The fields of a header by name in lower case, each in one line; the first of each name."""
+    found: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for line in header.decode("utf-8", "replace").split("\n"):
+        if line[:1] not in (" ", "\t"):
+            name, _, line = line.partition(":")
+            lines = found.setdefault(name.strip().lower(), []) if name.strip().lower() not in found else []
+        lines.append(line.strip())
+    return {name: " ".join(filter(None, lines)) for name, lines in found.items()}
+
+
+def content_type(value: str) -> tuple[str, dict[str, str]]:
+    """The value of Content-Type: type, and parameters (RFC 2045 §5.1)."""
+    parameters: dict[str, str] = {}
+    for name, quoted, bare in _PARAMETER.findall(value):
+        parameters.setdefault(name.lower(), re.sub(r"\\(.)", r"\1", quoted) or bare)
+    return value.partition(";")[0].strip().lower() or "text/plain", parameters
+
+
+# %% read-part
+class Part(NamedTuple):
+    """A message, or a part of one: what its header says about the content, and the content, as it came."""
+
+    kind: str
+    parameters: dict[str, str]
+    coding: str
+    content: bytes
+
+    @property
+    def decoded(self) -> bytes:
+        """The content, out of base64 or quoted-printable (RFC 2045 §6)."""
+        with contextlib.suppress(ValueError):
+            if self.coding == "base64":
+                return base64.b64decode(self.content + b"==")
+        return quopri.decodestring(self.content) if self.coding == "quoted-printable" else self.content
+
+
+def read_part(octets: bytes) -> Part:
+    """Split a message, or a part, into header and content."""
+    end = re.search(rb"(?:\A|\n)\r?\n", octets)
+    fields = fields_of(octets[: end.start()] if end else octets)
+    coding = fields.get("content-transfer-encoding", "").lower()
+    return Part(*content_type(fields.get("content-type", "")), coding, octets[end.end() :] if end else b"")
+
+
 # %% parse-fields
-def value_of(fields: Message, name: str, bare: bool = False) -> str:
-    """A field's value in one line; `bare`: without the type before its semicolon. Empty if it is missing."""
-    value = re.sub(r"\s*[\r\n]+\s*", " ", str(fields.get(name, ""))).strip()
+def value_of(fields: Mapping[str, str], name: str, bare: bool = False) -> str:
+    """A field's value, printable; `bare`: without the type before its semicolon. Empty if it is missing."""
+    value = fields.get(name.lower(), "")
+    if "=?" in value and len(value) <= FIELD_LIMIT:
+        with contextlib.suppress(Exception):   # no encoded word after all (RFC 3464 §2.1.1)
+            value = str(make_header(decode_header(value)))
+    value = "".join(c if c.isprintable() else "?" for c in value).strip()
     kind, semicolon, rest = value.partition(";")
     return rest.strip() if bare and semicolon else value
 
 
-def recipient_status(fields: Message) -> RecipientStatus:
+def recipient_status(fields: Mapping[str, str]) -> RecipientStatus:
     """One group of fields, as a value; ValueError when one that is due is missing (RFC 3464 §2.3)."""
     for name in ("Final-Recipient", "Action", "Status"):
         if not value_of(fields, name):
@@ -378,36 +480,47 @@ def recipient_status(fields: Message) -> RecipientStatus:
 
 
 # %% parts
-def parts_of(message: Message) -> list[Message]:
-    """What a message consists of; the groups of fields, for message/delivery-status."""
-    payload = message.get_payload()
-    return [part for part in payload if isinstance(part, Message)] if isinstance(payload, list) else []
+def parts_of(message: Part) -> list[Part]:
+    """What a message consists of: what stands between the lines of its delimiter (RFC 2046 §5.1.1)."""
+    delimiter, parts = b"--" + message.parameters.get("boundary", "").encode(), list[list[bytes]]()
+    for line in message.content.splitlines(keepends=True) if len(delimiter) > 2 else ():
+        if line.startswith(delimiter) and line.rstrip() in (delimiter, delimiter + b"--"):
+            if line.rstrip() != delimiter:
+                break
+            parts.append([])
+        elif parts:
+            parts[-1].append(line)
+    return [read_part(b"".join(part).removesuffix(b"\n").removesuffix(b"\r")) for part in parts]
 
 
-def text_of(part: Message) -> str:
+def text_of(part: Part) -> str:
     """The text of a part for people, as well as it can be read."""
-    octets = part.get_payload(decode=True)
-    return octets.decode("utf-8", "replace").replace("\r\n", "\n") if isinstance(octets, bytes) else ""
+    return part.decoded.decode("utf-8", "replace").replace("\r\n", "\n")
 
 
-def returned_in(part: Message) -> Message | None:
+def returned_in(part: Part) -> Message | None:
     """The letter in a report's last part, or its header."""
-    if part.get_content_type() in ("message/rfc822", "message/global"):
-        return next(iter(parts_of(part)), None)
-    if part.get_content_type() in ("text/rfc822-headers", "message/global-headers"):
-        return message_from_string(text_of(part), policy=email_policy.default)
-    return None
+    kinds = ("message/rfc822", "message/global", "text/rfc822-headers", "message/global-headers")
+    return letter_in(part.decoded) if part.kind in kinds else None
 
 
 # %% parse-report
+def octets_of(message: Message) -> bytes:
+    """A message as it would travel; ValueError if it cannot."""
+    try:
+        return message.as_bytes(policy=AS_IS)
+    except Exception as error:                 # the library's, of many kinds
+        raise ValueError(f"no delivery report: {printable(repr(error))}") from None
+
+
 def parse_report(message: Message | bytes) -> DeliveryReport:
     """Read a delivery report; ValueError when a message is none. Anybody can forge one: believe it accordingly."""
-    message = message_from_bytes(message, policy=email_policy.default) if isinstance(message, bytes) else message
-    parts, kind = parts_of(message), str(message.get_param("report-type", "")).lower()
-    if message.get_content_type() != "multipart/report" or kind != "delivery-status":
+    top = read_part(message if isinstance(message, bytes) else octets_of(message))
+    if top.kind != "multipart/report" or top.parameters.get("report-type", "").lower() != "delivery-status":
         raise ValueError("no delivery report: it would be multipart/report; report-type=delivery-status")
-    groups = [group for part in parts[1:] if part.get_content_type().endswith("/delivery-status")
-              for group in parts_of(part) if group.keys()]
+    parts = parts_of(top)
+    groups = [fields_of(group) for part in parts[1:] if part.kind.endswith("/delivery-status")
+              for group in re.split(rb"(?:\r?\n){2,}", part.decoded) if b":" in group]
     if len(groups) < 2:
         raise ValueError("the report has no part that says what became of anybody: message/delivery-status")
     about, *recipients = groups

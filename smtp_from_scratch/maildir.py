@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import itertools
 import os
-import shutil
+import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from email.utils import formatdate
 from pathlib import Path
 from typing import IO
@@ -19,7 +20,10 @@ from urllib.parse import quote
 from .envelope import Envelope, few_quotes
 from .wire import Reply
 
-__all__ = ["unique_name", "folder_name", "sync_folder", "with_lf", "trace", "Maildir"]
+__all__ = [
+    "unique_name", "folder_name", "sync_folder", "FOLDERS", "make_maildir", "with_lf", "write_durably", "trace",
+    "BLOCK", "field_end", "own_return_path", "publish", "Maildir",
+]
 
 
 # %% unique-name
@@ -51,38 +55,64 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-# %% make-maildir
-def make_maildir(folder: Path) -> None:
-    """Create a Maildir, and make its creation durable."""
-    if (folder / "new").is_dir():
+# %% make-folder
+def make_folder(folder: Path) -> None:
+    """Create a folder for its owner alone, and those above it; its name is durable, also if it was there already."""
+    if folder.is_dir():
+        with contextlib.suppress(PermissionError):     # a folder above that we may not read is not ours to sync
+            sync_folder(folder.parent)
         return
-    for name in ("tmp", "cur", "new"):         # `new` last: who sees it may rely on the others
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    sync_folder(folder)
+    make_folder(folder.parent)
+    folder.mkdir(0o700, exist_ok=True)                 # another delivery may have been faster
+    folder.chmod(0o700)
     sync_folder(folder.parent)
 
 
+# %% make-maildir
+FOLDERS = ("tmp", "cur", "new")
+
+
+def make_maildir(folder: Path) -> None:
+    """Create a Maildir, or what is missing of it; return when the disk has it, whoever created it."""
+    make_folder(folder)
+    for name in FOLDERS:
+        if not (folder / name).is_dir():
+            (folder / name).mkdir(0o700, exist_ok=True)
+            (folder / name).chmod(0o700)
+    sync_folder(folder)
+
+
+# %% sweep
+HOUR, STALE = 3600.0, 36 * 3600.0              # seconds
+REMEMBERED = 10_000                            # mailboxes
+
+
+def sweep(tmp: Path) -> None:
+    """Remove what deliveries have left unfinished more than 36 hours ago; a file that cannot be removed stays."""
+    with contextlib.suppress(OSError), os.scandir(tmp) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                if entry.is_file(follow_symlinks=False) and entry.stat().st_mtime < time.time() - STALE:
+                    os.unlink(entry.path)
+
+
 # %% as-lf
-def with_lf(body: IO[bytes]) -> Iterator[bytes]:
+def with_lf(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """A letter in blocks, every CR LF an LF, as is the custom on disk; any other octet as it is."""
     held = b""                                 # a CR at the end of a block: half a line end?
-    while block := held + body.read(262_144):
-        if block == held:
-            yield held
-            return
+    for block in blocks:
+        block = held + block
         held = b"\r" if block.endswith(b"\r") else b""
         yield block[: len(block) - len(held)].replace(b"\r\n", b"\n")
+    yield held
 
 
 # %% write-durably
-def write_durably(path: Path, head: bytes, body: IO[bytes], binary: bool = False) -> None:
-    """Write a new file and wait until the disk has it; what is `binary` has no lines, and stays as it is."""
-    with open(path, "xb") as file:
-        file.write(head if binary else head.replace(b"\r\n", b"\n"))
-        if binary:
-            shutil.copyfileobj(body, file, 262_144)
-        else:
-            file.writelines(with_lf(body))
+def write_durably(path: Path, blocks: Iterable[bytes]) -> None:
+    """Write a new file that only its owner may read, and wait until the disk has it."""
+    with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        path.chmod(0o600)                      # whatever the umask
+        file.writelines(blocks)
         file.flush()
         os.fsync(file.fileno())
 
@@ -98,6 +128,33 @@ def trace(envelope: Envelope, hostname: str, identity: str) -> bytes:
         f"\tby {hostname} with {envelope.protocol} id {identity}{whom};\r\n"
         f"\t{formatdate(localtime=True)}\r\n"
     ).encode(errors="surrogateescape")
+
+
+# %% own-return-path
+BLOCK = 262_144                                # octets
+_EMPTY_OR_PATH = re.compile(rb"\n(?:\r?\n|return-path[ \t]*:)", re.IGNORECASE)
+_FIELD_END = re.compile(rb"\n(?![ \t])")
+
+
+def field_end(data: bytes, start: int) -> int:
+    """Where the field ends that `start` is in: at the end of `data`, if it may go on after that."""
+    end = _FIELD_END.search(data, start)
+    return end.end() if end else len(data)
+
+
+def own_return_path(head: bytes, body: IO[bytes]) -> Iterator[bytes]:
+    """The letter in blocks: our trace, then what came, without the Return-Path that it brought (RFC 5321 §4.4)."""
+    yield head
+    data, removing, found = b"\n", False, None
+    while not found and (block := body.read(BLOCK)):
+        data = data[-1:] + block + body.readline(BLOCK)
+        at = field_end(data, 0) if removing else 1
+        while (found := _EMPTY_OR_PATH.search(data, at - 1)) and not found[0].endswith(b"\n"):
+            yield data[at : found.start() + 1]
+            at = field_end(data, found.end())
+        removing = at == len(data)
+        yield data[at:]
+    yield from iter(lambda: body.read(BLOCK), b"")
 
 
 # %% publish
@@ -122,26 +179,38 @@ class Maildir:
 
     Give it to a server as `deliver`. `hostname` appears in Received and in file names.
     """
-
     def __init__(self, root: str | os.PathLike[str], hostname: str = "") -> None:
         self.root, self.hostname = Path(root), hostname or socket.gethostname() or "localhost"
-        self.root.mkdir(parents=True, exist_ok=True)
+        make_folder(self.root)
+        self._seen: dict[Path, float] = {}     # mailboxes that the disk has, and when we looked after them
+
+    def mailbox(self, folder: Path) -> None:
+        """Look after a mailbox: the disk has it, nothing of it is missing, nothing stale is in its tmp."""
+        whole = all((folder / name).is_dir() for name in FOLDERS)
+        if not whole or time.monotonic() - self._seen.get(folder, -HOUR) >= HOUR:
+            make_maildir(folder)
+            sweep(folder / "tmp")
+            if len(self._seen) >= REMEMBERED:
+                self._seen.clear()
+            self._seen[folder] = time.monotonic()
 
     def __call__(self, envelope: Envelope, body: IO[bytes]) -> Reply:
         """Deliver to all recipients or to none: 452 when the disk is full; raises OSError otherwise."""
         name = unique_name(self.hostname)
         folders = [self.root / folder for folder in dict.fromkeys(map(folder_name, envelope.recipients))]
-        for folder in folders:
-            make_maildir(folder)
         temporary = folders[0] / "tmp" / name
+        letter = own_return_path(trace(envelope, self.hostname, name), body)
         binary = (envelope.parameters.get("BODY") or "").upper() == "BINARYMIME"     # chapter 10 (RFC 3030 §3)
         try:
-            write_durably(temporary, trace(envelope, self.hostname, name), body, binary)
+            for folder in folders:
+                self.mailbox(folder)
+            write_durably(temporary, letter if binary else with_lf(letter))
             publish(temporary, [folder / "new" / name for folder in folders])
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            return Reply(452, "the disk is full; please try again later")
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                return Reply(452, "the disk is full; please try again later")
+            raise
         finally:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
         return Reply(250, f"kept as {name}")

@@ -319,8 +319,8 @@ def rewrite(path: Path, user: str, line: str = "") -> None:
             lines = [one for one in old.rstrip("\n").split("\n") if user_of(one) != user]
             file.write("\n".join([*lines, line] if line else lines) + "\n")
             file.flush()
-            os.fsync(file.fileno())
             keep_owner(path, new)
+            os.fsync(file.fileno())
         except BaseException:
             new.unlink()
             raise
@@ -345,11 +345,13 @@ def take(new: Path) -> int:
 
 
 def keep_owner(old: Path, new: Path) -> None:
-    """Let the new file belong to whom the old one does: the server may run as somebody else."""
+    """Give the new file the old one's owner and mode, as far as we may: the server may run as somebody else."""
     if hasattr(os, "chown") and old.exists():
+        status = old.stat()
         with contextlib.suppress(PermissionError):
-            status = old.stat()
-            os.chown(new, status.st_uid, status.st_gid)
+            os.chown(new, -1, status.st_gid)
+            os.chmod(new, status.st_mode & 0o777)
+            os.chown(new, status.st_uid, -1)
 
 
 # %% user-file

@@ -12,6 +12,7 @@ import smtplib
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,9 +95,11 @@ def need(letters: dict[str, bytes]) -> None:
 
 
 def as_kept(letter: bytes) -> bytes:
-    """Line ends LF, and one at the end: what a letter is after its journey."""
+    """Line ends LF, and one at the end, without the Return-Path of an earlier journey: what a letter is after this."""
     text = letter.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return text if text.endswith(b"\n") or not text else text + b"\n"
+    text = text if text.endswith(b"\n") or not text else text + b"\n"
+    end = 0 if text.startswith(b"\n") else text.find(b"\n\n") + 1 or len(text)
+    return re.sub(rb"(?im)^return-path[ \t]*:.*\n(?:[ \t].*\n)*", b"", text[:end]) + text[end:]
 
 
 @pytest.mark.parametrize("kind", ["hostile", "real"])
@@ -229,25 +232,28 @@ def test_serve_finishes_the_transaction_in_hand(tmp_path: Path, how: signal.Sign
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 def test_killed_at_random_instants_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
-    """GOALS T5 in small: every 250 stands for a whole letter on disk; nothing half appears in `new`."""
-    acknowledged: set[bytes] = set()
+    """Every 250 stands for a whole letter on disk; nothing half appears in `new`. The kill comes at any moment of a
+    letter of 3 KB or 1 MB (test_promises_maildir.py kills at every moment, one after another)."""
+    acknowledged, sent = set[bytes](), set[bytes]()
     rng = random.Random(7)
     for life in range(12):
         with serving(tmp_path) as (host, port, run):
-            deadline = time.monotonic() + rng.uniform(0.02, 0.25)
+            killer = threading.Timer(rng.uniform(0.02, 0.25), run.kill)
             with contextlib.suppress(smtplib.SMTPException, OSError):
-                smtp = smtplib.SMTP(host, port, timeout=5)
+                smtp = smtplib.SMTP(host, port, timeout=30)
                 for number in range(10_000):
-                    text = b"life %d letter %d\r\n" % (life, number) + b"x" * 3000 + b"\r\n"
-                    if time.monotonic() > deadline:
-                        run.kill()
+                    size = 1_000_000 if number % 2 else 3_000
+                    text = b"life %d letter %d\r\n" % (life, number) + b"x" * size + b"\r\n"
+                    sent.add(text.replace(b"\r\n", b"\n"))
                     smtp.sendmail("ana@rio.example", ["kenji@tokyo.example", "li@tokyo.example"], text)
                     acknowledged.add(text.replace(b"\r\n", b"\n"))
-    assert len(acknowledged) > 12
+                    if not number:
+                        killer.start()
+            killer.join()
+    assert len(acknowledged) >= 12
     for address in ("kenji@tokyo.example", "li@tokyo.example"):
-        kept = delivered(tmp_path, address)
-        assert acknowledged <= set(kept)
-        assert all(re.fullmatch(rb"life \d+ letter \d+\nx{3000}\n", letter) for letter in kept)
+        kept = set(delivered(tmp_path, address))
+        assert acknowledged <= kept <= sent
 
 
 # --- talk ------------------------------------------------------------------------------------------------------------

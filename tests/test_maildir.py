@@ -56,7 +56,7 @@ def test_the_file_is_synced_before_it_has_a_name_and_the_name_before_250(
 
 
 @pytest.mark.parametrize("call", ["fsync", "link"])
-@pytest.mark.parametrize("number", range(1, 9))
+@pytest.mark.parametrize("number", range(1, 12))
 def test_an_error_at_any_step_leaves_all_or_nothing(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int) -> None:
     deliver, real, count = Maildir(tmp_path), getattr(os, call), [0]
@@ -147,11 +147,8 @@ def test_trace_names_the_only_recipient_and_an_ipv6_peer() -> None:
 
 @given(st.lists(st.sampled_from([b"a", b"\r", b"\n", b"\r\n", b"xyz"]), max_size=40).map(b"".join), st.integers(1, 9))
 def test_line_ends_at_block_borders(text: bytes, block: int) -> None:
-    class Slow(BytesIO):
-        def read(self, size: int | None = -1) -> bytes:
-            return super().read(block)
-
-    assert b"".join(with_lf(Slow(text))) == text.replace(b"\r\n", b"\n")
+    blocks = [text[start : start + block] for start in range(0, len(text), block)]
+    assert b"".join(with_lf(blocks)) == text.replace(b"\r\n", b"\n")
 
 
 @pytest.mark.parametrize("value", ["BINARYMIME", "binarymime"])

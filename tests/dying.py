@@ -1,0 +1,95 @@
+"""Servers that die: `python dying.py Maildir ROOT` reads numbers, and for each forks a server that kills itself there.
+
+It prints the server's port. The number says at which moment of its deliveries the server dies, as `kill -9` would
+have it: before a system call, or before it reads on in a letter. The next line of input ends one that is still alive.
+"""
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from smtp_from_scratch import Envelope, Maildir, Reply, Server
+from smtp_from_scratch.maildir import folder_name, make_maildir, unique_name
+
+CALLS = ("chmod", "fsync", "link", "mkdir", "open", "rename", "replace", "unlink")
+
+
+class InPlace(Maildir):
+    """Writes each letter where it is read: what a Maildir must not do."""
+
+    def __call__(self, envelope: Envelope, body: IO[bytes]) -> Reply:
+        name = unique_name(self.hostname)
+        for address in envelope.recipients:
+            make_maildir(self.root / folder_name(address))
+            body.seek(0)
+            with open(self.root / folder_name(address) / "new" / name, "xb") as file:
+                file.write(b"Return-Path: <>\n")
+                shutil.copyfileobj(body, file, 262_144)
+                file.flush()
+                os.fsync(file.fileno())
+        return Reply(250, "kept")
+
+
+class Watched:
+    """A letter; before each piece of it there is a moment to die."""
+
+    def __init__(self, body: IO[bytes], moment: Callable[[], None]) -> None:
+        self._body, self._moment = body, moment
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("read"):
+            self._moment()
+        return getattr(self._body, name)
+
+
+def serve_until(moment: int, deliver: Maildir) -> None:
+    """Serve, and die at a moment, counted from 1."""
+    left = [moment]
+
+    def one_less() -> None:
+        left[0] -= 1
+        if not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def dying(call: Callable[..., Any]) -> Callable[..., Any]:
+        def instead(*arguments: Any, **options: Any) -> Any:
+            one_less()
+            return call(*arguments, **options)
+
+        return instead
+
+    server = Server(deliver=lambda envelope, body: deliver(envelope, Watched(body, one_less)))
+    server.start()
+    for name in CALLS:
+        setattr(os, name, dying(getattr(os, name)))
+    print(server.address[1], flush=True)
+    while True:
+        time.sleep(60)
+
+
+def main(kind: str, root: str) -> None:
+    child = 0
+    for line in sys.stdin:
+        end(child)
+        child = os.fork()
+        if not child:
+            serve_until(int(line), {"Maildir": Maildir, "InPlace": InPlace}[kind](Path(root)))
+    end(child)
+
+
+def end(child: int) -> None:
+    if child:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
