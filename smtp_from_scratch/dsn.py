@@ -9,7 +9,7 @@ import inspect
 import logging
 import quopri
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email import message_from_bytes, message_from_string
