@@ -331,7 +331,7 @@ def verdict(guesses: Guesses, session: ExtendedSession, error: Exception) -> Rep
 def place_of(address: str) -> str:
     """Where a guesser sits: an IPv4 address, or the 64 bits that begin an IPv6 address; empty for a rehearsal."""
     try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
+        ip = ipaddress.ip_address(address)
     except ValueError:
         return address
     if isinstance(ip, ipaddress.IPv4Address):

@@ -6,7 +6,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import inspect
-import logging
 import quopri
 import re
 from collections.abc import Callable, Mapping
@@ -23,7 +22,7 @@ from typing import IO, Any, NamedTuple
 from .ehlo import ClientSession, ExtendedSession, Extension, Letter, Parameter, Step, decode_xtext, encode_xtext
 from .envelope import Envelope
 from .session import Deliver, reply_for_each
-from .wire import Reply
+from .wire import Reply, logger
 
 __all__ = [
     "EVENTS", "parse_notify", "parse_ret", "parse_envid", "parse_orcpt", "judged", "ON_MAIL", "ON_RCPT", "Dsn",
@@ -344,7 +343,7 @@ def build_report(envelope: Envelope, outcomes: Mapping[str, Reply], original: by
 
 
 # %% report-to
-log = logging.getLogger(__name__)
+log = logger(__name__)
 Send = Callable[[EmailMessage, Envelope], Any]
 
 

@@ -354,7 +354,7 @@ CONDUCTS: dict[str, tuple[Callable[[str, int, Task], int], str]] = {
     "never calls": (not_smtp, "ended with status 0 and never called"),
     "never ends its line": (dialling(flood(b"x" * 1000)), "what is none"),
     "ends its lines with LF": (dialling(lambda sock: sock.sendall(b"EHLO c.example\n")), "what is none"),
-    "speaks another protocol": (dialling(lambda sock: sock.sendall(b"GET / HTTP/1.1\r\n\r\n")), "got GET / HTTP/1.1"),
+    "speaks another protocol": (dialling(lambda sock: sock.sendall(b"GET / HTTP/1.1\r\n\r\n")), "GET / HTTP/1.1"),
     "says NOOP for ever": (dialling(flood(b"NOOP\r\n")), "RSET and NOOP without end"),
     "announces too much": (dialling(lambda sock: sock.sendall(HELLO + b"BDAT 99999999999999\r\n")), "got BDAT 9999"),
     "sends less than it announced": (dialling(lambda sock: sock.sendall(HELLO + b"BDAT 10\r\nhello")), "5 octets less"),

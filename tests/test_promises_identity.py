@@ -25,6 +25,7 @@ from smtp_from_scratch.auth import (
     cram_md5,
     place_of,
 )
+from smtp_from_scratch.chunking import Chunking
 from smtp_from_scratch.conversation import Conversation, Work, read_reply, rehearse
 from smtp_from_scratch.ehlo import (
     ClientSession,
@@ -384,6 +385,15 @@ def test_a_connection_has_its_own_bound_as_before() -> None:
     session = ExtendedSession("mx.example", offer=Offer([auth]), peer="192.0.2.7")
     replies = told([b"AUTH PLAIN " + b64(f"\0{ANA}\0wrong")] * 9, session)
     assert [reply.code for reply in replies] == [535] * (MOST_FAILURES - 1) + [421]
+    assert session.state == "closed"
+
+
+def test_a_stranger_who_says_bdat_is_refused_and_goes_on() -> None:
+    """The octets behind it are taken, whoever says it: nobody must take them for commands (RFC 3030 §2)."""
+    ours = [Chunking(), Auth(Passwords({ANA: TIDES}), insecure=True, required=True)]
+    session = ExtendedSession("mx.example", offer=Offer(ours))
+    replies = told([b"BDAT 6 LAST\r\nQUIT", b"NOOP"], session)         # the last two octets are the line end
+    assert 500 <= replies[0].code < 600 and [reply.code for reply in replies[1:]] == [250]
 
 
 # --- what is secret is compared in constant time ---------------------------------------------------------------------
