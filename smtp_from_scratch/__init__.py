@@ -9,9 +9,9 @@ __version__ = "0.1.0"
 _HOME = {
     "Client": "smtp", "Server": "smtp", "ReceivedMessage": "smtp", "deliver": "smtp",
     "client_extensions": "smtp", "server_extensions": "smtp",
-    "Extension": "ehlo", "Size": "ehlo", "EightBitMime": "ehlo", "EnhancedStatusCodes": "ehlo",
+    "Extension": "ehlo", "Size": "ehlo", "EightBitMime": "ehlo", "EnhancedStatusCodes": "status",
     "Pipelining": "pipelining", "Chunking": "chunking", "BinaryMime": "chunking", "StartTLS": "starttls",
-    "Auth": "auth", "Passwords": "auth", "UserFile": "scram", "SmtpUtf8": "smtputf8", "Submission": "submission",
+    "Auth": "auth", "Passwords": "auth", "UserFile": "users", "SmtpUtf8": "smtputf8", "Submission": "submission",
     "Dsn": "dsn",
     "Maildir": "maildir",
     "Envelope": "envelope",

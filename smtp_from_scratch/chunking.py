@@ -1,22 +1,23 @@
 """Bodies in counted pieces (RFC 3030): CHUNKING's BDAT, and BINARYMIME, at both ends."""
-# Exported from notebooks/10_chunking.ipynb; edit the notebook.
+# Exported from notebooks/13_chunking.ipynb; edit the notebook.
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
-from .client import BODY_TIMEOUT, end_early
-from .conversation import Conversation, Octets
-from .ehlo import ClientSession, ExtendedSession, Extension, Letter, Parameter, Step, conclude, values
-from .envelope import normalize
-from .session import STATES, Memory, Session, Spool, Verb, closing, take_over
+from .bodies import Spool
+from .client import BODY_TIMEOUT, refuse_rest
+from .conversation import NOT_YET, Channel, Conversation, NotYet
+from .ehlo import ExtendedSession, Extension, Parameter, one_of
+from .envelope import Stream, normalize
+from .session import STAY, Verb, closing, finish
+from .transaction import Plan, PlannedCommand, settle_body
 from .wire import CRLF, Command, Reply
 
 __all__ = [
-    "parse_bdat", "Chunks", "bdat", "chunks_of", "CHUNK", "CHUNKS_AT_ONCE", "EAGER", "regroup", "whole_lines", "once",
+    "parse_bdat", "Octets", "spool_of", "bdat", "whole_lines", "once", "CHUNK", "CHUNKS_AT_ONCE", "EAGER", "regroup",
     "Chunking", "BinaryMime",
 ]
 
@@ -31,61 +32,68 @@ def parse_bdat(argument: str) -> tuple[int, bool] | None:
     return (int(match[1]), match[2] is not None) if match else None
 
 
-# %% chunks
-class Chunks(Spool):
-    """A body that arrives chunk by chunk: whatever its `fault`, further chunks are read, and refused with it.
+# %% octets
+class Octets(Stream):
+    """Want: `count` octets as they are, block by block; `left` says how many have not come yet."""
 
-    `bare`: it is text, and somewhere in it a CR or an LF stood alone (RFC 5321 §2.3.8).
-    """
+    __slots__ = ("left",)
 
-    def __init__(self, limit: int | None, memory: Memory, binary: bool) -> None:
-        super().__init__(limit, memory)
-        self.binary = binary
-        self._newlines = io.IncrementalNewlineDecoder(None, False)
+    def __init__(self, count: int, timeout: float = 180.0, rate: float = 500.0) -> None:
+        super().__init__(timeout, rate)
+        self.left = count
 
-    def write(self, block: bytes) -> None:
-        super().write(block)
-        if not self.binary:
-            self._newlines.decode(block.decode("latin-1"))
+    def take(self, channel: Channel) -> bytes | NotYet:
+        block = channel.inbox.octets(self.left)
+        self.left -= len(block)
+        return self.earn(block) if block else NOT_YET
 
-    @property
-    def bare(self) -> bool:
-        self._newlines.decode("", final=True)
-        return self._newlines.newlines not in (None, "\r\n")
+
+# %% spool-of
+def spool_of(session: ExtendedSession) -> Spool | None:
+    """The body in hand, a new one if it may begin now, or None."""
+    if "spool" not in session.resources and session.state == "rcpt" and session.extended:
+        binary = (session.envelope.parameters.get("BODY") or "").upper() == "BINARYMIME"
+        session.resources["spool"] = Spool(session.limits.max_size, session.limits.memory, binary)
+    return session.resources.get("spool")
 
 
 # %% bdat
-def bdat(session: Session, argument: str) -> Conversation[Reply | None]:
+def bdat(session: ExtendedSession, argument: str) -> Conversation[Reply]:
     """BDAT: a chunk of so many octets, which are read whatever we think of them (RFC 3030 §2, §4.2)."""
-    assert isinstance(session, ExtendedSession)
-    size = parse_bdat(argument)
+    size, limit = parse_bdat(argument), session.limits.max_size
     if size is None:
         return closing(session, "cannot tell where the next command begins: BDAT takes a number, and LAST", "4.5.4")
-    octets, last = size
-    if session.max_size and octets > 2 * session.max_size + 1_000_000:
-        return closing(session, f"takes letters of {session.max_size} octets, and no {octets}", "4.3.4")
-    session.idle_talk += not octets
-    refusal = session.offer.refusal(session, Command("BDAT", argument))
-    chunks = chunks_of(session) if session.extended and not refusal else None
-    while octets:
-        block = yield Octets(octets)
-        octets -= len(block)
-        if chunks:
-            chunks.write(block)
-    if chunks is None:
+    if limit and size[0] > 2 * limit + 1_000_000:
+        return closing(session, f"takes messages of {limit} octets, and no {size[0]}", "4.3.4")
+    session.counts["idle commands"] += not size[0]
+    refusal = session.objection(Command("BDAT", argument))
+    want, spool = Octets(size[0]), None if refusal else spool_of(session)
+    while want.left:
+        block = yield want
+        if spool:
+            spool.add(block)
+    if spool is None:
         return refusal or Reply(503, "EHLO, MAIL and RCPT come first", "5.5.1")
-    if last:
-        return (yield from take_over(session, chunks, chunks.bare))
-    return chunks.fault or Reply(250, f"{chunks.octets} octets so far")
+    if not size[1]:
+        return spool.fault or Reply(250, f"{spool.octets} octets so far")
+    return (yield from finish(session, spool))
 
 
-# %% chunks-of
-def chunks_of(session: Session) -> Chunks | None:
-    """The body in hand, a new one if it may begin now, or None."""
-    if "BDAT" not in session.held and session.state == "rcpt":
-        binary = (session.envelope.parameters.get("BODY") or "").upper() == "BINARYMIME"
-        session.held["BDAT"] = Chunks(session.max_size, session.memory, binary)
-    return session.held.get("BDAT")
+# %% whole-lines
+def whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """A text's blocks, line ends CR LF, the last line ended, too (RFC 5321 §2.3.8)."""
+    tail = CRLF
+    for block in normalize(blocks):
+        yield block
+        tail = (tail + block[-2:])[-2:]
+    if tail != CRLF:
+        yield CRLF
+
+
+def once(blocks: list[bytes]) -> Iterator[bytes]:
+    """Say them and keep none: many chunks may wait for their replies, in little memory."""
+    while blocks:
+        yield blocks.pop(0)
 
 
 # %% regroup
@@ -113,21 +121,18 @@ def regroup(blocks: Iterable[bytes], size: int, first: int = 0) -> Iterator[tupl
     yield b"".join(held), True
 
 
-# %% whole-lines
-def whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """A text's blocks, line ends CR LF, the last line ended, too (RFC 5321 §2.3.8)."""
-    tail = CRLF
-    for block in normalize(blocks):
-        yield block
-        tail = (tail + block[-2:])[-2:]
-    if tail != CRLF:
-        yield CRLF
+# %% settle
+def settle_chunk(plan: Plan, reply: Reply) -> None:
+    """A refused chunk ends the message; the server waits for RSET (RFC 3030 §2)."""
+    if not reply.positive and not plan.failed:
+        refuse_rest(plan.receipt, "body", reply, plan.receipt.accepted)
 
 
-def once(blocks: list[bytes]) -> Iterator[bytes]:
-    """Say them and keep none: many chunks may wait for their replies, in little memory."""
-    while blocks:
-        yield blocks.pop(0)
+def settle_last(plan: Plan, reply: Reply) -> None:
+    """The reply to the last chunk: whose message it is now."""
+    still_open = plan.client.open and not reply.positive
+    settle_body(plan, reply)
+    plan.client.open = still_open
 
 
 # %% chunking
@@ -140,51 +145,37 @@ class Chunking(Extension):
     """
 
     keyword = "CHUNKING"
-    counting = frozenset({"BDAT"})
 
     def __init__(self, eager: bool = False) -> None:
         self.eager = eager
 
     def verbs(self) -> Mapping[str, Verb]:
-        stay = {state: state for state in STATES[:-1]}
-        return {"BDAT": Verb(bdat, stay, "BDAT 1000, or BDAT 1000 LAST, then so many octets", now=True)}
+        return {"BDAT": Verb(bdat, STAY, "BDAT 1000, or BDAT 1000 LAST, then the octets", now=True,
+                             counts_octets=True)}
 
     def check(self, session: ExtendedSession, command: Command) -> Reply | None:
-        """Between two chunks nothing else can be said about the letter (RFC 3030 §2)."""
-        if command.verb in ("RCPT", "DATA") and "BDAT" in session.held:
+        """Between two chunks nothing else can be said about the message (RFC 3030 §2)."""
+        if command.verb in ("RCPT", "DATA") and "spool" in session.resources:
             return Reply(503, "a body is coming in by BDAT; RSET gives it up", "5.5.1")
         return None
 
-    def plan(self, client: ClientSession, letter: Letter, steps: list[Step]) -> None:
+    def plan(self, plan: Plan) -> None:
         """BDAT in place of DATA."""
-        letter.body_steps = self.chunks
-        steps[-1].last = not self.eager
+        plan.body = self.chunks
+        plan.rcpts[-1].may_fly = self.eager
 
-    def chunks(self, client: ClientSession, letter: Letter) -> Iterator[Step]:
-        """A step for each chunk, as long as the letter has hope."""
-        first = EAGER if self.eager and "PIPELINING" in client.offered else 0
-        pieces = regroup(letter.body if letter.binary else whole_lines(letter.body), CHUNK, first)
+    def chunks(self, plan: Plan) -> Iterator[PlannedCommand]:
+        """A command for each chunk, as long as there is hope."""
+        first = EAGER if self.eager and plan.client.uses("PIPELINING") else 0
+        message = plan.message
+        pieces = regroup(message.body if message.binary else whole_lines(message.body), CHUNK, first)
         for number, (block, last) in enumerate(pieces, 1):
-            if letter.hopeless:
+            if plan.failed:
                 return
             argument = f"{len(block)} LAST" if last else str(len(block))
             pause = not last and (number % CHUNKS_AT_ONCE == 0 or (number == 1 and first > 0))
-            yield Step("BDAT", argument, octets=partial(once, [block]), letter=letter, timeout=BODY_TIMEOUT,
-                       note=note_last if last else note_chunk, last=pause)
-
-
-# %% notes
-def note_chunk(client: ClientSession, step: Step, reply: Reply) -> None:
-    """A refused chunk ends the letter; the server waits for RSET (RFC 3030 §2)."""
-    if step.letter and not reply.positive and not step.letter.hopeless:
-        end_early(step.letter.receipt, "body", reply, step.letter.receipt.accepted)
-
-
-def note_last(client: ClientSession, step: Step, reply: Reply) -> None:
-    """The reply to the last chunk: whose letter it is now."""
-    client.open = client.open and not reply.positive
-    if step.letter:
-        conclude(step.letter, reply)
+            yield PlannedCommand("BDAT", argument, octets=partial(once, [block]), timeout=BODY_TIMEOUT,
+                                 may_fly=not pause, settle=partial(settle_last if last else settle_chunk, plan))
 
 
 # %% binarymime
@@ -193,20 +184,19 @@ class BinaryMime(Extension):
 
     keyword = "BINARYMIME"
     requires = frozenset({"CHUNKING"})
-    line_limits = {"MAIL": 17}
 
-    def mail_parameters(self) -> Mapping[str, Parameter]:
-        return {"BODY": values("7BIT", "8BITMIME", "BINARYMIME")}
+    def parameters(self) -> Mapping[str, Mapping[str, Parameter]]:
+        return {"MAIL": {"BODY": one_of("7BIT", "8BITMIME", "BINARYMIME", octets=17)}}
 
     def check(self, session: ExtendedSession, command: Command) -> Reply | None:
         """DATA cannot carry it (RFC 3030 §3)."""
         body = session.envelope.parameters.get("BODY") or ""
         if command.verb == "DATA" and body.upper() == "BINARYMIME":
-            return Reply(503, "a binary letter comes by BDAT", "5.5.1")
+            return Reply(503, "a binary message comes by BDAT", "5.5.1")
         return None
 
-    def plan(self, client: ClientSession, letter: Letter, steps: list[Step]) -> None:
+    def plan(self, plan: Plan) -> None:
         """Announce what needs it."""
-        if "BINARYMIME" in letter.needs and "CHUNKING" in client.offered:
-            steps[0].parameters["BODY"] = "BINARYMIME"
-            letter.needs -= {"BINARYMIME", "8BITMIME"}
+        if "BINARYMIME" in plan.needs and plan.client.uses("CHUNKING"):
+            plan.mail.parameters["BODY"] = "BINARYMIME"
+            plan.needs -= {"BINARYMIME", "8BITMIME"}

@@ -12,29 +12,29 @@ from .envelope import Envelope, encode_path, stuff
 from .wire import Reply, WireError, encode_command
 
 __all__ = [
-    "SMTPException", "SMTPServerDisconnected", "SMTPResponseException", "SMTPTimeout", "SMTPNotSupportedError",
-    "GREETING_TIMEOUT", "MAIL_TIMEOUT", "RCPT_TIMEOUT", "DATA_TIMEOUT", "BODY_TIMEOUT", "leaving", "ask",
-    "SMTPConnectError", "SMTPHeloError", "SMTPSenderRefused", "SMTPDataError", "SMTPRecipientsRefused", "greet",
-    "Receipt", "give_up", "end_early", "transaction", "raise_for_refusal", "leave", "opened", "deliver",
+    "SMTPException", "SMTPServerDisconnected", "SMTPResponseException", "GREETING_TIMEOUT", "MAIL_TIMEOUT",
+    "RCPT_TIMEOUT", "DATA_TIMEOUT", "BODY_TIMEOUT", "disconnected_by", "command", "SMTPTimeout",
+    "SMTPNotSupportedError", "SMTPConnectError", "SMTPHeloError", "SMTPSenderRefused", "SMTPDataError",
+    "SMTPRecipientsRefused", "greet", "check_envelope", "Receipt", "refuse_rest", "send_body", "transaction",
+    "raise_for_refusal", "quit_if_refused", "deliver",
 ]
 
 
-# %% exception
+# %% errors
 class SMTPException(OSError):
     """Whatever goes wrong in a session; the names are those of the standard library's `smtplib`.
 
-    `receipts` has one for each letter that was begun, in order: what is in there is not sent again.
+    `receipts` has one for each message that was begun, in order: what is in there is not sent again.
     """
 
     receipts: Sequence[Receipt] = ()
 
     @property
     def receipt(self) -> Receipt | None:
-        """The last letter's."""
+        """The last message's."""
         return self.receipts[-1] if self.receipts else None
 
 
-# %% errors
 class SMTPServerDisconnected(SMTPException):
     """The server hung up, said 421, or was never there; `reply` is its 421 if it said so."""
 
@@ -49,37 +49,36 @@ class SMTPResponseException(SMTPException):
         self.reply, self.smtp_code, self.smtp_error = reply, reply.code, reply.text.encode()
 
 
-class SMTPTimeout(SMTPServerDisconnected, TimeoutError):
-    """The server did not answer in time (RFC 5321 §4.5.3.2)."""
-
-
-class SMTPNotSupportedError(SMTPException):
-    """The letter needs what the server did not offer."""
-
-
-# %% leaving
+# %% command
 GREETING_TIMEOUT = MAIL_TIMEOUT = RCPT_TIMEOUT = 300.0     # seconds (RFC 5321 §4.5.3.2)
 DATA_TIMEOUT, BODY_TIMEOUT = 120.0, 600.0
 
 
-def leaving(reply: Reply) -> SMTPServerDisconnected:
+def disconnected_by(reply: Reply) -> SMTPServerDisconnected:
     """The exception for a 421 (RFC 5321 §3.8)."""
     error = SMTPServerDisconnected(f"the server is leaving: {reply}")
     error.reply = reply
     return error
 
 
-# %% ask
-def ask(verb: str, argument: str = "", timeout: float = 300.0) -> Conversation[Reply]:
-    """Say one command and hear its reply; 421 at any time means that the server is leaving (§3.8)."""
+def command(verb: str, argument: str = "", timeout: float = 300.0) -> Conversation[Reply]:
+    """Say one command and read its reply; 421 at any time means that the server is leaving (RFC 5321 §3.8)."""
     yield encode_command(verb, argument)
     reply = yield from read_reply(timeout)
     if reply.code == 421:
-        raise leaving(reply)
+        raise disconnected_by(reply)
     return reply
 
 
 # %% refusals
+class SMTPTimeout(SMTPServerDisconnected, TimeoutError):
+    """The server did not answer in time (RFC 5321 §4.5.3.2)."""
+
+
+class SMTPNotSupportedError(SMTPException):
+    """The message needs what the server did not offer."""
+
+
 class SMTPConnectError(SMTPResponseException):
     """The greeting was not 2yz."""
 
@@ -106,11 +105,11 @@ class SMTPRecipientsRefused(SMTPException):
 
 # %% greet
 def greet(hostname: str) -> Conversation[Reply]:
-    """Hear the greeting and introduce ourselves (RFC 821 §3.5)."""
+    """Read the greeting and introduce ourselves (RFC 821 §3.5)."""
     greeting = yield from read_reply(GREETING_TIMEOUT)
     if not greeting.positive:
         raise SMTPConnectError(greeting, "greeting")
-    hello = yield from ask("HELO", hostname)
+    hello = yield from command("HELO", hostname)
     if not hello.positive:
         raise SMTPHeloError(hello, "HELO")
     return hello
@@ -130,56 +129,59 @@ def check_envelope(envelope: Envelope) -> tuple[str, dict[str, str]]:
 # %% receipt
 @dataclass(slots=True)
 class Receipt:
-    """What became of a letter: the last reply about each recipient, and where it ended if it ended early."""
+    """What became of a message: the last reply about each recipient, and where it ended if it ended early."""
 
     sender: str
     recipients: dict[str, Reply] = field(default_factory=dict)
     refused_by: str = ""                       # "MAIL", "RCPT", "DATA" or "body"; empty: somebody has it
     reply: Reply | None = None                 # the reply to the body, or the one that ended the transaction
-    unknown: list[str] = field(default_factory=list, repr=False)    # the line broke before it was decided about them
+    unknown: list[str] = field(default_factory=list)       # the line broke before it was decided about them
 
     @property
     def accepted(self) -> list[str]:
-        """Those for whom the server has taken over the letter."""
-        return [a for a, reply in self._decided() if reply.positive and not self.refused_by]
+        """Those for whom the server has taken over the message."""
+        return [] if self.refused_by else [a for a, reply in self._decided() if reply.positive]
 
     @property
     def refused(self) -> dict[str, Reply]:
         """Those for whom it has not, and why; 4yz may succeed later, 5yz will not."""
         return {a: reply for a, reply in self._decided() if self.refused_by or not reply.positive}
 
-    def _decided(self) -> Iterable[tuple[str, Reply]]:
+    @property
+    def done(self) -> bool:
+        """It is known what became of it."""
+        return bool(self.refused_by) or self.reply is not None
+
+    def lose(self, recipients: Iterable[str]) -> None:
+        """The line broke: nothing is known of those who were not refused, unless all is done."""
+        if not self.done:
+            refused = self.refused
+            self.unknown = [a for a in dict.fromkeys(recipients) if a not in refused]
+
+    def _decided(self) -> list[tuple[str, Reply]]:
         unknown = frozenset(self.unknown)
-        return ((a, reply) for a, reply in self.recipients.items() if a not in unknown)
+        return [(a, reply) for a, reply in self.recipients.items() if a not in unknown]
 
 
-# %% end-early
-def give_up() -> Conversation[None]:
-    """RSET: the server forgets our MAIL (RFC 5321 §4.1.1.5). A server that leaves instead forgets it as well."""
-    with contextlib.suppress(Disconnected, SMTPServerDisconnected):
-        yield from ask("RSET")
-
-
-def end_early(receipt: Receipt, where: str, reply: Reply, addresses: Iterable[str]) -> Receipt:
+# %% send-body
+def refuse_rest(receipt: Receipt, where: str, reply: Reply, addresses: Iterable[str]) -> Receipt:
     """Note that a refusal ended the transaction, for all these recipients."""
     receipt.recipients |= dict.fromkeys(addresses, reply)
     receipt.refused_by, receipt.reply = where, reply
     return receipt
 
 
-# %% send-body
 def send_body(receipt: Receipt, body: Iterable[bytes]) -> Conversation[Receipt]:
-    """DATA, the body, and the reply that says whose letter it is now (RFC 5321 §4.1.1.4)."""
-    reply = yield from ask("DATA", timeout=DATA_TIMEOUT)
+    """DATA, the body, and the reply that says whose message it is now (RFC 5321 §4.1.1.4)."""
+    reply = yield from command("DATA", timeout=DATA_TIMEOUT)
     if reply.code // 100 != 3:                 # 354; a 3yz of any other name says the same (§4.3.2)
-        yield from give_up()
-        return end_early(receipt, "DATA", reply, receipt.accepted)
+        return refuse_rest(receipt, "DATA", reply, receipt.accepted)
     yield from stuff(body)
     reply = yield from read_reply(BODY_TIMEOUT)
     if reply.code == 421:
-        raise leaving(reply)
+        raise disconnected_by(reply)
     if not reply.positive:
-        return end_early(receipt, "body", reply, receipt.accepted)
+        return refuse_rest(receipt, "body", reply, receipt.accepted)
     receipt.recipients |= dict.fromkeys(receipt.accepted, reply)
     receipt.reply = reply
     return receipt
@@ -187,27 +189,30 @@ def send_body(receipt: Receipt, body: Iterable[bytes]) -> Conversation[Receipt]:
 
 # %% transaction
 def transaction(envelope: Envelope, body: Iterable[bytes]) -> Conversation[Receipt]:
-    """One letter: MAIL, RCPT for each recipient, DATA and the body (RFC 821 §3.1).
+    """One message: MAIL, RCPT for each recipient, DATA and the body (RFC 821 §3.1).
 
-    Addresses are checked before a byte is sent: BadPath or ValueError.
+    Addresses are checked before an octet is sent: BadPath or ValueError.
     """
     sender, paths = check_envelope(envelope)
     receipt = Receipt(envelope.sender)
-    reply = yield from ask("MAIL", f"FROM:{sender}")
+    reply = yield from command("MAIL", f"FROM:{sender}")
     if not reply.positive:
-        return end_early(receipt, "MAIL", reply, paths)
+        return refuse_rest(receipt, "MAIL", reply, paths)
     for address, path in paths.items():
-        receipt.recipients[address] = yield from ask("RCPT", f"TO:{path}")
+        receipt.recipients[address] = yield from command("RCPT", f"TO:{path}")
     if receipt.accepted:
-        return (yield from send_body(receipt, body))
-    yield from give_up()                       # all refused: the server still holds our MAIL
-    receipt.refused_by = "RCPT"
+        yield from send_body(receipt, body)
+    else:
+        receipt.refused_by = "RCPT"
+    if receipt.refused_by in ("RCPT", "DATA"):         # the server still holds our MAIL (RFC 5321 §4.1.1.5)
+        with contextlib.suppress(Disconnected, SMTPServerDisconnected):
+            yield from command("RSET")
     return receipt
 
 
 # %% raise-for-refusal
 def raise_for_refusal(receipt: Receipt) -> Receipt:
-    """The receipt, unless nobody got the letter: then the exception that `smtplib` would raise, with the receipt."""
+    """The receipt, unless nobody got the message: then the exception that `smtplib` would raise, with the receipt."""
     error: SMTPException | None = None
     if receipt.refused_by == "RCPT":
         error = SMTPRecipientsRefused(receipt.refused)
@@ -220,33 +225,27 @@ def raise_for_refusal(receipt: Receipt) -> Receipt:
     raise error
 
 
-# %% opened
-def leave() -> Conversation[Reply]:
-    """Say QUIT and hear the goodbye (RFC 821 §3.5)."""
-    return (yield from ask("QUIT"))
-
-
-def opened(opening: Conversation[Result]) -> Conversation[Result]:
+def quit_if_refused(opening: Conversation[Result]) -> Conversation[Result]:
     """An opening; and QUIT when it is refused: a server that does not want us waits for it (RFC 5321 §3.1)."""
     try:
         return (yield from opening)
     except (SMTPResponseException, SMTPNotSupportedError):
         with contextlib.suppress(SMTPServerDisconnected, Interruption, WireError):
-            yield from leave()
+            yield from command("QUIT")
         raise
 
 
-# %% session
-def deliver(hostname: str, letters: Iterable[tuple[Envelope, Iterable[bytes]]],
+# %% deliver
+def deliver(hostname: str, messages: Iterable[tuple[Envelope, Iterable[bytes]]],
             receipts: list[Receipt] | None = None) -> Conversation[list[Receipt]]:
-    """A whole session: greeting, HELO, the letters one after another, QUIT.
+    """A whole session: greeting, HELO, the messages one after another, QUIT.
 
     A list given as `receipts` keeps what was settled, also when an exception ends the session.
     """
     receipts = [] if receipts is None else receipts
-    yield from opened(greet(hostname))
-    for envelope, body in letters:
+    yield from quit_if_refused(greet(hostname))
+    for envelope, body in messages:
         receipts.append((yield from transaction(envelope, body)))
     with contextlib.suppress(Interruption, SMTPServerDisconnected, WireError):
-        yield from leave()                     # a goodbye gone wrong changes no receipt
+        yield from command("QUIT")             # a goodbye gone wrong changes no receipt
     return receipts

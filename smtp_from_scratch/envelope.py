@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import ipaddress
+import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -13,12 +14,13 @@ from email.errors import InvalidHeaderDefect
 from email.message import Message
 from typing import Any
 
+from .conversation import NOT_YET, Channel, NotYet, Want
 from .wire import CRLF
 
 __all__ = [
-    "Envelope", "envelope_of", "Path", "NULL_PATH", "BadPath", "LOCAL_LIMIT", "DOMAIN_LIMIT", "PATH_LIMIT",
-    "check_path", "parse_path", "few_quotes", "encode_path", "has_bare_newline", "normalize", "stuff", "END_OF_BODY",
-    "split_tail", "BodyCutter", "unstuff",
+    "Envelope", "addresses_in", "envelope_of", "Path", "NULL_PATH", "BadPath", "LOCAL_LIMIT", "DOMAIN_LIMIT",
+    "PATH_LIMIT", "check_path", "parse_path", "few_quotes", "encode_path", "Newlines", "has_bare_newline", "normalize",
+    "stuff", "END_OF_BODY", "split_tail", "BodyCutter", "unstuff", "Stream", "Body",
 ]
 
 
@@ -37,7 +39,6 @@ class Envelope:
     user: str = field(default="", repr=False)          # who has proved to be the sender (chapter 12)
 
 
-# %% addresses-in
 def addresses_in(message: Message, name: str) -> list[str]:
     """The addresses that a message's fields of this name hold; ValueError when not all of them can be read.
 
@@ -92,23 +93,8 @@ class Path:
 NULL_PATH = Path("", "")
 
 
-# %% errors
 class BadPath(ValueError):
     """A path, or a mailbox in it, that the grammar does not allow (RFC 5321 §4.1.2)."""
-
-
-# %% grammar
-_WIDE = r"\u0080-\ud7ff\ue000-\U0010ffff"      # beyond ASCII: for chapter 14 (RFC 6531 §3.3)
-_ATOM = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~{_WIDE}-]+"
-_DOT_STRING = rf"{_ATOM}(?:\.{_ATOM})*"
-_QUOTED = rf'"(?:[ !#-\[\]-~{_WIDE}]|\\[ -~])*"'
-_LABEL = rf"[A-Za-z0-9{_WIDE}](?:[A-Za-z0-9{_WIDE}-]*[A-Za-z0-9{_WIDE}])?"
-_DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*"
-_LITERAL = r"\[(?:[Ii][Pp][Vv]6:)?[0-9A-Fa-f:.]+\]"
-_PATH = re.compile(
-    rf"<(?:(?P<route>@{_DOMAIN}(?:,@{_DOMAIN})*):)?"
-    rf"(?P<local>{_DOT_STRING}|{_QUOTED})@(?P<domain>{_DOMAIN}|{_LITERAL})>"
-)
 
 
 # %% check-path
@@ -130,6 +116,18 @@ def check_path(path: Path, octets: int) -> None:
 
 
 # %% parse-path
+_WIDE = r"\u0080-\ud7ff\ue000-\U0010ffff"      # beyond ASCII: for chapter 14 (RFC 6531 §3.3)
+_ATOM = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~{_WIDE}-]+"
+_DOT_STRING = rf"{_ATOM}(?:\.{_ATOM})*"
+_QUOTED = rf'"(?:[ !#-\[\]-~{_WIDE}]|\\[ -~])*"'
+_LABEL = rf"[A-Za-z0-9{_WIDE}](?:[A-Za-z0-9{_WIDE}-]*[A-Za-z0-9{_WIDE}])?"
+_DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*"
+_LITERAL = r"\[(?:[Ii][Pp][Vv]6:)?[0-9A-Fa-f:.]+\]"
+_PATH = re.compile(
+    rf"<(?:(?P<route>@{_DOMAIN}(?:,@{_DOMAIN})*):)?(?P<local>{_DOT_STRING}|{_QUOTED})@(?P<domain>{_DOMAIN}|{_LITERAL})>"
+)
+
+
 def parse_path(text: str) -> tuple[Path, str]:
     """The path at the start of `text`, and what stands behind it; raises BadPath (RFC 5321 §4.1.2)."""
     if text[:2] == "<>":
@@ -157,7 +155,6 @@ def few_quotes(address: str) -> str:
     return text + (match[2] or "")
 
 
-# %% encode-path
 def encode_path(address: str) -> str:
     """`<address>` as it stands in MAIL and RCPT; raises BadPath unless it is one whole mailbox."""
     path, rest = parse_path(f"<{address}>")
@@ -167,14 +164,32 @@ def encode_path(address: str) -> str:
 
 
 # %% newlines
-def has_bare_newline(text: str) -> bool:
-    """Whether a CR or an LF stands alone; `text` holds octets as latin-1 (RFC 5321 §2.3.8)."""
-    decoder = io.IncrementalNewlineDecoder(None, False)    # counts kinds of line ends, and is fast
-    decoder.decode(text, final=True)
-    return decoder.newlines not in (None, "\r\n")
+class Newlines:
+    """Watches a text that comes in pieces for a CR or an LF that stands alone (RFC 5321 §2.3.8)."""
+
+    __slots__ = ("_decoder",)
+
+    def __init__(self) -> None:
+        self._decoder = io.IncrementalNewlineDecoder(None, False)      # counts kinds of line ends, and is fast
+
+    def see(self, block: bytes, final: bool = False) -> None:
+        """Look at the next piece; `final`: no other follows, and a CR at its end has no LF."""
+        self._decoder.decode(block.decode("latin-1"), final)
+
+    @property
+    def bare(self) -> bool:
+        """Whether one was seen."""
+        return self._decoder.newlines not in (None, "\r\n")
 
 
-# %% normalize
+def has_bare_newline(text: bytes) -> bool:
+    """Whether a CR or an LF stands alone in a whole text (RFC 5321 §2.3.8)."""
+    newlines = Newlines()
+    newlines.see(text, final=True)
+    return newlines.bare
+
+
+# %% stuff
 _NEWLINE = re.compile(rb"\r\n?|\n")
 
 
@@ -185,25 +200,22 @@ def normalize(blocks: Iterable[bytes]) -> Iterator[bytes]:
         block = held + block
         held = b"\r" if block.endswith(b"\r") else b""
         block = block[: len(block) - len(held)]
-        yield _NEWLINE.sub(CRLF, block) if has_bare_newline(block.decode("latin-1")) else block
+        yield _NEWLINE.sub(CRLF, block) if has_bare_newline(block) else block
     if held:
         yield CRLF
 
 
-# %% stuff
 def stuff(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """A body made ready for DATA: line ends CR LF, dots at line starts doubled, the end marked (§4.5.2)."""
     tail = CRLF                                        # what was said last, as if a line had ended
-    for block in normalize(blocks):
-        if not block:
-            continue
+    for block in filter(None, normalize(blocks)):
         stuffed = (tail + block).replace(b"\r\n.", b"\r\n..")
         yield stuffed[len(tail) :]
         tail = stuffed[-2:]
     yield b".\r\n" if tail == CRLF else b"\r\n.\r\n"
 
 
-# %% split-tail
+# %% cutter
 END_OF_BODY = b"\r\n.\r\n"
 
 
@@ -215,17 +227,17 @@ def split_tail(data: bytes) -> tuple[bytes, bytes]:
     return data, b""
 
 
-# %% cutter
 class BodyCutter:
     """Finds the end of a body that arrives in pieces, and removes doubled dots (RFC 5321 §4.5.2)."""
 
+    __slots__ = ("_held", "_virtual", "ended")
+
     def __init__(self) -> None:
-        self.ended = self.bare = False                 # `bare`: a CR or an LF stood alone
-        self._newlines = io.IncrementalNewlineDecoder(None, False)
+        self.ended = False
         self._held, self._virtual = CRLF, 2            # the CR LF that ended the DATA line
 
     def cut(self, data: bytes) -> tuple[bytes, bytes]:
-        """The part of the body that is certain by now, and, once it has ended, what stands behind it."""
+        """The part of the body that is certain by now, and, once it has ended, what follows it."""
         data, rest = self._held + data, b""
         end = data.find(END_OF_BODY)
         if end >= 0:
@@ -234,8 +246,6 @@ class BodyCutter:
             data, self._held = split_tail(data)
         block = data.replace(b"\r\n.", CRLF)[self._virtual :]
         self._virtual = 0 if data else self._virtual
-        self._newlines.decode(block.decode("latin-1"), final=self.ended)
-        self.bare = self._newlines.newlines not in (None, "\r\n")
         return block, rest
 
 
@@ -249,3 +259,45 @@ def unstuff(blocks: Iterable[bytes]) -> Iterator[bytes]:
             yield body
         if cutter.ended:
             return
+
+
+# %% stream
+class Stream(Want):
+    """Want: octets that keep coming. Each earns time, but never more than `timeout` seconds ahead.
+
+    `rate` octets a second are the slowest that we put up with. One object waits for one body.
+    """
+
+    __slots__ = ("_earned", "_until", "rate", "timeout")
+    block = 262_144
+
+    def __init__(self, timeout: float = 180.0, rate: float = 500.0) -> None:
+        self.timeout, self.rate = timeout, rate
+        self._until, self._earned = math.inf, 0.0
+
+    def deadline(self, now: float) -> float:
+        self._until, self._earned = min(now + self.timeout, self._until + self._earned), 0.0
+        return self._until
+
+    def earn(self, block: bytes) -> bytes:
+        """The block; its octets have earned time."""
+        self._earned += len(block) / self.rate
+        return block
+
+
+# %% body
+class Body(Stream):
+    """Want: the next block of a body, without doubled dots; `b""` at its end (RFC 5321 §4.5.2)."""
+    __slots__ = ("cutter",)
+
+    def __init__(self, cutter: BodyCutter, timeout: float = 180.0, rate: float = 500.0) -> None:
+        super().__init__(timeout, rate)
+        self.cutter = cutter
+
+    def take(self, channel: Channel) -> bytes | NotYet:
+        if not self.cutter.ended:
+            block, rest = self.cutter.cut(channel.inbox.octets(len(channel.inbox)))
+            channel.inbox.feed(rest)                   # the next command
+            if block:
+                return self.earn(block)
+        return b"" if self.cutter.ended else NOT_YET

@@ -1,5 +1,5 @@
 """250 is a promise: durable delivery into Maildirs, one for each recipient (RFC 5321 §4.4, §6.1)."""
-# Exported from notebooks/07_maildir.ipynb; edit the notebook.
+# Exported from notebooks/08_maildir.ipynb; edit the notebook.
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from .envelope import Envelope, few_quotes
 from .wire import Reply
 
 __all__ = [
-    "unique_name", "folder_name", "sync_folder", "FOLDERS", "make_maildir", "with_lf", "write_durably", "trace",
-    "BLOCK", "field_end", "own_return_path", "publish", "Maildir",
+    "unique_name", "folder_name", "sync_folder", "make_folder", "FOLDERS", "make_maildir", "with_lf", "write_durably",
+    "trace", "BLOCK", "field_end", "own_return_path", "publish", "Maildir",
 ]
 
 
@@ -55,7 +55,6 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-# %% make-folder
 def make_folder(folder: Path) -> None:
     """Create a folder for its owner alone, and those above it; its name is durable, also if it was there already."""
     if folder.is_dir():
@@ -92,13 +91,13 @@ def sweep(tmp: Path) -> None:
     with contextlib.suppress(OSError), os.scandir(tmp) as entries:
         for entry in entries:
             with contextlib.suppress(OSError):
-                if entry.is_file(follow_symlinks=False) and entry.stat().st_mtime < time.time() - STALE:
+                if entry.stat(follow_symlinks=False).st_mtime < time.time() - STALE:
                     os.unlink(entry.path)
 
 
-# %% as-lf
+# %% with-lf
 def with_lf(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """A letter in blocks, every CR LF an LF, as is the custom on disk; any other octet as it is."""
+    """A message in blocks, every CR LF an LF, as is the custom on disk; any other octet as it is."""
     held = b""                                 # a CR at the end of a block: half a line end?
     for block in blocks:
         block = held + block
@@ -119,7 +118,7 @@ def write_durably(path: Path, blocks: Iterable[bytes]) -> None:
 
 # %% trace
 def trace(envelope: Envelope, hostname: str, identity: str) -> bytes:
-    """Return-Path and Received: where a bounce goes, and which way the letter came (RFC 5321 §4.4)."""
+    """Return-Path and Received: where a bounce goes, and which way the message came (RFC 5321 §4.4)."""
     whom = f"\r\n\tfor <{envelope.recipients[0]}>" if len(envelope.recipients) == 1 else ""
     peer = f" ([{'IPv6:' if ':' in envelope.peer else ''}{envelope.peer}])" if envelope.peer else ""
     return (
@@ -143,7 +142,7 @@ def field_end(data: bytes, start: int) -> int:
 
 
 def own_return_path(head: bytes, body: IO[bytes]) -> Iterator[bytes]:
-    """The letter in blocks: our trace, then what came, without the Return-Path that it brought (RFC 5321 §4.4)."""
+    """The message in blocks: our trace, then what came, without the Return-Path that it brought (RFC 5321 §4.4)."""
     yield head
     data, removing, found = b"\n", False, None
     while not found and (block := body.read(BLOCK)):
@@ -199,12 +198,12 @@ class Maildir:
         name = unique_name(self.hostname)
         folders = [self.root / folder for folder in dict.fromkeys(map(folder_name, envelope.recipients))]
         temporary = folders[0] / "tmp" / name
-        letter = own_return_path(trace(envelope, self.hostname, name), body)
-        binary = (envelope.parameters.get("BODY") or "").upper() == "BINARYMIME"     # chapter 10 (RFC 3030 §3)
+        message = own_return_path(trace(envelope, self.hostname, name), body)
+        binary = (envelope.parameters.get("BODY") or "").upper() == "BINARYMIME"     # chunking (RFC 3030 §3)
         try:
             for folder in folders:
                 self.mailbox(folder)
-            write_durably(temporary, letter if binary else with_lf(letter))
+            write_durably(temporary, message if binary else with_lf(message))
             publish(temporary, [folder / "new" / name for folder in folders])
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):

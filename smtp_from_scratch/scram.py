@@ -1,49 +1,31 @@
 """A password that never travels: SCRAM-SHA-256 (RFC 5802, RFC 7677), and a store of keys instead of passwords."""
-# Exported from notebooks/13_scram.ipynb; edit the notebook.
+# Exported from notebooks/16_scram.ipynb; edit the notebook.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
-import os
 import re
 import secrets
-import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from urllib.parse import quote, unquote
 
-from .auth import (
-    AuthError,
-    BadResponse,
-    Examination,
-    Mechanism,
-    Responses,
-    Users,
-    as_text,
-    by_name,
-    decode64,
-    encode64,
-    saslprep,
-)
+from .auth import AuthError, BadResponse, Examination, Mechanism, Responses, as_text, decode64, encode64
 from .conversation import Work
-from .maildir import sync_folder
+from .passwords import Users
+from .saslprep import by_name, saslprep
 
 __all__ = [
     "mac", "sha256", "xor", "ITERATIONS", "TEXT_FORM", "ScramKeys", "salted_password", "scram_keys", "proves",
-    "attributes", "encode_name", "decode_name", "FEWEST", "MOST", "client_first", "server_first", "prove", "heard",
-    "ScramSha256", "decoy", "Keys", "usual_iterations", "BadUserFile", "user_line", "parse_users", "user_of", "read",
-    "HEAD", "rewrite", "UserFile",
+    "attributes", "encode_name", "decode_name", "MIN_ITERATIONS", "MAX_ITERATIONS", "client_first", "server_first",
+    "prove", "heard", "decoy", "ScramSha256", "Keys", "usual_iterations",
 ]
 
 
 # %% crypto
 def mac(key: bytes, octets: bytes) -> bytes:
-    """HMAC-SHA-256: a stamp that only who has the key can put on octets, and check."""
+    """HMAC-SHA-256: a stamp that only a holder of the key can put on octets, and check."""
     return hmac.digest(key, octets, "sha256")
 
 
@@ -101,11 +83,11 @@ def scram_keys(password: str, salt: bytes | None = None, iterations: int = ITERA
 
 
 # %% proves
-def proves(keys: ScramKeys, spoken: bytes, proof: bytes) -> bool:
+def proves(keys: ScramKeys, auth_message: bytes, proof: bytes) -> bool:
     """The server's question: does this come of the password? (RFC 5802 §3)"""
     if len(proof) != 32:
         return False
-    client_key = xor(proof, mac(keys.stored_key, spoken))
+    client_key = xor(proof, mac(keys.stored_key, auth_message))
     return hmac.compare_digest(sha256(client_key), keys.stored_key)
 
 
@@ -137,7 +119,7 @@ def decode_name(text: str) -> str:
 
 
 # %% first-messages
-FEWEST, MOST = 4096, 1_000_000                 # iterations that a client puts up with (RFC 7677 §4, RFC 5802 §9)
+MIN_ITERATIONS, MAX_ITERATIONS = 4096, 1_000_000       # iterations a client puts up with (RFC 7677 §4, RFC 5802 §9)
 
 
 def client_first(message: str) -> tuple[str, str, str, str]:
@@ -155,9 +137,9 @@ def server_first(message: str, nonce: str) -> tuple[str, bytes, int]:
     """The server's first message: nonce, salt, iterations; raises AuthError for what a client must not go into."""
     both, salt, iterations = attributes(message, "rsi")
     if not re.fullmatch("[!-~]+", both) or not both.startswith(nonce) or both == nonce:
-        raise AuthError("the server's nonce is not ours with its own behind it")
-    if not re.fullmatch("[1-9][0-9]{0,9}", iterations) or not FEWEST <= int(iterations) <= MOST:
-        raise AuthError(f"the server asks for {iterations[:20]} iterations; I do {FEWEST} to {MOST}")
+        raise AuthError("the server's nonce is not ours with its own after it")
+    if not re.fullmatch("[1-9][0-9]{0,9}", iterations) or not MIN_ITERATIONS <= int(iterations) <= MAX_ITERATIONS:
+        raise AuthError(f"the server asks for {iterations[:20]} iterations; I do {MIN_ITERATIONS} to {MAX_ITERATIONS}")
     return both, decode64(salt), int(iterations)
 
 
@@ -169,13 +151,13 @@ def prove(user: str, password: str, nonce: str) -> Responses:
     both, salt, iterations = server_first(challenge, nonce)
     salted = salted_password(password, salt, iterations)
     without_proof = f"c={encode64(b'n,,')},r={both}"
-    spoken = ",".join([bare, challenge, without_proof]).encode()
+    auth_message = ",".join([bare, challenge, without_proof]).encode()
     client_key = mac(salted, b"Client Key")
-    proof = xor(client_key, mac(sha256(client_key), spoken))
+    proof = xor(client_key, mac(sha256(client_key), auth_message))
     final = heard((yield f"{without_proof},p={encode64(proof)}".encode()))
     if final.startswith("e="):
         raise AuthError(f"the server says {final[2:60]!r}")
-    if not hmac.compare_digest(decode64(*attributes(final, "v")), mac(mac(salted, b"Server Key"), spoken)):
+    if not hmac.compare_digest(decode64(*attributes(final, "v")), mac(mac(salted, b"Server Key"), auth_message)):
         raise AuthError("the server does not know the password: it is not the one that we know")
     if (yield b"") is not None:
         raise AuthError("the server goes on asking after it has proved itself")
@@ -186,6 +168,13 @@ def heard(challenge: bytes | None) -> str:
     if challenge is None:
         raise AuthError("the server is content, and has proved nothing")
     return as_text(challenge)
+
+
+# %% decoy
+def decoy(secret: bytes, user: str, iterations: int = ITERATIONS) -> ScramKeys:
+    """Keys for a user who does not exist: the same every time, and no password has them (RFC 5802 §7)."""
+    salt, stored, server = (mac(secret, what + user.encode()) for what in (b"salt:", b"stored:", b"server:"))
+    return ScramKeys(salt[:16], iterations, stored, server)
 
 
 # %% scram
@@ -209,23 +198,16 @@ class ScramSha256(Mechanism):
         nonce += self._nonce()
         challenge = f"r={nonce},s={encode64(keys.salt)},i={keys.iterations}"
         final, _, proof = as_text((yield challenge.encode())).rpartition(",p=")
-        spoken = ",".join([first.removeprefix(header), challenge, final]).encode()
-        right = proves(keys, spoken, decode64(proof))
+        auth_message = ",".join([first.removeprefix(header), challenge, final]).encode()
+        right = proves(keys, auth_message, decode64(proof))
         if attributes(final, "cr") != [encode64(header.encode()), nonce] or acting_as not in ("", user) or not right:
             raise AuthError("wrong")
-        if (yield f"v={encode64(mac(keys.server_key, spoken))}".encode()):
+        if (yield f"v={encode64(mac(keys.server_key, auth_message))}".encode()):
             raise BadResponse("there is nothing left to say")
         return user
 
     def respond(self, user: str, password: str) -> Responses:
         yield from prove(saslprep(user), saslprep(password, stored=True), self._nonce())
-
-
-# %% decoy
-def decoy(secret: bytes, user: str, iterations: int = ITERATIONS) -> ScramKeys:
-    """Keys for a user who does not exist: the same every time, and no password has them (RFC 5802 §7)."""
-    salt, stored, server = (mac(secret, what + user.encode()) for what in (b"salt:", b"stored:", b"server:"))
-    return ScramKeys(salt[:16], iterations, stored, server)
 
 
 # %% store
@@ -263,133 +245,3 @@ def usual_iterations(keys: Mapping[str, ScramKeys]) -> int:
     """What most users have, and so decoys."""
     counts = Counter(them.iterations for them in keys.values())
     return counts.most_common(1)[0][0] if counts else ITERATIONS
-
-
-# %% user-lines
-class BadUserFile(Exception):
-    """A user file that cannot be understood; says which line, and not what is in it."""
-
-
-def user_line(user: str, keys: ScramKeys) -> str:
-    """`name:keys`; what would be mistaken in a name is written as in a URL."""
-    return re.sub(r"[:%#\s]", lambda found: quote(found[0], safe=""), user) + f":{keys.to_text()}"
-
-
-def parse_users(text: str, name: str) -> tuple[dict[str, ScramKeys], bytes]:
-    """The users of a file, and the secret of its decoys: the line without a name. Raises BadUserFile."""
-    users: dict[str, ScramKeys] = {}
-    secret = b""
-    for number, line in enumerate(text.split("\n"), 1):
-        try:
-            if line.startswith(":"):
-                secret = decode64(line[1:].strip())
-            elif user := user_of(line):
-                if user in users:
-                    raise ValueError("this user has a line already")
-                users[user] = ScramKeys.from_text(line.partition(":")[2].strip())
-        except ValueError as error:
-            raise BadUserFile(f"{name}, line {number}: {error}") from None
-    return users, secret
-
-
-def user_of(line: str) -> str:
-    """Whose line it is; empty for nobody's. Raises ValueError."""
-    nobodys = not line.strip() or line.startswith((":", "#"))
-    return "" if nobodys else saslprep(unquote(line.partition(":")[0], errors="strict"))
-
-
-def read(path: Path) -> str:
-    """A user file; octets that are not UTF-8 become what SASLprep refuses."""
-    return path.read_text("utf-8", "surrogateescape")
-
-
-# %% rewrite
-HEAD = "# name:SCRAM-SHA-256$iterations:salt$stored key:server key; a line without a name is for decoys\n"
-
-
-def rewrite(path: Path, user: str, line: str = "") -> None:
-    """Give a user this line, or none; who reads meanwhile sees the old file or the new one. KeyError, OSError."""
-    new = path.with_name(f"{path.name}.new")
-    with open(take(new), "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-        try:
-            old = read(path) if path.exists() else f"{HEAD}:{encode64(secrets.token_bytes(32))}\n"
-            users, _ = parse_users(old, path.name)
-            if not line and user not in users:
-                raise KeyError(user)
-            lines = [one for one in old.rstrip("\n").split("\n") if user_of(one) != user]
-            file.write("\n".join([*lines, line] if line else lines) + "\n")
-            file.flush()
-            keep_owner(path, new)
-            os.fsync(file.fileno())
-        except BaseException:
-            new.unlink()
-            raise
-    os.replace(new, path)
-    sync_folder(path.parent)
-
-
-# %% take
-PATIENCE = 5.0                                 # seconds
-
-
-def take(new: Path) -> int:
-    """Create the new file, which nobody else may do before it is in place; FileExistsError after some patience."""
-    end = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        except FileExistsError:
-            if time.monotonic() > end:
-                raise FileExistsError(f"{new} is there: another update is under way; or one died: remove it") from None
-            time.sleep(0.05)
-
-
-def keep_owner(old: Path, new: Path) -> None:
-    """Give the new file the old one's owner and mode, as far as we may: the server may run as somebody else."""
-    if hasattr(os, "chown") and old.exists():
-        status = old.stat()
-        with contextlib.suppress(PermissionError):
-            os.chown(new, -1, status.st_gid)
-            os.chmod(new, status.st_mode & 0o777)
-            os.chown(new, status.st_uid, -1)
-
-
-# %% user-file
-class UserFile(Keys):
-    """Users in a file, read again whenever it changes; a line for each, `name:keys` (see `ScramKeys.to_text`).
-
-    Raises OSError and BadUserFile; with `create`, a file that is not there yet has no users.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], create: bool = False) -> None:
-        super().__init__({})
-        self.path = Path(os.path.realpath(path))
-        self._create, self._lock = create, threading.Lock()
-        self._seen: tuple[int, ...] = ()
-        self.names()
-
-    def names(self) -> list[str]:
-        """Who is in the file now."""
-        with self._lock:
-            if self.path.exists() or not self._create:
-                status = self.path.stat()
-                seen = (status.st_mtime_ns, status.st_size, status.st_ino)
-                if seen != self._seen:
-                    self._keys, secret = parse_users(read(self.path), self.path.name)
-                    self._secret, self._usual = secret or self._secret, usual_iterations(self._keys)
-                    self._seen = seen
-            return sorted(self._keys)
-
-    def scram_keys(self, user: str) -> ScramKeys:
-        """A user's keys, or a decoy."""
-        self.names()
-        return super().scram_keys(user)
-
-    def add(self, user: str, password: str, iterations: int = ITERATIONS) -> None:
-        """Add a user, or give one another password; raises ValueError for what SASLprep refuses."""
-        user = saslprep(user)
-        rewrite(self.path, user, user_line(user, scram_keys(password, iterations=iterations)))
-
-    def remove(self, user: str) -> None:
-        """Take a user out; KeyError for one who is not there."""
-        rewrite(self.path, saslprep(user))

@@ -1,25 +1,28 @@
 """The server's stage: a thread for each connection, limits, and a graceful end (RFC 5321 §4.5.3)."""
-# Exported from notebooks/06_server.ipynb; edit the notebook.
+# Exported from notebooks/07_server.ipynb; edit the notebook.
 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import math
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
-from .conversation import Connection, Conversation, Tap, hang_up
-from .wire import Reply, encode_reply, logger
+from .connection import Connection, linger
+from .conversation import Conversation, Tap
+from .printable import logger
+from .throttle import origin
+from .wire import Reply, encode_reply
 
-__all__ = ["listen_on", "part", "goodbye", "log", "attend", "origin", "no_place", "dismiss", "ThreadedServer"]
+__all__ = ["listen_on", "log", "Caller", "handle", "Places", "join_all", "shut_down", "ThreadedServer"]
 
 
-# %% listen-on
+# %% module
 def listen_on(host: str, port: int, backlog: int = 512) -> socket.socket:
     """A listening socket; port 0 lets the system choose. IPv6 when the host has a colon."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -35,153 +38,149 @@ def listen_on(host: str, port: int, backlog: int = 512) -> socket.socket:
     return listener
 
 
-# %% part
-def part(sock: socket.socket, patience: float = 1.0, last: bytes = b"") -> None:
-    """Close so that our last words arrive: with octets unread, `close` alone would destroy them on the way."""
-    deadline = time.monotonic() + patience
-    with contextlib.suppress(OSError), sock:
-        sock.settimeout(patience)              # who never reads does not hold us here
-        if last:
-            sock.send(last)
-        sock.shutdown(socket.SHUT_WR)
-        while sock.recv(65_536) and (left := deadline - time.monotonic()) > 0:
-            sock.settimeout(left)
-
-
-# %% attend
-def goodbye(connection: Connection) -> bytes:
-    """What a layer says before the line is closed; TLS does (chapter 11). Half a flight is followed by nothing."""
-    return b"" if connection.deaf else bytes(getattr(connection.channel.layer, "goodbye", bytes)())
-
-
+# %% handle
 log = logger(__name__)
 
 
-def attend(server: ThreadedServer, connection: Connection, peer: str) -> None:
+@dataclass(frozen=True, slots=True, eq=False)
+class Caller:
+    """A connection, the thread that plays on it, and the place that it counts for."""
+
+    connection: Connection
+    thread: threading.Thread
+    origin: str
+
+
+def handle(callers: dict[Connection, Caller], connection: Connection, conversation: Callable[[str], Conversation[Any]],
+           peer: str) -> None:
     """One caller, from the greeting to the end of the connection."""
     try:
-        connection.play(server.conversation(peer))
+        connection.play(conversation(peer))
     except ConnectionError as error:
         log.info("%s: the line broke: %s", peer, error)
     except Exception:
         log.exception("%s: the session failed", peer)
     finally:
-        part(connection.socket, last=goodbye(connection))
-        server.callers.pop(connection, None)
+        linger(connection.socket, last=connection.goodbye())
+        callers.pop(connection, None)
 
 
-# %% no-place
-def origin(peer: str) -> str:
-    """Whose places a caller takes: an IPv4 address counts as one, and all IPv6 addresses of a network of 64 bits."""
-    address = ipaddress.ip_address(peer)
-    if isinstance(address, ipaddress.IPv4Address):
-        return peer
-    return str(address.ipv4_mapped or ipaddress.ip_network((int(address) >> 64 << 64, 64)))
+# %% places
+@dataclass(frozen=True, slots=True)
+class Places:
+    """How many may call at a time: in all, and from one address (of IPv6, from one network of 64 bits)."""
+
+    in_all: int = 1000
+    per_address: int = 500
+
+    def refusal(self, present: list[Caller], place: str) -> Reply | None:
+        """421 when there are too many callers (RFC 5321 §3.8)."""
+        if len(present) >= self.in_all:
+            return Reply(421, "too many connections, please try again later")
+        if sum(caller.origin == place for caller in present) >= self.per_address:
+            return Reply(421, "too many connections from your address, please try again later")
+        return None
 
 
-def no_place(server: ThreadedServer, whence: str) -> Reply | None:
-    """421 when there are too many callers, in all or from one place (RFC 5321 §3.8)."""
-    present = [other for _, other in server.callers.copy().values()]
-    if len(present) >= server.max_connections:
-        return Reply(421, "too many connections, please try again later")
-    if present.count(whence) >= server.max_connections_per_address:
-        return Reply(421, "too many connections from your address, please try again later")
-    return None
-
-
-# %% admit
-def admit(server: ThreadedServer, sock: socket.socket, peer: str) -> None:
-    """Give a caller a thread, or 421 when there is no place (RFC 5321 §3.1)."""
-    whence = origin(peer)
-    if refusal := no_place(server, whence):
-        log.info("%s: %s", peer, refusal)
-        return part(sock, 0.0, encode_reply(refusal))
-    try:
-        connection = Connection(sock, "S", server.tap)
-    except OSError:                            # gone again already
-        return sock.close()
-    channel = connection.channel
-    channel.longest_wait, channel.deadline = server.longest_wait, channel.now() + server.longest_session
-    thread = threading.Thread(target=attend, args=(server, connection, peer), name=f"smtp {peer}", daemon=True)
-    server.callers[connection] = thread, whence
-    try:
-        thread.start()
-    except RuntimeError:                       # no more threads to be had
-        del server.callers[connection]
-        sock.close()
-
-
-# %% answer-calls
-def answer_calls(server: ThreadedServer) -> None:
-    """The doorman: accept every call, and never talk to a caller."""
-    while not server.stopping:
-        try:
-            sock, peer = server.listener.accept()
-        except OSError:
-            time.sleep(0 if server.stopping else 0.05)    # out of file descriptors: somebody will leave
-        else:
-            admit(server, sock, peer[0])
-
-
-# %% still-here
-Caller = tuple[Connection, threading.Thread]
-
-
-def still_here(present: list[Caller], patience: float) -> list[Caller]:
+# %% join-all
+def join_all(callers: list[Caller], patience: float) -> list[Caller]:
     """Wait for threads to end, `patience` seconds for all together; returns those that have not."""
     deadline = time.monotonic() + patience
-    for _, thread in present:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    return [(connection, thread) for connection, thread in present if thread.is_alive()]
+    for caller in callers:
+        caller.thread.join(max(0.0, deadline - time.monotonic()))
+    return [caller for caller in callers if caller.thread.is_alive()]
 
 
-# %% dismiss
-def dismiss(callers: dict[Connection, tuple[threading.Thread, str]], grace: float) -> None:
+# %% shut-down
+def shut_down(callers: list[Caller], grace: float) -> None:
     """Ask all connections to end when idle (RFC 5321 §3.8); after `grace` seconds, in the middle; then cut them off."""
-    present = [(connection, thread) for connection, (thread, _) in callers.copy().items()]
-    for connection, _ in present:
-        hang_up(connection)
+    for caller in callers:
+        caller.connection.hang_up()
     for how, patience in ((socket.SHUT_RD, grace), (socket.SHUT_RDWR, 1.0)):
-        present = still_here(present, patience)
-        for connection, _ in present:
+        callers = join_all(callers, patience)
+        for caller in callers:
             with contextlib.suppress(OSError):
-                connection.socket.shutdown(how)
-    still_here(present, 1.0)
+                caller.connection.socket.shutdown(how)
+    join_all(callers, 1.0)
 
 
-# %% threaded-server
-class ThreadedServer:
-    """Plays `conversation(peer)` for every caller, each in a thread of its own."""
+# %% doorman-export
+class Doorman:
+    """Answers every call, and never talks to a caller: what becomes of a call is up to `accept`."""
 
-    def __init__(self, conversation: Callable[[str], Conversation[Any]], host: str = "127.0.0.1", port: int = 0,
-                 *, max_connections: int = 1000, max_connections_per_address: int = 500,
-                 tap: Tap | None = None) -> None:
-        self.conversation, self.tap = conversation, tap
-        self.max_connections, self.max_connections_per_address = max_connections, max_connections_per_address
-        self.longest_wait = self.longest_session = math.inf    # seconds
-        self.stopping = False
-        self.callers: dict[Connection, tuple[threading.Thread, str]] = {}      # with the place they call from
-        self.listener = listen_on(host, port)
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.stopping, self.listener = False, listen_on(host, port)
         self.address: tuple[str, int] = self.listener.getsockname()[:2]
-        self._doorman = threading.Thread(target=answer_calls, args=(self,), name="doorman", daemon=True)
+        self._doorman = threading.Thread(target=self.answer_calls, name="doorman", daemon=True)
+
+    def accept(self, sock: socket.socket, peer: str) -> None:
+        """A call from `peer`; must not wait for anybody."""
+        raise NotImplementedError
+
+    def answer_calls(self) -> None:
+        """The loop of the doorman's thread."""
+        while not self.stopping:
+            try:
+                sock, peer = self.listener.accept()
+            except OSError:
+                time.sleep(0 if self.stopping else 0.05)      # out of file descriptors: somebody will leave
+            else:
+                self.accept(sock, peer[0])
 
     def start(self) -> None:
         """Begin to answer calls."""
         self._doorman.start()
 
     def stop(self, grace: float = 10.0) -> None:
-        """Take no more calls; let transactions in hand finish for `grace` seconds, then cut them off."""
+        """Take no more calls; `grace` is for whoever has callers to wait for."""
         self.stopping = True
-        with contextlib.suppress(OSError):
-            self.listener.shutdown(socket.SHUT_RDWR)      # wakes the doorman
-        self.listener.close()
+        with contextlib.suppress(OSError), self.listener:
+            self.listener.shutdown(socket.SHUT_RDWR)          # wakes the doorman
         if self._doorman.is_alive():
             self._doorman.join(1.0)
-        dismiss(self.callers, grace)
 
-    def __enter__(self) -> ThreadedServer:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+# %% threaded-server
+class ThreadedServer(Doorman):
+    """Plays `conversation(peer)` for every caller, each in a thread of its own."""
+
+    def __init__(self, conversation: Callable[[str], Conversation[Any]], host: str = "127.0.0.1", port: int = 0,
+                 *, places: Places = Places(), tap: Tap | None = None) -> None:
+        super().__init__(host, port)
+        self.conversation, self.places, self.tap = conversation, places, tap
+        self.longest_wait = self.longest_session = math.inf   # seconds: that cap every wait, and a session as a whole
+        self.callers: dict[Connection, Caller] = {}
+
+    def accept(self, sock: socket.socket, peer: str) -> None:
+        """Give a caller a thread, or 421 when there is no place (RFC 5321 §3.1)."""
+        if refusal := self.places.refusal(list(self.callers.copy().values()), origin(peer)):
+            log.info("%s: %s", peer, refusal)
+            return linger(sock, 0.0, encode_reply(refusal))
+        with contextlib.suppress(OSError, RuntimeError):      # gone again already, or no more threads to be had
+            return self.admit(Connection(sock, "S", self.tap), peer)
+        sock.close()
+
+    def admit(self, connection: Connection, peer: str) -> None:
+        """Begin to play with a caller; RuntimeError if there are no more threads."""
+        channel = connection.channel
+        channel.longest_wait, channel.deadline = self.longest_wait, channel.now() + self.longest_session
+        thread = threading.Thread(target=handle, args=(self.callers, connection, self.conversation, peer),
+                                  name=f"smtp {peer}", daemon=True)
+        self.callers[connection] = Caller(connection, thread, origin(peer))
+        try:
+            thread.start()
+        except RuntimeError:
+            del self.callers[connection]
+            raise
+
+    def stop(self, grace: float = 10.0) -> None:
+        """Take no more calls; let transactions in hand finish for `grace` seconds, then cut them off."""
+        super().stop()
+        shut_down(list(self.callers.copy().values()), grace)

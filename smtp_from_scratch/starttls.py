@@ -1,21 +1,24 @@
 """TLS on a line that began in the clear (RFC 3207), or from the first octet on (RFC 8314)."""
-# Exported from notebooks/11_starttls.ipynb; edit the notebook.
+# Exported from notebooks/14_starttls.ipynb; edit the notebook.
 
 from __future__ import annotations
 
 import contextlib
 import ssl
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from .client import SMTPNotSupportedError, SMTPResponseException
-from .conversation import FLUSH, Conversation, Interruption, Upgrade
-from .ehlo import ClientSession, ExtendedSession, Extension, ask_in_turn, hello, renew
-from .session import Session, Verb
-from .wire import Command, Reply, logger
+from .conversation import FLUSH, NOT_YET, Channel, Conversation, Interruption, Layer, NotYet, Want
+from .ehlo import ExtendedSession, Extension
+from .printable import logger
+from .session import Verb
+from .transaction import ClientSession, hello
+from .wire import Command, Reply
 
 __all__ = [
-    "ANSWERS_LIMIT", "ending", "TLSLayer", "server_context", "unverified", "log", "secure_server", "secure_client",
-    "StartTLS", "start_tls",
+    "ANSWERS_LIMIT", "ending", "TLSLayer", "Upgrade", "server_context", "unverified", "log", "secure_server",
+    "secure_client", "start_tls", "StartTLS",
 ]
 
 
@@ -77,6 +80,22 @@ class TLSLayer:
         return self._outgoing.read()
 
 
+# %% upgrade
+@dataclass(slots=True)
+class Upgrade(Want):
+    """Want: from here on everything passes through `layer`; unread input is fed into it."""
+
+    layer: Layer
+    timeout: float = 300.0
+    idle: bool = True                          # nothing is lost if a caller that only shakes hands is sent away
+
+    def take(self, channel: Channel) -> Layer | NotYet:
+        """The layer, once its handshake is done."""
+        if channel.layer is not self.layer:
+            channel.upgrade(self.layer)
+        return self.layer if self.layer.ready else NOT_YET
+
+
 # %% server-context
 def server_context(certificate: str, key: str | None = None) -> ssl.SSLContext:
     """A server's TLS settings: its certificate chain and key, files in PEM form. Raises OSError, ssl.SSLError.
@@ -94,8 +113,7 @@ def unverified() -> ssl.SSLContext:
     """A client's settings for TLS "if you can" (RFC 7435): the line is sealed, whoever stands at its other end."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.minimum_version = ssl.TLSVersion.TLSv1_2     # Debian's Python leaves this to OpenSSL (RFC 8996)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2       # some systems leave that open
+    context.minimum_version = ssl.TLSVersion.TLSv1_2       # some systems leave that open (RFC 8996)
     return context
 
 
@@ -111,7 +129,7 @@ def secure_server(session: ExtendedSession, context: ssl.SSLContext) -> Conversa
         log.info("%s: no TLS: %s", session.peer or "client", str(error) or type(error).__name__)
         session.state = "closed"
         return False
-    renew(session)
+    session.restart()
     session.secure = True
     return True
 
@@ -125,6 +143,24 @@ def secure_client(client: ClientSession, context: ssl.SSLContext) -> Conversatio
         raise
     client.secure, client.user = True, ""
     client.learn({})
+
+
+# %% start-tls
+def start_tls(client: ClientSession, context: ssl.SSLContext, required: bool = True) -> Conversation[None]:
+    """Seal the line, then say EHLO again. Raises SMTPNotSupportedError or SMTPResponseException when it is
+    `required` and refused, ssl.SSLError when the handshake fails: then nothing more may be said here."""
+    if client.secure:
+        return
+    if "STARTTLS" not in client.offered:
+        if required:
+            raise SMTPNotSupportedError("the server does not offer STARTTLS, or somebody took it out of its offer")
+        return
+    reply = yield from client.command("STARTTLS")
+    if reply.code == 220:
+        yield from secure_client(client, context)
+        yield from hello(client)
+    elif required:
+        raise SMTPResponseException(reply, "STARTTLS")
 
 
 # %% starttls
@@ -154,35 +190,16 @@ class StartTLS(Extension):
             return None
         return Reply(530, "say STARTTLS first", "5.7.0")
 
-    def starttls(self, session: Session, argument: str) -> Conversation[Reply | None]:
+    def starttls(self, session: ExtendedSession, argument: str) -> Conversation[Reply | None]:
         """STARTTLS: 220, the handshake, and nothing remembered (§4, §4.2)."""
-        assert isinstance(session, ExtendedSession)
         if argument:
             return Reply(501, "STARTTLS stands alone", "5.5.4")
         if session.secure or not session.extended:
             return Reply(503, "TLS is up already" if session.secure else "say EHLO first", "5.5.1")
-        yield Reply(220, "shake hands")
+        yield session.reply(Reply(220, "shake hands"))
         yield from secure_server(session, self.context)
         return None
 
     def after_hello(self, client: ClientSession) -> Conversation[None]:
         """TLS before anything else is said."""
         yield from start_tls(client, self.context, self.required)
-
-
-# %% start-tls
-def start_tls(client: ClientSession, context: ssl.SSLContext, required: bool = True) -> Conversation[None]:
-    """Seal the line, then say EHLO again. Raises SMTPNotSupportedError or SMTPResponseException when it is
-    `required` and refused, ssl.SSLError when the handshake fails: then nothing more may be said here."""
-    if client.secure:
-        return
-    if "STARTTLS" not in client.offered:
-        if required:
-            raise SMTPNotSupportedError("the server does not offer STARTTLS, or somebody took it out of its offer")
-        return
-    reply = yield from ask_in_turn(client, "STARTTLS")
-    if reply.code == 220:
-        yield from secure_client(client, context)
-        yield from hello(client)
-    elif required:
-        raise SMTPResponseException(reply, "STARTTLS")

@@ -1,42 +1,52 @@
 """The first server that a letter meets: submission (RFC 6409) on ports 587 and 465 (RFC 8314)."""
-# Exported from notebooks/15_submission.ipynb; edit the notebook.
+# Exported from notebooks/18_submission.ipynb; edit the notebook.
 
 from __future__ import annotations
 
 import contextlib
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from email.utils import formatdate, getaddresses, make_msgid
 from typing import IO, Any
 
-from .ehlo import ExtendedSession, Extension
+from .bodies import MEMORY, Spool
 from .envelope import BadPath, Envelope, encode_path
-from .session import Policy, Spool
+from .session import Deliver, Policy
 from .wire import Reply
 
 __all__ = [
-    "HEADER_LIMIT", "LINE_LIMIT", "ADDRESSES", "addresses_in", "unqualified", "additions", "is_mailbox", "MaySend",
-    "anybody", "own_address", "Submission",
+    "header_fields", "HEADER_LIMIT", "LINE_LIMIT", "ADDRESSES", "addresses_in", "unqualified", "has_long_line",
+    "additions", "is_mailbox", "MaySend", "anybody", "own_address", "Submission",
 ]
 
 
 # %% header
-ONCE = frozenset("date from sender reply-to to cc bcc message-id in-reply-to references subject".split())
 _FIELD = re.compile(r"([!-9;-~]+)[ \t]*:(.*)", re.DOTALL)
 
 
-def header_of(start: str) -> dict[str, str]:
-    """The fields of a letter's header by name in lower case; ValueError for what is no header (RFC 5322 §2.2, §3.6)."""
-    found: dict[str, str] = {}
-    header = start.partition("\r\n\r\n")[0].removesuffix("\r\n")
-    for line in re.split(r"\r\n(?![ \t])", header):
+def header_fields(header: str) -> list[tuple[str, str]]:
+    """The fields of a header in order, names in lower case; ValueError for what is none (RFC 5322 §2.2)."""
+    fields = []
+    for line in re.split(r"\r\n(?![ \t])", header.removesuffix("\r\n")):
         field = _FIELD.fullmatch(line)
         if not field:
-            raise ValueError(f"no header field: {line[:60]!r}" if line else "the letter has no header")
-        name = field[1].lower()
+            raise ValueError(f"no header field: {line[:60]!r}" if line else "the message has no header")
+        fields.append((field[1].lower(), field[2].replace("\r\n", "").strip()))
+    return fields
+
+
+# %% header-of
+ONCE = frozenset("date from sender reply-to to cc bcc message-id in-reply-to references subject".split())
+
+
+def header_of(start: str) -> dict[str, str]:
+    """The fields of a message's header by name in lower case; ValueError for what is no header (RFC 5322 §3.6)."""
+    found: dict[str, str] = {}
+    header = "" if start.startswith("\r\n") else start.partition("\r\n\r\n")[0]
+    for name, value in header_fields(header):
         if name in ONCE and name in found:
-            raise ValueError(f"{field[1]} stands there twice")
-        value = re.sub(r"\r\n", "", field[2]).strip()
+            raise ValueError(f"{name.title()} stands there twice")
         found[name] = f"{found[name]}, {value}" if name in found else value
     return found
 
@@ -118,32 +128,7 @@ def is_mailbox(name: str) -> bool:
         return False
 
 
-# %% mending
-def mending(session: ExtendedSession) -> Callable[[Envelope, IO[bytes]], Any]:
-    """The session's `deliver`, for letters that are mended first."""
-    deliver, hostname = session.deliver, session.hostname
-
-    def mend_and_deliver(envelope: Envelope, body: IO[bytes]) -> Any:
-        missing = additions(body.read(HEADER_LIMIT), session.user, hostname, "SMTPUTF8" in envelope.parameters)
-        body.seek(0)
-        if (envelope.parameters.get("BODY") or "").upper() != "BINARYMIME" and has_long_line(body):
-            missing = Reply(554, f"a line has more than {LINE_LIMIT} octets", "5.6.0")
-        body.seek(0)
-        if isinstance(missing, Reply):
-            return missing
-        if not missing:
-            return deliver(envelope, body)
-        with contextlib.closing(Spool(None, session.memory)) as mended:
-            mended.write(missing)
-            while block := body.read(262_144):
-                mended.write(block)
-            mended.file.seek(0)
-            return mended.fault or deliver(envelope, mended.file)
-
-    return mend_and_deliver
-
-
-# %% own-address
+# %% may-send
 MaySend = Callable[[str, str], bool]           # user, reverse-path
 
 
@@ -157,38 +142,55 @@ def own_address(user: str, sender: str) -> bool:
     return sender.lower() in ("", user.lower())
 
 
-# %% policies
-def guarded(session: ExtendedSession, may_send: MaySend) -> Policy:
-    """The session's `accept_sender`, for addresses that this user may send from (RFC 6409 §6.1)."""
-    accept = session.accept_sender
-
-    def accept_sender(address: str, envelope: Envelope) -> Reply | None:
-        if not may_send(session.user, address):
-            return Reply(550, f"{session.user} does not send as {address or 'nobody'}", "5.7.1")
-        return unqualified(address, "5.1.8") or accept(address, envelope)
-
-    return accept_sender
-
-
-def qualified(session: ExtendedSession) -> Policy:
-    """The session's `accept_recipient`, for domains that mean the same everywhere (RFC 6409 §4.2)."""
-    accept = session.accept_recipient
-    return lambda address, envelope: unqualified(address, "5.1.2") or accept(address, envelope)
+# %% whats-missing
+def whats_missing(envelope: Envelope, body: IO[bytes], hostname: str) -> bytes | Reply:
+    """The lines that a message lacks, or the reply that refuses it; leaves the body at its start."""
+    missing = additions(body.read(HEADER_LIMIT), envelope.user, hostname, "SMTPUTF8" in envelope.parameters)
+    body.seek(0)
+    if (envelope.parameters.get("BODY") or "").upper() != "BINARYMIME" and has_long_line(body):
+        missing = Reply(554, f"a line has more than {LINE_LIMIT} octets", "5.6.0")
+    body.seek(0)
+    return missing
 
 
 # %% submission
-class Submission(Extension):
-    """The role of a submission server: it knows its users, and mends what they forgot (RFC 6409 §6, §8).
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """The role of a submission server, no extension: it wraps what a server does (RFC 6409 §6, §8).
 
-    It has no keyword: nothing is offered. `Auth(users, required=True)` beside it keeps strangers out (§4.3).
-    `may_send(user, address)` says who may send as whom.
+    `Auth(users, required=True)` keeps strangers out (§4.3). `may_send(user, address)` says who may send as whom.
     """
 
-    def __init__(self, may_send: MaySend = anybody) -> None:
-        self.may_send = may_send
+    may_send: MaySend = anybody
 
-    def begin(self, session: ExtendedSession) -> None:
-        """A session's letters are mended, and its senders looked at."""
-        session.deliver = mending(session)
-        session.accept_sender = guarded(session, self.may_send)
-        session.accept_recipient = qualified(session)
+    def accept_sender(self, accept: Policy) -> Policy:
+        """The policy, for addresses that this user may send from (RFC 6409 §6.1)."""
+
+        def accept_sender(address: str, envelope: Envelope) -> Reply | None:
+            if not self.may_send(envelope.user, address):
+                return Reply(550, f"{envelope.user} does not send as {address or 'nobody'}", "5.7.1")
+            return unqualified(address, "5.1.8") or accept(address, envelope)
+
+        return accept_sender
+
+    def accept_recipient(self, accept: Policy) -> Policy:
+        """The policy, for domains that mean the same everywhere (RFC 6409 §4.2)."""
+        return lambda address, envelope: unqualified(address, "5.1.2") or accept(address, envelope)
+
+    def deliver(self, deliver: Deliver, hostname: str) -> Deliver:
+        """The delivery, of messages that are mended first."""
+
+        def mend_and_deliver(envelope: Envelope, body: IO[bytes]) -> Any:
+            missing = whats_missing(envelope, body, hostname)
+            if isinstance(missing, Reply):
+                return missing
+            if not missing:
+                return deliver(envelope, body)
+            with contextlib.closing(Spool(None, MEMORY)) as mended:
+                mended.add(missing)
+                while block := body.read(262_144):
+                    mended.add(block)
+                mended.file.seek(0)
+                return mended.fault or deliver(envelope, mended.file)
+
+        return mend_and_deliver

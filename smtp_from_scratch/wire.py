@@ -3,23 +3,24 @@
 
 from __future__ import annotations
 
-import logging
 import re
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .printable import printable
+
 __all__ = [
-    "CRLF", "COMMAND_LIMIT", "REPLY_LIMIT", "HOPELESS", "OTHER_PROTOCOLS", "WireError", "LineTooLong", "BareNewline",
-    "OtherProtocol", "BadReply", "Inbox", "printable", "printable_record", "logger", "Reply", "REPLY_LINE", "folded",
-    "encode_reply", "parse_reply", "Command", "encode_command", "parse_command",
+    "CRLF", "COMMAND_LIMIT", "REPLY_LINE", "REPLY_LIMIT", "HOPELESS", "OTHER_PROTOCOLS", "WireError", "LineTooLong",
+    "BareNewline", "OtherProtocol", "BadReply", "Inbox", "Reply", "folded", "encode_reply", "parse_reply", "Command",
+    "encode_command", "parse_command",
 ]
 
 
-# %% limits
+# %% module
 CRLF = b"\r\n"
 COMMAND_LIMIT = 512      # octets of a command line, CR LF included (RFC 5321 §4.5.3.1.4)
-REPLY_LIMIT = 8192       # octets of a reply line; the RFC asks for 512 (§4.5.3.1.5), the world sends more
+REPLY_LINE = 512         # octets of a reply line that we write (§4.5.3.1.5)
+REPLY_LIMIT = 8192       # and of one that we read: the world writes more
 HOPELESS = 65_536        # octets after which we stop waiting for the end of a line
 OTHER_PROTOCOLS = re.compile(          # how TLS, SSH and HTTP begin a line
     rb"\x16\x03|SSH-|HOST:|(?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|PRI)[ \r\n]", re.IGNORECASE)
@@ -103,32 +104,6 @@ class Inbox:
         raise LineTooLong(limit, hopeless=length > HOPELESS) if length > limit else BareNewline
 
 
-# %% printable
-def printable(text: str) -> str:
-    """A stranger's text in one line that a terminal shows and does not obey; the same text if it is that already.
-
-    Escaped, as Python writes them: C0, DEL, C1, U+2028 and U+2029, marks that change the direction, surrogates.
-    """
-    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
-def printable_record(record: logging.LogRecord) -> bool:
-    """A filter for loggers that lets all records pass, and makes printable what they say."""
-    if isinstance(record.args, tuple):
-        record.args = tuple(a if isinstance(a, int | float) else printable(str(a)) for a in record.args)
-    if record.exc_info and not record.exc_text:
-        lines = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n").split("\n")
-        record.exc_text = "\n".join(f"  {printable(line)}" for line in lines)
-    return True
-
-
-def logger(name: str) -> logging.Logger:
-    """The logger of that name; what strangers said stands in its records as `printable` writes it."""
-    log = logging.getLogger(name)
-    log.addFilter(printable_record)
-    return log
-
-
 # %% reply
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -172,9 +147,6 @@ class Reply:
 
 
 # %% encode-reply
-REPLY_LINE = 512         # octets of a reply line that we write (RFC 5321 §4.5.3.1.5)
-
-
 def folded(text: str, room: int) -> list[str]:
     """A line in pieces of at most `room` octets, cut at spaces where there are some (RFC 5321 §4.5.3.1.5)."""
     pieces = []
@@ -187,7 +159,7 @@ def folded(text: str, room: int) -> list[str]:
 
 
 def encode_reply(reply: Reply) -> bytes:
-    """The octets of a reply; every line but the last has a hyphen behind its code (RFC 5321 §4.2.1)."""
+    """The octets of a reply; every line but the last has a hyphen after its code (RFC 5321 §4.2.1)."""
     prefix = f"{reply.enhanced} " if reply.enhanced else ""
     if 0 < len(reply.text) < 100 and "\n" not in reply.text:           # nearly always
         return f"{reply.code} {prefix}{reply.text}\r\n".encode()
@@ -210,7 +182,7 @@ def parse_reply(lines: Sequence[bytes]) -> Reply:
         if not match or (code and match[1] != code):
             raise BadReply(f"expected the next line of a reply, got {line[:80]!r}")
         if (match[2] == b"-") != (number < len(lines)):
-            raise BadReply(f"a hyphen stands behind the code of every line but the last: {line[:80]!r}")
+            raise BadReply(f"a hyphen follows the code of every line but the last: {line[:80]!r}")
         code = match[1]
         texts.append((match[3] or b"").decode("utf-8", "backslashreplace"))
     if not code:
@@ -227,7 +199,6 @@ class Command:
     argument: str = ""
 
 
-# %% encode-command
 def encode_command(verb: str, argument: str = "") -> bytes:
     """The octets of a command line; ValueError when CR, LF or NUL would smuggle in a second one."""
     line = f"{verb} {argument}" if argument else verb
@@ -236,7 +207,6 @@ def encode_command(verb: str, argument: str = "") -> bytes:
     return line.encode() + CRLF
 
 
-# %% parse-command
 def parse_command(line: bytes) -> Command:
     """Split a line at its first space (RFC 5321 §4.1.1); octets that are not UTF-8 become surrogates.
 

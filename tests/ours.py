@@ -1,23 +1,27 @@
 """Our own server in each of its roles, for rehearsals and over sockets, and what each role is prepared for."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from smtp_from_scratch import Reply, Server
-from smtp_from_scratch.auth import Passwords
+from smtp_from_scratch.auth import Auth, Passwords
+from smtp_from_scratch.client import Receipt, quit_if_refused
 from smtp_from_scratch.conformance.notation import Dialogue
-from smtp_from_scratch.conformance.player import Player
-from smtp_from_scratch.conformance.runner import Target, inquire, shake_hands
+from smtp_from_scratch.conformance.server.player import ClientPart
+from smtp_from_scratch.conformance.server.runner import Target, inquire, shake_hands
 from smtp_from_scratch.conversation import Conversation, Rehearsal, rehearse
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.lab import certificates
 from smtp_from_scratch.scram import Keys, ScramKeys, scram_keys
 from smtp_from_scratch.smtp import server_extensions
+from smtp_from_scratch.smtp.sending import Sending
 from smtp_from_scratch.submission import Submission
+from smtp_from_scratch.throttle import Guesses
+from smtp_from_scratch.transaction import ClientSession, OutgoingMessage, leave, open_session
 
 REFUSED = "nobody@elsewhere.example"
 USER, PASSWORD = "tim", "tanstaaftanstaaf"
@@ -36,6 +40,12 @@ class AllUsers(Passwords):
         return self.keys.scram_keys(user)
 
 
+class Unhurried(Guesses):
+    """No brake: dialogues guess wrong on purpose, one after another from one address."""
+
+    FREE = 1_000_000
+
+
 USERS = AllUsers({USER: PASSWORD})
 
 
@@ -48,8 +58,16 @@ def strangers_only_here(address: str, envelope: Envelope) -> Reply | None:
 
 def everything(*without: str, **options: Any) -> Callable[[], Sequence[Any] | None]:
     """The extensions of a role, made anew for each server."""
-    options = {"max_size": MAX_SIZE, "tls": TLS.server, "users": USERS, **options}
-    return lambda: server_extensions(without=without, **options)
+    options = {"tls": TLS.server, "users": USERS, **options}
+
+    def extensions() -> Sequence[Any]:
+        found = server_extensions(without=without, **options)
+        for extension in found:
+            if isinstance(extension, Auth):
+                extension.guesses = Unhurried()
+        return found
+
+    return extensions
 
 
 @dataclass(eq=False)
@@ -64,12 +82,9 @@ class Role:
 
     def server(self) -> Server:
         """A server, not started yet; `stop` it."""
-        extensions = self.extensions()
-        if extensions is not None and self.submission:
-            extensions = [*extensions, Submission()]
-        return Server(hostname="mx.example.org", extensions=extensions, implicit_tls=self.implicit,
-                      tls=TLS.server if self.implicit else None,
-                      **{"accept_recipient": strangers_only_here, **self.options})
+        return Server(hostname="mx.example.org", extensions=self.extensions(), implicit_tls=self.implicit,
+                      tls=TLS.server if self.implicit else None, submission=Submission() if self.submission else None,
+                      **{"accept_recipient": strangers_only_here, "max_size": MAX_SIZE, **self.options})
 
     @contextmanager
     def sessions(self) -> Iterator[Callable[[], Conversation[None]]]:
@@ -105,7 +120,7 @@ ROLES = {role.name: role for role in (
     Role("submission", everything(require_auth=True), submission=True),
     Role("submissions", everything("STARTTLS", require_auth=True), submission=True, implicit=True),
     Role("smtp under TLS", everything("STARTTLS"), implicit=True),
-    Role("1982", lambda: None, options={"max_size": MAX_SIZE}),
+    Role("1982", lambda: None),
 )}
 
 
@@ -118,5 +133,22 @@ def sealed(target: Target, talk: Conversation[Any]) -> Conversation[Any]:
 
 def rehearsed(dialogue: Dialogue, target: Target, session: Callable[[], Conversation[Any]]) -> Rehearsal:
     """Play a dialogue in memory; raises Difference."""
-    player = Player(dialogue, target.values(), context=target.context)
+    player = ClientPart(dialogue, target.values(), context=target.context)
     return rehearse(sealed(target, player.conversation()), session(), patient=True)
+
+
+def whole_session(client: ClientSession, messages: Iterable[OutgoingMessage]) -> Conversation[list[Receipt]]:
+    """Greeting, EHLO, the messages one after another, QUIT: the conversation that `deliver` plays.
+
+    Whatever ends it early has `receipts`, as what `Client` raises.
+    """
+    sending = Sending(client)
+    try:
+        yield from quit_if_refused(open_session(client))
+        for message in messages:
+            yield from sending.send(message)
+        yield from leave(client)
+    except BaseException as error:
+        sending.account_for(error)
+        raise
+    return sending.receipts

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import nbformat
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 SOLUTIONS = NOTEBOOKS / "solutions"
+DEFAULT_EXP = re.compile(r"#\s*\|\s*default_exp\s+(\w+)")
 
 
 def solution(chapter: str, cell: str) -> dict[str, Any]:
@@ -24,10 +26,12 @@ def solved(chapter: Any, solutions: Any) -> Any:
     """The chapter's notebook with every `my_…` (and `My…`) as the solutions have it: a learner who got all of it right.
 
     A cell of the chapter that defines such names becomes the cell of the solutions that defines them last, followed by
-    what else it did (a check, `lab.yours`). The solutions' imports come first in it.
+    what else it did (a check, `lab.yours`). The solutions' imports come first in it; of the module that the chapter
+    itself writes only what its cells have not defined yet, or there would be two classes of one name.
     """
     answers = {name: cell.source for cell in code(solutions) for name in learners(cell.source)}
-    imports = "\n".join(cell.source for cell in code(solutions) if cell.id == "imports")
+    own = next((found[1] for cell in code(chapter) if (found := DEFAULT_EXP.match(cell.source))), "")
+    imports = "\n".join(gently(cell.source, own) for cell in code(solutions) if cell.id == "imports")
     done = nbformat.from_dict(chapter)
     for cell in code(done):
         wanted = [name for name in learners(cell.source) if name in answers]
@@ -35,6 +39,18 @@ def solved(chapter: Any, solutions: Any) -> Any:
             sources = dict.fromkeys(answers[name] for name in wanted)
             cell.source = "\n\n".join([imports, *sources, without(cell.source, set(wanted))]).strip()
     return done
+
+
+def gently(source: str, module: str) -> str:
+    """The same imports, but from this module of the package only what has no meaning yet."""
+    lines = []
+    for node in statements(source):
+        if isinstance(node, ast.ImportFrom) and node.module == f"smtp_from_scratch.{module}":
+            lines += [f"if {(alias.asname or alias.name)!r} not in globals():\n    "
+                      f"{ast.unparse(ast.ImportFrom(node.module, [alias], 0))}" for alias in node.names]
+        else:
+            lines.append(ast.unparse(node))
+    return "\n".join(lines)
 
 
 def code(notebook: Any) -> list[Any]:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Export, execute every notebook in a fresh kernel, and store what it showed: the same bytes every time.
 
-    python tools/refresh.py             every chapter and its solutions, and the pages beside them
+    python tools/refresh.py             every chapter and its solutions, and the optional pages
     python tools/refresh.py 09 11       these chapters and their solutions
     python tools/refresh.py who_implements_what
     python tools/refresh.py --measure   renew measured outputs (cells tagged nbval-ignore-output) as well
@@ -41,17 +41,17 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def notebooks(wanted: list[str] | None = None, root: Path = ROOT) -> list[Path]:
-    """The chapters that are wanted, each followed by its solutions where there are some; then the pages."""
+    """The chapters and the pages that are wanted, then the solutions of those that have some."""
     beside = pages(root)
     names = [name for name in wanted or [] if name not in beside]
     every = chapters(root, names) if names or not wanted else []
-    solutions = [s for c in every if (s := c.parent / "solutions" / c.name).exists()]
-    return every + solutions + [page for name, page in beside.items() if not wanted or name in wanted]
+    every += [page for name, page in beside.items() if not wanted or name in wanted]
+    return every + [s for c in every if (s := root / "notebooks" / "solutions" / c.name).exists()]
 
 
 def pages(root: Path = ROOT) -> dict[str, Path]:
-    """Notebooks beside the chapters, by name: they have no number, and write no module."""
-    return {path.stem: path for path in sorted((root / "notebooks").glob("[!0-9]*.ipynb"))}
+    """The notebooks of notebooks/extra, by name: they have no number, and write no module."""
+    return {path.stem: path for path in sorted((root / "notebooks" / "extra").glob("*.ipynb"))}
 
 
 def read(path: Path) -> Any:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Make each `RFC 5321 §4.1.2` in the prose of the notebooks a link to that section.
 
-    python tools/rfc_links.py             every chapter, its solutions, and the pages beside them
+    python tools/rfc_links.py             every chapter, its solutions, and the optional pages
     python tools/rfc_links.py 09 11       these chapters and their solutions
     python tools/rfc_links.py --check     change nothing; name the cells whose links are missing, exit with status 1
 

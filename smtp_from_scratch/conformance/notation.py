@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from smtp_from_scratch.conformance import clients
+from smtp_from_scratch.conformance.client import words as client_words
 
 LEVELS = ("MUST", "SHOULD", "MAY")
 SETUPS = ("tls", "starttls", "user", "refused", "size", "lmtp", "submission", "implicit")
@@ -94,7 +94,7 @@ class Dialogue:
 
 _FACT = re.compile(r"([a-z]+):\s*(.*)")
 _RFC = re.compile(r"(\d+) (§\S.*)")
-_ACTS = {"tls": None, "secure": 0, "check": 1, "wait": 1, "hang": 1}      # of a client; a server's are in clients.py
+_ACTS = {"tls": None, "secure": 0, "check": 1, "wait": 1, "hang": 1}      # of a client; a server's: client/words.py
 _BLOCKS = ("repeat", "when")
 _REPLY_PATTERN = re.compile(r"[2-5]([0-9][0-9]|[0-9]z|yz)( [245x]\.[0-9*]+\.[0-9*]+)?|any|nothing|closed")
 
@@ -114,187 +114,205 @@ def parse(text: str, name: str = "dialogues") -> Iterator[Dialogue]:
         if line.strip() and not line.startswith("#"):
             raise NotationError(f"{name}:{number}: expected `== title` or a comment, got {line!r}")
     for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
-        yield _Reader(name, lines[start:end]).dialogue()
+        yield read_dialogue(_Lines(name, lines[start:end]))
 
 
-class _Reader:
-    """Reads one dialogue, line by line."""
+class _Lines:
+    """The lines of one dialogue that are no comments, and how far they are read."""
 
     def __init__(self, name: str, lines: list[tuple[int, str]]) -> None:
         self.name = name
-        self.lines = [(number, line.rstrip()) for number, line in lines
-                      if line.strip() and not line.lstrip().startswith("#")]
+        self.kept = [(number, line.rstrip()) for number, line in lines
+                     if line.strip() and not line.lstrip().startswith("#")]
         self.at = 0
         self.speaker = "C"                      # whose part the runner plays
 
     def wrong(self, what: str) -> NotationError:
-        number, _ = self.lines[min(self.at, len(self.lines) - 1)]
+        """The error for the line at hand."""
+        number, _ = self.kept[min(self.at, len(self.kept) - 1)]
         return NotationError(f"{self.name}:{number}: {what}")
 
-    def dialogue(self) -> Dialogue:
-        first, title = self.lines[0]
-        self.at = 1
-        facts = self.facts()
-        rfc = _RFC.fullmatch(facts.get("rfc", ""))
-        if not rfc:
-            raise self.wrong("the fact `rfc:` must read like `5321 §4.1.4`")
-        if facts.get("level") not in LEVELS:
-            raise self.wrong(f"the fact `level:` must be one of {', '.join(LEVELS)}")
-        if facts.get("end", "server") not in ("server", "client"):
-            raise self.wrong("the fact `end:` must be server or client")
-        if not facts.get("asks"):
-            raise self.wrong("the fact `asks:` must say what the RFC asks, in our own words")
-        self.speaker = "C" if facts.get("end", "server") == "server" else "S"
-        setup = tuple(facts.get("setup", "").split())
-        for word in setup:
-            if word not in (known := SETUPS if self.speaker == "C" else tuple(clients.TASKS)):
-                raise self.wrong(f"no such setup: {word!r}; there are {', '.join(known)}")
-        if facts.get("may", "refuse") != "refuse" or ("may" in facts and self.speaker == "C"):
-            raise self.wrong("the fact `may:` says `refuse`, where a client is examined")
-        if "TLS" in facts.get("after", "").split() and "tls" not in setup:
-            setup += ("tls",)
-        steps = self.steps(nested=False)
-        if not steps:
-            raise self.wrong("a dialogue has at least one step")
-        steps = self.prelude(first, facts.get("after", "")) + steps
-        return Dialogue(title[3:].strip(), f"{self.name}:{first}", rfc[1], rfc[2], facts["level"],
-                        facts.get("end", "server"), facts["asks"], steps, self.needs(facts),
-                        setup, facts.get("note", ""), facts)
 
-    def needs(self, facts: dict[str, str]) -> tuple[str, ...]:
-        """The extensions a dialogue needs; one that says EHLO needs a server that knows it."""
-        needs = facts.get("needs", "").upper().split()
-        lmtp = "lmtp" in facts.get("setup", "").split()      # where EHLO is there to be refused
-        if self.speaker == "C" and not lmtp and "EHLO" not in needs and any("EHLO" in line for _, line in self.lines[1:]
-                                                                            if line.startswith(("C: EHLO", "after:"))):
-            needs.insert(0, "EHLO")
-        return tuple(needs)
+def read_dialogue(lines: _Lines) -> Dialogue:
+    """One dialogue, from its title to its last step."""
+    first, title = lines.kept[0]
+    lines.at = 1
+    facts = read_facts(lines)
+    rfc = _RFC.fullmatch(facts.get("rfc", ""))
+    if not rfc:
+        raise lines.wrong("the fact `rfc:` must read like `5321 §4.1.4`")
+    if facts.get("level") not in LEVELS:
+        raise lines.wrong(f"the fact `level:` must be one of {', '.join(LEVELS)}")
+    if facts.get("end", "server") not in ("server", "client"):
+        raise lines.wrong("the fact `end:` must be server or client")
+    if not facts.get("asks"):
+        raise lines.wrong("the fact `asks:` must say what the RFC asks, in our own words")
+    lines.speaker = "C" if facts.get("end", "server") == "server" else "S"
+    setup = tuple(facts.get("setup", "").split())
+    for word in setup:
+        if word not in (known := SETUPS if lines.speaker == "C" else tuple(client_words.TASKS)):
+            raise lines.wrong(f"no such setup: {word!r}; there are {', '.join(known)}")
+    if facts.get("may", "refuse") != "refuse" or ("may" in facts and lines.speaker == "C"):
+        raise lines.wrong("the fact `may:` says `refuse`, where a client is examined")
+    if "TLS" in facts.get("after", "").split() and "tls" not in setup:
+        setup += ("tls",)
+    steps = read_steps(lines, nested=False)
+    if not steps:
+        raise lines.wrong("a dialogue has at least one step")
+    steps = prelude(lines, first, facts.get("after", "")) + steps
+    return Dialogue(title[3:].strip(), f"{lines.name}:{first}", rfc[1], rfc[2], facts["level"],
+                    facts.get("end", "server"), facts["asks"], steps, needs_of(lines, facts),
+                    setup, facts.get("note", ""), facts)
 
-    def prelude(self, number: int, after: str) -> tuple[Step, ...]:
-        """The steps that `after:` stands for: the greeting, and each verb with its usual reply."""
-        if not after:
-            return ()
-        if self.speaker == "S":
-            return self.host_prelude(number, after)
-        steps: list[Step] = [Hear(number, ("220",))]
-        for verb in after.split():
-            if verb not in PRELUDE or self.speaker != "C":
-                raise self.wrong(f"`after:` takes {', '.join(PRELUDE)}, where a server is examined; got {verb!r}")
-            text, code = PRELUDE[verb]
-            steps += [Say(number, text), Hear(number, (code,))] if text else [Act(number, "secure")]
-        return tuple(steps)
 
-    def host_prelude(self, number: int, after: str) -> tuple[Step, ...]:
-        """The same where the runner plays the server."""
-        steps: list[Step] = [Say(number, "220 server.example ESMTP ready")]
-        for verb in after.split():
-            if verb not in clients.PRELUDE:
-                raise self.wrong(f"for a client, `after:` takes {', '.join(clients.PRELUDE)}; got {verb!r}")
-            if verb == "TLS":
-                steps += [Hear(number, ("STARTTLS",), optional=True), Say(number, "220 go ahead"), Act(number, "tls")]
-            if verb in ("EHLO", "TLS"):
-                steps.append(Act(number, "hello"))
-            else:
-                pattern = {"MAIL": "MAIL FROM:<*", "RCPT": "RCPT TO:<*", "DATA": "DATA"}[verb]
-                steps += [Hear(number, (pattern,)), Say(number, "354 go on" if verb == "DATA" else "250 fine")]
-        return tuple(steps)
+def read_facts(lines: _Lines) -> dict[str, str]:
+    """The facts, up to the line `--`."""
+    facts: dict[str, str] = {}
+    key = ""
+    while True:
+        if lines.at >= len(lines.kept):
+            raise lines.wrong("the facts end with a line `--`")
+        line = lines.kept[lines.at][1]
+        match = _FACT.fullmatch(line)
+        if line == "--":
+            lines.at += 1
+            return facts
+        if match and match[1] in FACTS and match[1] not in facts:
+            key, facts[match[1]] = match[1], match[2]
+        elif line.startswith("  ") and key:
+            facts[key] += " " + line.strip()
+        else:
+            raise lines.wrong(f"expected a fact ({', '.join(FACTS)}, each once) or `--`, got {line!r}")
+        lines.at += 1
 
-    def facts(self) -> dict[str, str]:
-        facts: dict[str, str] = {}
-        key = ""
-        while True:
-            if self.at >= len(self.lines):
-                raise self.wrong("the facts end with a line `--`")
-            line = self.lines[self.at][1]
-            match = _FACT.fullmatch(line)
-            if line == "--":
-                self.at += 1
-                return facts
-            if match and match[1] in FACTS and match[1] not in facts:
-                key, facts[match[1]] = match[1], match[2]
-            elif line.startswith("  ") and key:
-                facts[key] += " " + line.strip()
-            else:
-                raise self.wrong(f"expected a fact ({', '.join(FACTS)}, each once) or `--`, got {line!r}")
-            self.at += 1
 
-    def steps(self, nested: bool) -> tuple[Step, ...]:
-        steps: list[Step] = []
-        while self.at < len(self.lines):
-            number, line = self.lines[self.at]
-            line = line.strip()
-            word, _, rest = line.partition(" ")
-            if line == "end":
-                if not nested:
-                    raise self.wrong("`end` without `repeat` or `when`")
-                self.at += 1
-                return tuple(steps)
-            if word in _BLOCKS:
-                steps.append(self.block(number, word, rest.strip()))
-                continue
-            steps.append(self.step(number, line, word, rest.strip()))
-            self.at += 1
-        if nested:
-            raise self.wrong("`end` is missing")
-        return tuple(steps)
+def needs_of(lines: _Lines, facts: dict[str, str]) -> tuple[str, ...]:
+    """The extensions a dialogue needs; one that says EHLO needs a server that knows it."""
+    needs = facts.get("needs", "").upper().split()
+    lmtp = "lmtp" in facts.get("setup", "").split()      # where EHLO is there to be refused
+    if lines.speaker == "C" and not lmtp and "EHLO" not in needs and any("EHLO" in line for _, line in lines.kept[1:]
+                                                                        if line.startswith(("C: EHLO", "after:"))):
+        needs.insert(0, "EHLO")
+    return tuple(needs)
 
-    def block(self, number: int, word: str, argument: str) -> Block:
-        if word == "repeat" and not (argument.isdigit() and 0 < int(argument) <= 100_000):
-            raise self.wrong("`repeat` takes a number up to 100000")
-        if word == "when" and not argument:
-            raise self.wrong("`when` takes the reply codes it waits for, such as `354` or `2yz|354`")
-        self.at += 1
-        return Block(number, word, argument, self.steps(nested=True))
 
-    def step(self, number: int, line: str, word: str, rest: str) -> Step:
-        who, mark = line[:1], line[1:3].strip()
-        if word == "C?" and self.speaker == "S":
-            return replace(self.hear(number, rest), optional=True)
-        if self.speaker == "S" and word in clients.ACTS:
-            if problem := clients.act_problem(word, rest):
-                raise self.wrong(problem)
-            return Act(number, word, rest)
-        if who in ("C", "S") and mark in (":", "=") and word in (f"{who}:", f"{who}="):
-            if who == self.speaker:
-                return self.say(number, rest, raw=mark == "=")
-            if mark == "=":
-                raise self.wrong(f"`{who}=` sends octets; this dialogue examines that end, so it is heard: `{who}:`")
-            return self.hear(number, rest)
-        if word in _ACTS and self.speaker == "C":
-            wanted = _ACTS[word]
-            if wanted == 0 and rest or wanted == 1 and not rest:
-                raise self.wrong(f"`{word}` takes {'no' if wanted == 0 else 'an'} argument")
-            if word == "tls" and rest not in ("", "or closed"):
-                raise self.wrong("`tls` stands alone, or `tls or closed` lets the server give up the handshake")
-            if word == "check" and rest not in CHECKS:
-                raise self.wrong(f"`check` takes one of {', '.join(CHECKS)}, got {rest!r}")
-            return Act(number, word, rest)
-        raise self.wrong(f"expected `C:`, `S:`, `C=`, `S=`, {', '.join([*_ACTS, *_BLOCKS])} or `end`, got {line!r}")
+def prelude(lines: _Lines, number: int, after: str) -> tuple[Step, ...]:
+    """The steps that `after:` stands for: the greeting, and each verb with its usual reply."""
+    if not after:
+        return ()
+    if lines.speaker == "S":
+        return server_prelude(lines, number, after)
+    steps: list[Step] = [Hear(number, ("220",))]
+    for verb in after.split():
+        if verb not in PRELUDE or lines.speaker != "C":
+            raise lines.wrong(f"`after:` takes {', '.join(PRELUDE)}, where a server is examined; got {verb!r}")
+        text, code = PRELUDE[verb]
+        steps += [Say(number, text), Hear(number, (code,))] if text else [Act(number, "secure")]
+    return tuple(steps)
 
-    def say(self, number: int, text: str, raw: bool) -> Say:
-        if raw:
-            try:
-                text = text.encode("latin-1", "backslashreplace").decode("unicode_escape")
-            except UnicodeDecodeError as error:
-                raise self.wrong(f"an escape that Python does not know: {error}") from None
-        return Say(number, text, raw)
 
-    def hear(self, number: int, text: str) -> Hear:
-        if self.speaker == "S":
-            try:
-                return Hear(number, *clients.heard(text))
-            except ValueError as error:
-                raise self.wrong(str(error)) from None
-        words = re.split(r"\s+(has|lacks|form)\s+", text)
-        has, lacks, forms = (tuple(words[i + 1] for i in range(1, len(words), 2) if words[i] == clause)
-                             for clause in ("has", "lacks", "form"))
-        for form in forms:
-            if form not in FORMS:
-                raise self.wrong(f"no such form of a reply: {form!r}; there are {', '.join(FORMS)}")
-        patterns = tuple(part.strip() for part in re.split(r"\||\bor\b", words[0]))
-        if not all(patterns):
-            raise self.wrong("what is expected is missing")
-        for pattern in patterns:
-            if not _REPLY_PATTERN.fullmatch(pattern):
-                raise self.wrong(f"expected 250, 5yz, 550 5.7.*, any, nothing or closed, got {pattern!r}")
-        return Hear(number, patterns, has, lacks, forms)
+def server_prelude(lines: _Lines, number: int, after: str) -> tuple[Step, ...]:
+    """The same where the runner plays the server."""
+    steps: list[Step] = [Say(number, "220 server.example ESMTP ready")]
+    for verb in after.split():
+        if verb not in client_words.PRELUDE:
+            raise lines.wrong(f"for a client, `after:` takes {', '.join(client_words.PRELUDE)}; got {verb!r}")
+        if verb == "TLS":
+            steps += [Hear(number, ("STARTTLS",), optional=True), Say(number, "220 go ahead"), Act(number, "tls")]
+        if verb in ("EHLO", "TLS"):
+            steps.append(Act(number, "hello"))
+        else:
+            pattern = {"MAIL": "MAIL FROM:<*", "RCPT": "RCPT TO:<*", "DATA": "DATA"}[verb]
+            steps += [Hear(number, (pattern,)), Say(number, "354 go on" if verb == "DATA" else "250 fine")]
+    return tuple(steps)
+
+
+def read_steps(lines: _Lines, nested: bool) -> tuple[Step, ...]:
+    """Steps up to the end, or, `nested`, up to the `end` of their block."""
+    steps: list[Step] = []
+    while lines.at < len(lines.kept):
+        number, line = lines.kept[lines.at]
+        line = line.strip()
+        word, _, rest = line.partition(" ")
+        if line == "end":
+            if not nested:
+                raise lines.wrong("`end` without `repeat` or `when`")
+            lines.at += 1
+            return tuple(steps)
+        if word in _BLOCKS:
+            steps.append(read_block(lines, number, word, rest.strip()))
+            continue
+        steps.append(read_step(lines, number, line, word, rest.strip()))
+        lines.at += 1
+    if nested:
+        raise lines.wrong("`end` is missing")
+    return tuple(steps)
+
+
+def read_block(lines: _Lines, number: int, word: str, argument: str) -> Block:
+    """`repeat` or `when`, and the steps within."""
+    if word == "repeat" and not (argument.isdigit() and 0 < int(argument) <= 100_000):
+        raise lines.wrong("`repeat` takes a number up to 100000")
+    if word == "when" and not argument:
+        raise lines.wrong("`when` takes the reply codes it waits for, such as `354` or `2yz|354`")
+    lines.at += 1
+    return Block(number, word, argument, read_steps(lines, nested=True))
+
+
+def read_step(lines: _Lines, number: int, line: str, word: str, rest: str) -> Step:
+    """One line: said, heard, or an act."""
+    who, mark = line[:1], line[1:3].strip()
+    if word == "C?" and lines.speaker == "S":
+        return replace(read_hear(lines, number, rest), optional=True)
+    if lines.speaker == "S" and word in client_words.ACTS:
+        if problem := client_words.act_problem(word, rest):
+            raise lines.wrong(problem)
+        return Act(number, word, rest)
+    if who in ("C", "S") and mark in (":", "=") and word in (f"{who}:", f"{who}="):
+        if who == lines.speaker:
+            return read_say(lines, number, rest, raw=mark == "=")
+        if mark == "=":
+            raise lines.wrong(f"`{who}=` sends octets; this dialogue examines that end, so it is heard: `{who}:`")
+        return read_hear(lines, number, rest)
+    if word in _ACTS and lines.speaker == "C":
+        wanted = _ACTS[word]
+        if wanted == 0 and rest or wanted == 1 and not rest:
+            raise lines.wrong(f"`{word}` takes {'no' if wanted == 0 else 'an'} argument")
+        if word == "tls" and rest not in ("", "or closed"):
+            raise lines.wrong("`tls` stands alone, or `tls or closed` lets the server give up the handshake")
+        if word == "check" and rest not in CHECKS:
+            raise lines.wrong(f"`check` takes one of {', '.join(CHECKS)}, got {rest!r}")
+        return Act(number, word, rest)
+    raise lines.wrong(f"expected `C:`, `S:`, `C=`, `S=`, {', '.join([*_ACTS, *_BLOCKS])} or `end`, got {line!r}")
+
+
+def read_say(lines: _Lines, number: int, text: str, raw: bool) -> Say:
+    """What the runner says."""
+    if raw:
+        try:
+            text = text.encode("latin-1", "backslashreplace").decode("unicode_escape")
+        except UnicodeDecodeError as error:
+            raise lines.wrong(f"an escape that Python does not know: {error}") from None
+    return Say(number, text, raw)
+
+
+def read_hear(lines: _Lines, number: int, text: str) -> Hear:
+    """What must be heard."""
+    if lines.speaker == "S":
+        try:
+            return Hear(number, *client_words.heard(text))
+        except ValueError as error:
+            raise lines.wrong(str(error)) from None
+    words = re.split(r"\s+(has|lacks|form)\s+", text)
+    has, lacks, forms = (tuple(words[i + 1] for i in range(1, len(words), 2) if words[i] == clause)
+                         for clause in ("has", "lacks", "form"))
+    for form in forms:
+        if form not in FORMS:
+            raise lines.wrong(f"no such form of a reply: {form!r}; there are {', '.join(FORMS)}")
+    patterns = tuple(part.strip() for part in re.split(r"\||\bor\b", words[0]))
+    if not all(patterns):
+        raise lines.wrong("what is expected is missing")
+    for pattern in patterns:
+        if not _REPLY_PATTERN.fullmatch(pattern):
+            raise lines.wrong(f"expected 250, 5yz, 550 5.7.*, any, nothing or closed, got {pattern!r}")
+    return Hear(number, patterns, has, lacks, forms)

@@ -10,9 +10,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 from smtp_from_scratch.conformance.notation import Dialogue
-from smtp_from_scratch.conformance.runner import FAILED, PASSED, SKIPPED, Outcome
+from smtp_from_scratch.conformance.server.runner import FAILED, PASSED, SKIPPED, Outcome
 from smtp_from_scratch.conversation import Said
-from smtp_from_scratch.wire import printable
+from smtp_from_scratch.printable import printable
 
 SHOWN = 40                                      # lines of a transcript that are shown
 
@@ -77,10 +77,10 @@ def merged(said: Iterable[Said]) -> Iterator[tuple[str, bytes]]:
     """Octets that one end said without a break, in one piece."""
     speaker, data = "", b""
     for record in said:
-        if record.who != speaker:
+        if record.role != speaker:
             if data:
                 yield speaker, data
-            speaker, data = record.who, b""
+            speaker, data = record.role, b""
         data += record.data[:65_536]
     if data:
         yield speaker, data

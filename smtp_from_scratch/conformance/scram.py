@@ -59,17 +59,17 @@ class Scram:
         self.seen.pop()
         binding = base64.b64encode((self.header if flaw != "binding" else "y,,").encode()).decode()
         without_proof = f"c={binding},r={nonce}{'x' if flaw == 'nonce' else ''}"
-        spoken = b",".join([self.bare.encode(), message, without_proof.encode()])
+        auth_message = b",".join([self.bare.encode(), message, without_proof.encode()])
         password = unicodedata.normalize("NFKC", self.password).encode()        # most of SASLprep (RFC 4013)
         salted = hashlib.pbkdf2_hmac("sha256", password, salt, iterations)
         key = mac(salted, b"Client Key")
-        stamp = mac(hashlib.sha256(key).digest(), spoken)
+        stamp = mac(hashlib.sha256(key).digest(), auth_message)
         proof = bytes(a ^ b for a, b in zip(key, stamp, strict=True))
         if flaw == "proof":
             proof = bytes([proof[0] ^ 1]) + proof[1:]
         if flaw == "short":
             proof = proof[:-1]
-        self.signature = mac(mac(salted, b"Server Key"), spoken)
+        self.signature = mac(mac(salted, b"Server Key"), auth_message)
         return f"{without_proof},p={base64.b64encode(proof).decode()}".encode()
 
     def verify(self, message: bytes) -> None:
@@ -78,15 +78,16 @@ class Scram:
         if word != "v" or from_base64(rest.partition(",")[0]) != self.signature:
             raise BadChallenge(f"{message!r} does not prove that the server knows the password")
 
-    def compare(self, what: str) -> None:
-        """See whether what the last exchanges had is as it should be; raises BadChallenge."""
-        *_, (_, salt, iterations) = self.seen or [("", b"", 0)]
-        salts = [entry[1] for entry in self.seen]
-        changing = len(salts) > 3 and salts[0] != salts[1]      # known users' salts do not stay either
-        if what == "same-salt" and not changing and salts[-2:-1] != [salt]:
-            raise BadChallenge("another salt than before: this user does not exist, and it shows")
-        if what == "iterations" and iterations < 4096:                          # RFC 7677 §3
-            raise BadChallenge(f"{iterations} iterations")
+
+def compare(seen: list[tuple[str, bytes, int]], what: str) -> None:
+    """See whether what the last exchanges had is as it should be; raises BadChallenge."""
+    *_, (_, salt, iterations) = seen or [("", b"", 0)]
+    salts = [entry[1] for entry in seen]
+    changing = len(salts) > 3 and salts[0] != salts[1]          # known users' salts do not stay either
+    if what == "same-salt" and not changing and salts[-2:-1] != [salt]:
+        raise BadChallenge("another salt than before: this user does not exist, and it shows")
+    if what == "iterations" and iterations < 4096:                              # RFC 7677 §3
+        raise BadChallenge(f"{iterations} iterations")
 
 
 def mac(key: bytes, data: bytes) -> bytes:

@@ -8,9 +8,10 @@ import hmac
 import re
 from dataclasses import dataclass, field
 
-from smtp_from_scratch.conformance.scram import BadChallenge, Scram, from_base64
+from smtp_from_scratch.conformance.scram import BadChallenge, Scram, compare, from_base64
 
 CUT = object()                                  # `{cut}`: here the octets are cut into two segments
+CONSTANT: dict[str, object] = {"cut": CUT, "all-octets": bytes(range(256)), "high-octets": bytes(range(128, 256))}
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _NUMBER = re.compile(r"(\d+|[a-z]+)([+-]\d+)?")
 _LINE = b"0123456789abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789abcd\r\n"
@@ -50,35 +51,17 @@ class Values:
     def value(self, name: str) -> object:
         """What a name in braces stands for."""
         word, _, argument = name.partition(" ")
-        if name == "cut":
-            return CUT
+        if name in CONSTANT:
+            return CONSTANT[name]
         if name in self.names:
             return self.names[name].encode()
         if (number := self.number(name)) is not None:    # {n}, {size+1}
             return str(number).encode()
         count = self.number(argument)
-        if word == "body" and count is not None:         # so many octets of text, line ends included
-            whole = _LINE * (count // len(_LINE) + 1)
-            return whole[: max(0, count - 2)] + b"\r\n"
-        if word == "octets" and count is not None:
-            return b"x" * count
-        if name == "all-octets":
-            return bytes(range(256))
-        if name == "high-octets":
-            return bytes(range(128, 256))
-        if word == "base64":
-            return base64.b64encode(self.inner(argument))
-        if word == "xtext":
-            return xtext(self.inner(argument))
-        if name == "plain":
-            return base64.b64encode(b"\0%b\0%b" % (self.secret("user"), self.secret("password")))
-        if name == "cram-md5":
-            digest = hmac.new(self.secret("password"), from_base64(self.challenge), hashlib.md5).hexdigest()
-            return base64.b64encode(self.secret("user") + b" " + digest.encode())
-        if word == "scram-first" and argument.count(" ") < 3:
-            return base64.b64encode(self.scram.first(*argument.split()))
-        if word == "scram-final":
-            return base64.b64encode(self.scram.final(from_base64(self.challenge), argument))
+        if word in ("body", "octets") and count is not None:
+            return text_of(count) if word == "body" else b"x" * count
+        if (answer := coded(self, name)) is not None:
+            return answer
         raise UnknownValue(f"no such value: {{{name}}}; there are {', '.join(sorted(self.names))}, cut, n, body N, "
                            "octets N, all-octets, high-octets, base64 …, xtext …, plain, cram-md5, scram-first, "
                            "scram-final")
@@ -86,24 +69,6 @@ class Values:
     def inner(self, text: str) -> bytes:
         """The octets of an argument, in which names stand in parentheses."""
         return b"".join(self.expand(text.replace("(", "{").replace(")", "}"), raw=True))
-
-    def check(self, what: str) -> None:
-        """See whether the last challenge is what a dialogue's `check` wants; raises BadChallenge."""
-        plain = from_base64(self.challenge)
-        if what == "empty" and plain:
-            raise BadChallenge(f"{plain!r} where nothing should be said")
-        if what == "cram-md5" and not re.fullmatch(rb"<[!-;=?-~]+@[!-;=?-~]+>", plain):     # RFC 2195 §2
-            raise BadChallenge(f"{plain!r} does not look like a message id")
-        if what == "server-first":
-            self.scram.server_first(plain)
-        if what == "fresh" and self.challenge == self.before:
-            raise BadChallenge(f"{self.challenge!r} again")
-        if what in ("same-salt", "iterations"):
-            self.scram.compare(what)
-        if what == "server-error" and not plain.startswith(b"e="):
-            raise BadChallenge(f"{plain!r} where only an error could be said")
-        if what == "server-final":
-            self.scram.verify(plain)
 
     def number(self, text: str) -> int | None:
         """What `1000`, `size`, `size+1`, `size-1` or `n` comes to; None when that is no number."""
@@ -116,6 +81,50 @@ class Values:
 
     def secret(self, name: str) -> bytes:
         return self.names.get(name, "").encode()
+
+
+def text_of(count: int) -> bytes:
+    """So many octets of text, line ends included."""
+    whole = _LINE * (count // len(_LINE) + 1)
+    return whole[: max(0, count - 2)] + b"\r\n"
+
+
+def coded(values: Values, name: str) -> bytes | None:
+    """Octets in a coding, and what AUTH has to say; None for other names."""
+    word, _, argument = name.partition(" ")
+    if word == "base64":
+        return base64.b64encode(values.inner(argument))
+    if word == "xtext":
+        return xtext(values.inner(argument))
+    if name == "plain":
+        return base64.b64encode(b"\0%b\0%b" % (values.secret("user"), values.secret("password")))
+    if name == "cram-md5":
+        digest = hmac.new(values.secret("password"), from_base64(values.challenge), hashlib.md5).hexdigest()
+        return base64.b64encode(values.secret("user") + b" " + digest.encode())
+    if word == "scram-first" and argument.count(" ") < 3:
+        return base64.b64encode(values.scram.first(*argument.split()))
+    if word == "scram-final":
+        return base64.b64encode(values.scram.final(from_base64(values.challenge), argument))
+    return None
+
+
+def check_challenge(values: Values, what: str) -> None:
+    """See whether the last challenge is what a dialogue's `check` wants; raises BadChallenge."""
+    plain = from_base64(values.challenge)
+    if what == "empty" and plain:
+        raise BadChallenge(f"{plain!r} where nothing should be said")
+    if what == "cram-md5" and not re.fullmatch(rb"<[!-;=?-~]+@[!-;=?-~]+>", plain):     # RFC 2195 §2
+        raise BadChallenge(f"{plain!r} does not look like a message id")
+    if what == "server-first":
+        values.scram.server_first(plain)
+    if what == "fresh" and values.challenge == values.before:
+        raise BadChallenge(f"{values.challenge!r} again")
+    if what in ("same-salt", "iterations"):
+        compare(values.scram.seen, what)
+    if what == "server-error" and not plain.startswith(b"e="):
+        raise BadChallenge(f"{plain!r} where only an error could be said")
+    if what == "server-final":
+        values.scram.verify(plain)
 
 
 def octets(text: str, raw: bool) -> bytes:

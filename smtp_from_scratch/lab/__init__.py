@@ -22,6 +22,7 @@ _HOME = {
     "slow_link": "wires.link", "tap": "wires.link", "count_turns": "wires.link",
     "Stripper": "wires.attacker", "strip": "wires.attacker", "Injector": "wires.attacker", "inject": "wires.attacker",
     "certificates": "wires.authority",
+    "scripted": "wires.scripted",
     "stop_all": "wires.running", "reset": "wires.running",
     "predict": "prediction", "reveal": "prediction", "foresaw": "prediction",
     "yours": "swap", "use": "swap", "restore": "swap",

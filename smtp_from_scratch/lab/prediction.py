@@ -23,25 +23,16 @@ from smtp_from_scratch.lab.figures.widget import Interactive, button, column, pa
 ASK = "What do you think?"
 
 
-class Prediction(Interactive):
-    """A question and what was said to it. `say` answers it, as a button does."""
+class Answer:
+    """What was said to a question, and the truth: kept in the learner's record."""
 
-    def __init__(self, chapter: str, key: str, choices: tuple[str, ...], unit: str | None) -> None:
-        self.chapter, self.key, self.choices, self.unit = chapter, key, choices, unit
+    def __init__(self, chapter: str, key: str) -> None:
+        self.chapter, self.key = chapter, key
         kept = record.read().get(chapter, {}).get("predictions", {}).get(key, {})
         self.said: str = kept.get("said", "")
         self.truth: str = kept.get("truth", "")
         self.right: bool = kept.get("foresaw", False)
         self.late = False                      # the truth was out before anything was said
-
-    @property
-    def asks(self) -> str:
-        """The question, with what may be answered."""
-        if len(self.choices) == 1:
-            return f"{self.choices[0]} (A line of text.)"
-        if self.choices:
-            return f"{ASK} {' · '.join(self.choices)}"
-        return f"{ASK} A number{f', in {self.unit}' if self.unit else ''}."
 
     @property
     def answer(self) -> str:
@@ -79,6 +70,26 @@ class Prediction(Interactive):
             return
         record.write(self.chapter, "predictions", self.key,
                        {"said": self.said, "truth": self.truth, "foresaw": self.right})
+
+    def show(self) -> None:
+        """Something has changed: where it is on the screen, it is shown anew."""
+
+
+class Prediction(Answer, Interactive):
+    """A question and what was said to it. `say` answers it, as a button does."""
+
+    def __init__(self, chapter: str, key: str, choices: tuple[str, ...], unit: str | None) -> None:
+        super().__init__(chapter, key)
+        self.choices, self.unit = choices, unit
+
+    @property
+    def asks(self) -> str:
+        """The question, with what may be answered."""
+        if len(self.choices) == 1:
+            return f"{self.choices[0]} (A line of text.)"
+        if self.choices:
+            return f"{ASK} {' · '.join(self.choices)}"
+        return f"{ASK} A number{f', in {self.unit}' if self.unit else ''}."
 
     def text(self) -> str:
         return f"{self.asks}\n{self.answer}".strip()

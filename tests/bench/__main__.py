@@ -219,7 +219,7 @@ def round_trips() -> Iterator[tuple[str, str, int]]:
     from smtp_from_scratch import lab
     from smtp_from_scratch.auth import Passwords, Plain
     from smtp_from_scratch.smtp import Server, client_extensions
-    from smtp_from_scratch.smtp import deliver as whole_session
+    from smtp_from_scratch.smtp import deliver as send
 
     certificates = lab.certificates("localhost")
 
@@ -233,7 +233,7 @@ def round_trips() -> Iterator[tuple[str, str, int]]:
         users = Passwords({"ana": "tides"})
         with Server(tls=certificates.server if sealed else None, users=users if sealed else None) as server, \
                 lab.count_turns(server.address, rtt=0.04) as line:
-            receipts = whole_session(("localhost", line.address[1]), [message] * messages, extensions=extensions)
+            receipts = send(("localhost", line.address[1]), [message] * messages, extensions=extensions)
         assert all(len(receipt.accepted) == recipients for receipt in receipts)
         return int(line.round_trips)
 

@@ -20,7 +20,7 @@ HOST = "mx.example.org"
 
 
 def offer(*without: str) -> list[object]:
-    return [*server_extensions(max_size=LIMIT, tls=TLS.server, users=USERS, insecure_auth=True, without=without)]
+    return [*server_extensions(tls=TLS.server, users=USERS, insecure_auth=True, without=without)]
 
 
 OFFERS = (lambda: offer(), lambda: None, lambda: offer("BINARYMIME", "STARTTLS", "AUTH"),
@@ -57,7 +57,7 @@ def serve(role: int, octets: bytes, sizes: Sequence[int] = ()) -> tuple[bytes, l
 
     show = rehearse(client(), ours._conversation(HIDDEN), patient=True,
                     cut=(lambda flight: cut_into(flight, sizes)) if sizes else None)
-    said = b"".join(record.data for record in show.said if record.who == "S")
+    said = b"".join(record.data for record in show.said if record.role == "S")
     taken = [Taken(wire(message.envelope.sender), tuple(map(wire, message.envelope.recipients)), message.data,
                    bool(message.envelope.user)) for message in ours.messages]
     return said, taken, [trace(message.envelope, HOST, "1") for message in ours.messages]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from smtp_from_scratch.conformance.notation import Act, Block, Dialogue, Say, Step
-from smtp_from_scratch.conformance.runner import Target, all_dialogues
+from smtp_from_scratch.conformance.server.runner import Target, all_dialogues
 
 OFFER = b"250-mx.example\r\n250-SIZE 100000\r\n250-8BITMIME\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 SMTPUTF8\r\n"
 WORDS = [

@@ -8,7 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from smtp_from_scratch.conformance.notation import Dialogue
-from smtp_from_scratch.conformance.runner import FAILED, SKIPPED, Outcome, Target, all_dialogues, check, play, probe
+from smtp_from_scratch.conformance.server.runner import (
+    FAILED,
+    SKIPPED,
+    Outcome,
+    Target,
+    all_dialogues,
+    check,
+    play,
+    probe,
+)
 from tests.peers import ROLES, Peer
 
 DIFFERENCES = Path(__file__).with_name("differences.toml")

@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from smtp_from_scratch.conformance.runner import FAILED, PASSED, SKIPPED, Outcome
+from smtp_from_scratch.conformance.server.runner import FAILED, PASSED, SKIPPED, Outcome
 from tests.peers import NAMES, Peer, missing, running
 from tests.peers.conformity import dialogues, differences, examine, name_of, offers
 

@@ -1,10 +1,16 @@
-"""The checks of `auth`: PLAIN read, servers that say too much, a mechanism of one's own, and what AUTH costs."""
+"""The checks of `auth`: what is read strictly, a client that answers, servers that say too much, and the price."""
 from __future__ import annotations
 
+import base64
+import hmac
+import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
+from smtp_from_scratch import auth as package
 from smtp_from_scratch.auth import (
     Auth,
     AuthError,
@@ -20,71 +26,439 @@ from smtp_from_scratch.auth import (
     as_text,
 )
 from smtp_from_scratch.client import SMTPNotSupportedError
-from smtp_from_scratch.conversation import Actor, Channel, Conversation, Work, flights, rehearse
-from smtp_from_scratch.ehlo import (
-    ClientSession,
-    ExtendedSession,
-    Extension,
-    Letter,
-    Offer,
-    closed,
-    deliver,
-    open_session,
-    serve_extended,
-)
+from smtp_from_scratch.conversation import Actor, Channel, Conversation, Interruption, Line, Work, flights, rehearse
+from smtp_from_scratch.ehlo import Extension, ExtensionSet, check_requirements
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.lab.check import NotYet, Problem, as_number, check
 from smtp_from_scratch.lab.wires.authority import Authority, certificates
 from smtp_from_scratch.pipelining import Pipelining
+from smtp_from_scratch.session import serve
 from smtp_from_scratch.starttls import StartTLS
+from smtp_from_scratch.status import CodedClientSession, CodedSession
+from smtp_from_scratch.transaction import OutgoingMessage, Plan, leave, open_session
+from smtp_from_scratch.wire import Reply, parse_reply
 
 ANA, TIDES = "ana@rio.example", "tides"
+Outcome = tuple[str, Any]
+
+
+def outcome(mine: Callable[..., Any], *given: Any, errors: type[Exception] | tuple[type[Exception], ...]) -> Outcome:
+    """`("returned", what)`, or `("raised", the error)` for errors that a check expects; others go on."""
+    try:
+        return "returned", mine(*given)
+    except errors as error:
+        return "raised", error
+
+
+def refuses(how: str, what: Any) -> bool:
+    """Whether it was a ValueError, which is what `how` and `what` of `outcome` tell."""
+    return how == "raised" and isinstance(what, ValueError)
+
+
+def called(error: Any, name: str) -> bool:
+    """Whether an exception has this name: the chapter's own class is another than the package's."""
+    return any(kind.__name__ == name for kind in type(error).__mro__)
+
+
+def theirs(mine: Any, name: str) -> Any:
+    """A class as the learner's notebook has it, or the package's."""
+    return getattr(mine, "__globals__", {}).get(name, getattr(package, name))
+
+
+# --- base64 ----------------------------------------------------------------------------------------------------------
+
+GOOD64 = {"dGlkZXM=": b"tides", "": b"", "AA==": b"\0", "/+8A": b"\xff\xef\0"}
+BAD64 = {
+    "dGl-!-kZXM=": "Characters that do not belong were skipped. The next program does not skip them, and reads "
+                   "something else.",
+    "dGlk ZXM=": "A blank is no character of base64.", "dGlkZXM": "A group of four is not full.",
+    "dGlk====": "`=` fills up the last group, and there is nothing to fill.", "====": "Only `=`, and no octet.",
+    "dGlkZXM=dGlk": "Something comes after the end.", "ti\xe9s": "Not even ASCII.",
+}
+
+
+@check(
+    hints=(
+        "What does `base64.b64decode` do with characters that it does not know? Has it a parameter for that?",
+        "`len(text) % 4`, `text.endswith(\"===\")`, `base64.b64decode(text, validate=True)`.",
+        "Let the library decode, with `validate=True`. It raises `binascii.Error`, which is a ValueError. Before that, "
+        "refuse what it still lets pass: text that is not in groups of four, and more `=` than there can be.",
+    ),
+    passed="What is base64 is decoded, and everything else is refused.",
+)
+def check_decode64(my_decode64: Callable[[str], Any]) -> Iterator[Problem | None]:
+    """Base64 is read strictly."""
+    for text, octets in GOOD64.items():
+        how, found = outcome(my_decode64, text, errors=ValueError)
+        if found in (None, ...) and octets:
+            raise NotYet(f"return the octets, {octets!r}, for {text!r}.")
+        if how == "raised" or found != octets or not isinstance(found, bytes):
+            yield Problem(gave=f"{found!r} for {text!r}", wire="Ana says what is right, and is refused.",
+                          look=f"It should be {octets!r}. The empty text is the empty response.")
+    for text, harm in BAD64.items():
+        how, found = outcome(my_decode64, text, errors=ValueError)
+        if not refuses(how, found):
+            yield Problem(gave=f"{found!r} for {text!r}", wire=harm, look="Raise a ValueError (RFC 4954 §4).")
+
 
 # --- your turn: read PLAIN -------------------------------------------------------------------------------------------
 
-PASSWORDS = {ANA: TIDES, "kenji@tokyo.example": "corrente é mar", "": "nobody"}
-PLAIN = [
-    (f"\0{ANA}\0{TIDES}".encode(), ANA, "Ana is turned away, though she did no wrong."),
-    (f"{ANA}\0{ANA}\0{TIDES}".encode(), ANA, "Ana may say that she wants to act as herself."),
-    ("\0kenji@tokyo.example\0corrente é mar".encode(), "kenji@tokyo.example", "A password is UTF-8, not ASCII."),
-    (f"\0{ANA}\0friday".encode(), None, "Anybody is Ana."),
-    (f"kenji@tokyo.example\0{ANA}\0{TIDES}".encode(), None, "Ana reads Kenji's letters."),
-    (f"\0{ANA}\0{TIDES}\0more".encode(), None, "A password has no NUL: what stands behind it was not compared."),
-    (f"{ANA}\0{TIDES}".encode(), None, "Two parts: who wants to act as whom is a guess."),
-    (b"", None, "`AUTH PLAIN =` opens the door, or breaks it."),
-    (b"\0\0nobody", None, "A user without a name is let in."),
-    (b"\0nobody@rio.example\0", None, "Whoever has no password yet is let in with none."),
-    (b"\0ana\xff@rio.example\0tides", None, "What is no UTF-8 is nobody's name."),
+GOOD_PLAIN = [
+    (f"\0{ANA}\0{TIDES}", "Ana is turned away, though she did no wrong."),
+    (f"{ANA}\0{ANA}\0{TIDES}", "Ana may say that she wants to act as herself."),
+    ("\0kenji@tokyo.example\0corrente é mar", "A password is UTF-8, not ASCII."),
+    ("\0ana\0 a b ", "A password may have blanks, at its ends too."),
+]
+BAD_PLAIN = [
+    (f"\0{ANA}\0{TIDES}\0more".encode(), "A password has no NUL: what comes after it was not compared."),
+    (f"{ANA}\0{TIDES}".encode(), "Two parts: who wants to act as whom is a guess."),
+    (b"", "`AUTH PLAIN =` opens the door, or breaks it."),
+    (b"\0\0nobody", "A user without a name is let in."),
+    (b"\0nobody@rio.example\0", "Whoever has no password yet is let in with none."),
+    (b"\0ana\xff@rio.example\0tides", "What is not UTF-8 is nobody's name."),
+    (b"\xff\0ana@rio.example\0tides", "The first part is text, too."),
 ]
 
 
 @check(
     hints=(
         'How many parts does `response.split(b"\\0")` have, and which of them may be empty?',
-        'len(parts) == 3, parts[1] and parts[2] not empty, all three decode, parts[0] in (b"", parts[1]).',
-        "The response is three parts with NUL between them: whom to act as, who it is, the password. Only three "
-        "parts count, the user and the password may not be empty, and all must be UTF-8. A user may act as nobody "
-        "but themselves, so the first part is empty or equals the second.",
+        "len(parts) == 3, parts[1] and parts[2] are not empty, and `as_text` decodes each.",
+        "Cut the response at its NULs. Three parts count, no more and no fewer, and the second and the third may not "
+        "be empty. `as_text` makes text of each, and raises BadResponse itself for what is not UTF-8.",
     ),
-    passed="Three parts, in the right form, with the right content; nobody acts for anybody else.",
+    passed="Three parts, in the right form, and nothing else.",
 )
-def check_plain(my_plain: Callable[[bytes, dict[str, str]], Any]) -> Iterator[Problem | None]:
+def check_plain(my_read_plain: Callable[[bytes], Any]) -> Iterator[Problem | None]:
     """A response of PLAIN is read strictly."""
-    for response, user, harm in PLAIN:
+    for text, harm in GOOD_PLAIN:
+        parts = tuple(text.split("\0"))
+        found = my_read_plain(text.encode())
+        if found in (None, ...):
+            raise NotYet(f"return the three parts, {parts!r}, for {text.encode()!r}.")
+        if isinstance(found, str | bytes) or tuple(found) != parts:
+            yield Problem(gave=f"{found!r} for {text.encode()!r}", wire=harm, look=f"It should be {parts!r}, as text.")
+    for response, harm in BAD_PLAIN:
+        how, found = outcome(my_read_plain, response, errors=Exception)
+        if how == "returned":
+            yield Problem(gave=f"{found!r} for {response!r}", wire=harm, look="Raise BadResponse (RFC 4616 §2).")
+        if how == "raised" and not called(found, "BadResponse"):
+            yield Problem(gave=f"a {type(found).__name__} for {response!r}: {found}",
+                          wire="Anything but a BadResponse is a mistake of ours: 454, and a traceback in the log.",
+                          look="Raise BadResponse; `as_text` does so for what is not UTF-8.")
+
+
+# --- your turn: CRAM-MD5's digest ------------------------------------------------------------------------------------
+
+RESTON = b"<1896.697170952@postoffice.reston.mci.net>"
+SECRETS = ["tanstaaftanstaaf", "maré alta", "x" * 100, "tides"]
+
+
+@check(
+    hints=(
+        "What is the key here, and what is the message?",
+        "`hmac.new(secret.encode(), challenge, hashlib.md5)`; then its digest in hexadecimal.",
+        "HMAC makes a digest of a message that depends on a key. The secret, in UTF-8, is the key, the challenge is "
+        "the message. The client says the 16 octets in hexadecimal, which is text of 32 small letters and digits.",
+    ),
+    passed="Tim's digest, and that of everybody else.",
+)
+def check_cram_md5(my_cram_md5: Callable[[str, bytes], Any]) -> Iterator[Problem | None]:
+    """The digest of a secret and a challenge."""
+    for secret in SECRETS:
+        for challenge in (RESTON, b"<1@mx.tokyo.example>"):
+            found, right = my_cram_md5(secret, challenge), hmac.new(secret.encode(), challenge, "md5").hexdigest()
+            if found in (None, ...):
+                raise NotYet("return the digest.")
+            if found != right:
+                upper = isinstance(found, str) and found.lower() == right
+                yield Problem(gave=f"{found!r} for {secret[:20]!r} and {challenge!r}",
+                              wire="The server computes another digest, and says 535.",
+                              look="Small letters (RFC 2195 §2)." if upper else
+                              f"It should be {right!r}: text. Which is the key, which the message?")
+
+
+@check(
+    hints=(
+        "What may a challenge never be, so that yesterday's answer is worth nothing?",
+        'f"<{secrets.randbits(63)}.{int(time.time())}@{hostname}>"',
+        "A challenge must be one that never was before, and one that nobody can foresee. So random digits go into it, "
+        "from `secrets`. Its form is that of a Message-ID: something unique, `@`, the host, in angle brackets.",
+    ),
+    passed="A new one each time, and nobody can tell which.",
+)
+def check_fresh(my_fresh: Callable[[str], Any]) -> Iterator[Problem | None]:
+    """A challenge that never was before."""
+    many = [my_fresh("mx.tokyo.example") for _ in range(300)]
+    if many[0] in (None, ...):
+        raise NotYet("return a challenge, as text.")
+    for one in many:
+        if not isinstance(one, str) or not one.isascii() or not one.isprintable() or " " in one:
+            yield Problem(gave=repr(one), look="Text of printable ASCII, without a blank.")
+        elif not (one.startswith("<") and one.endswith("@mx.tokyo.example>")):
+            yield Problem(gave=repr(one), look="`<`, digits, `@`, the host, `>` (RFC 2195 §2).")
+    if len(set(many)) < len(many):
+        yield Problem(gave=f"{len(set(many))} challenges in {len(many)} calls",
+                      wire="Eve waits for a challenge that she has an answer to, and is Ana.",
+                      look="The clock alone does not help: two clients may come in one second. What is random?")
+    columns = list(zip(*(re.findall(r"\w+", one.partition("@")[0]) for one in many), strict=False))
+    if all(list(column) in (sorted(column), sorted(column, reverse=True)) for column in columns):
+        yield Problem(gave=f"challenges that can be counted up: {many[0]!r}, {many[1]!r}",
+                      wire="Eve foresees the next one, and asks Ana's client for the answer today.",
+                      look="Something that nobody can guess: `secrets.randbits(63)`.")
+
+
+# --- your turn: xtext ------------------------------------------------------------------------------------------------
+
+XTEXT = {"ana@rio.example": "ana@rio.example", "ana+choir@rio.example": "ana+2Bchoir@rio.example", "a=b@x": "a+3Db@x",
+         "a b@x": "a+20b@x", "josé@rio.example": "jos+C3+A9@rio.example", "\x7f\r\n": "+7F+0D+0A", "": "",
+         "+2B": "+2B2B"}
+BAD_XTEXT = {"a=b": "A `=` ends the parameter's name: this is not xtext.", "ana+2b": "Hexadecimal is in capitals.",
+             "ana+": "Nothing comes after the plus.", "ana+2": "One digit.", "a b": "A blank ends a parameter.",
+             "+ZZ": "Not hexadecimal.", "josé": "Not ASCII.", "jos+C3": "Half a character: not UTF-8.",
+             "ana+2B\n": "A line end at the end."}
+
+
+@check(
+    hints=(
+        'Which characters can stay as they are? Which two between "!" and "~" cannot?',
+        'c if "!" <= c <= "~" and c not in "+=" else "".join(f"+{octet:02X}" for octet in c.encode())',
+        "Go through the text character by character. Printable ASCII stays, except `+` and `=`. The rest becomes "
+        "its octets in UTF-8, each as a plus and two hexadecimal digits in capitals.",
+    ),
+    passed="Nothing is left in it that a parameter cannot carry.",
+)
+def check_encode_xtext(my_encode_xtext: Callable[[str], Any]) -> Iterator[Problem | None]:
+    """Text as a parameter can carry it."""
+    for text, right in XTEXT.items():
+        found = my_encode_xtext(text)
+        if found in (None, ...):
+            raise NotYet(f"return {right!r} for {text!r}.")
+        if found != right:
+            yield Problem(gave=f"{found!r} for {text!r}", wire="The server reads another mailbox, or says 501.",
+                          look=f"It should be {right!r} (RFC 3461 §4).")
+
+
+@check(
+    hints=(
+        "What does xtext consist of? Can you say it as one pattern?",
+        r're.fullmatch(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*", text), then replace, then the octets as UTF-8.',
+        "First see whether the whole text is xtext, with `fullmatch`, and raise a ValueError if it is not. Then put "
+        "an octet in place of plus and its two digits, in one pass. The octets together are UTF-8.",
+    ),
+    passed="It reads what it should, and refuses the rest.",
+)
+def check_decode_xtext(my_decode_xtext: Callable[[str], Any]) -> Iterator[Problem | None]:
+    """Xtext as text again."""
+    for right, text in XTEXT.items():
+        how, found = outcome(my_decode_xtext, text, errors=ValueError)
+        if found in (None, ...):
+            raise NotYet(f"return {right!r} for {text!r}.")
+        if how == "raised" or found != right:
+            yield Problem(gave=f"{found!r} for {text!r}", wire="Another mailbox than the client said.",
+                          look=f"It should be {right!r}.")
+    for text, harm in BAD_XTEXT.items():
+        how, found = outcome(my_decode_xtext, text, errors=ValueError)
+        if not refuses(how, found):
+            yield Problem(gave=f"{found!r} for {text!r}", wire=harm, look="Raise a ValueError (RFC 3461 §4).")
+
+
+GOOD_AUTH = ["<>", ANA, "ana+2Bchoir@rio.example", "+22a+20b+22@rio.example", "a@b@rio.example"]
+BAD_AUTH: list[str | None] = ["ana", None, "", "ana@", "@rio.example", "ana+2@rio.example", "<ana@rio.example>=", "@"]
+
+
+@check(
+    hints=(
+        "What has a value to be, if it is not `<>`? What does `decode_xtext` do with what is not xtext?",
+        'local, _, domain = decode_xtext(value or "").rpartition("@")',
+        "`<>` is always right. Everything else is xtext, and what comes out has something before its last `@` and "
+        "something after it. Return None when all is well, and a Reply with 501 when it is not.",
+    ),
+    passed="A mailbox, or `<>`, and nothing else.",
+)
+def check_auth_value(my_check_auth: Callable[[Any, str | None], Any]) -> Iterator[Problem | None]:
+    """The value of AUTH= on MAIL."""
+    session = CodedSession("mx.tokyo.example")
+    for value in GOOD_AUTH:
+        if (found := my_check_auth(session, value)) is not None:
+            yield Problem(gave=f"{found!r} for {value!r}", wire="The message is refused for a value that is right.",
+                          look="None means that there is nothing to refuse.")
+    for bad in BAD_AUTH:
+        found = my_check_auth(session, bad)
+        if found is None and bad is BAD_AUTH[0]:
+            raise NotYet(f"return a Reply with 501 for {bad!r}.")
+        if getattr(found, "code", None) != 501:
+            yield Problem(gave=f"{found!r} for {bad!r}", wire="The next server is told that nobody sent it.",
+                          look="`Reply(501, \"…\", \"5.5.4\")` (RFC 4954 §5). In `MAIL FROM:<…> AUTH` it is None.")
+
+
+# --- your turn: the client -------------------------------------------------------------------------------------------
+
+
+def way(name: str, clear: bool = True) -> Any:
+    """What `choose` looks at in a mechanism."""
+    return SimpleNamespace(name=name, clear=clear)
+
+
+PLAIN, LOGIN, SEALED = way("PLAIN"), way("LOGIN"), way("SCRAM-SHA-256", clear=False)
+CHOICES = [
+    # offered, secure, ours, insecure, the choice (None: SMTPNotSupportedError), what is wrong with any other
+    ("LOGIN PLAIN", True, [PLAIN, LOGIN], False, PLAIN, "The order is ours: we know what is better for Ana."),
+    ("LOGIN", True, [PLAIN, LOGIN], False, LOGIN, "The server has no PLAIN, and says 504."),
+    ("PLAIN LOGIN", False, [PLAIN, LOGIN], False, None, "Eve reads the password."),
+    ("PLAIN LOGIN", False, [PLAIN, LOGIN], True, PLAIN, "Somebody has said `insecure`, and knows why."),
+    ("PLAIN SCRAM-SHA-256", False, [PLAIN, SEALED], False, SEALED, "One of them is fit for an open line."),
+    ("plain", True, [PLAIN], False, PLAIN, "Names of mechanisms are compared without regard to case."),
+    ("XPLAIN PLAIN-CLIENTTOKEN", True, [PLAIN], False, None, "Another mechanism that has these letters in its name."),
+    (None, True, [PLAIN], False, None, "The server offers no AUTH at all."),
+    ("PLAIN", True, [], False, None, "None of ours is left."),
+]
+
+
+@check(
+    hints=(
+        "Whose order counts, the server's or ours? And on which line may a mechanism with `clear` not be used?",
+        'offered = client.offered.get("AUTH", "").upper().split()',
+        "Go through our mechanisms in order. The first that is offered, and that the line is fit for, is the choice: "
+        "the line is secure, or somebody allowed it, or nothing is given away. When there is none, raise "
+        "SMTPNotSupportedError.",
+    ),
+    passed="The first of ours that is offered, and no password on an open line.",
+)
+def check_choose(my_choose: Callable[[Any, Any, bool], Any]) -> Iterator[Problem | None]:
+    """Which mechanism a client takes."""
+    for offered, secure, ours, insecure, right, harm in CHOICES:
+        client = CodedClientSession("rio.example", offered={} if offered is None else {"AUTH": offered}, secure=secure)
+        how, found = outcome(my_choose, client, ours, insecure, errors=SMTPNotSupportedError)
+        if found in (None, ...) and right is CHOICES[0][4]:
+            raise NotYet("return one of the mechanisms.")
+        where = f"`{offered}` {'under TLS' if secure else 'on an open line'}{', insecure' if insecure else ''}"
+        gave = repr(found) if how == "raised" else getattr(found, "name", repr(found))
+        if (how == "raised") != (right is None) or (right is not None and found is not right):
+            yield Problem(gave=f"{gave} for {where}, ours: {' '.join(m.name for m in ours) or 'none'}", wire=harm,
+                          look=f"It should be {right.name if right else 'SMTPNotSupportedError'}.")
+
+
+def spelled(octets: bytes) -> str:
+    """A challenge, as the server says it."""
+    return f"334 {base64.b64encode(octets).decode()}"
+
+
+def answers(*responses: bytes, error: Exception | None = None) -> Any:
+    """The client's end of a mechanism that has these responses, then ends, or raises."""
+    turn = iter(responses)                     # `yield from` would hand challenges to a tuple, which takes none
+    while (response := next(turn, None)) is not None:
+        yield response
+    if error:
+        raise error
+
+
+def interrogated(mine: Any, responses: Any, first: bytes | None, *asked: str) -> tuple[list[bytes], Outcome]:
+    """The lines that the server heard when it said these replies, and how it ended."""
+    heard: list[bytes] = []
+
+    def server() -> Conversation[None]:
+        with suppress(Interruption):
+            for text in asked[1:]:
+                heard.append((yield Line()))
+                yield text.encode() + b"\r\n"
+
+    def client() -> Conversation[Outcome]:
+        reply = parse_reply([asked[0].encode()])
         try:
-            found = my_plain(response, dict(PASSWORDS))
-        except UnicodeDecodeError:
-            yield Problem(gave=f"a UnicodeDecodeError for {response!r}",
-                          look="Octets that are no UTF-8 prove nothing: None.")
-            return
-        except KeyError as error:
-            yield Problem(gave=f"a KeyError for {response!r}: {error}",
-                          wire="An unknown user ends the session with a traceback.", look="`passwords.get(user)`.")
-            return
-        if found in (None, ...) and user and response is PLAIN[0][0]:
-            raise NotYet(f"return the user, {user!r}, for {response!r}.")
-        if found != user or isinstance(found, bytes):
-            yield Problem(gave=f"{found!r} for {response!r}", wire=harm, look=f"It should be {user!r} (RFC 4616 §2).")
+            return "returned", (yield from mine(CodedClientSession("rio.example"), responses, reply, first))
+        except Exception as error:
+            return "raised", error
+
+    return heard, rehearse(client(), server(), patient=True).client
+
+
+@check(
+    hints=(
+        "What ends the loop? And what goes out when a challenge makes no sense?",
+        "while reply.code == 334: decode64(reply.text), talk.send(challenge), encode64(response), client.read(300.0)",
+        "As long as the server says 334, decode its challenge, hand it to `talk`, and say the response in base64. If "
+        "`first` is waiting, it answers the first challenge in place of `talk`. When the challenge cannot be read, or "
+        " `talk` has nothing more to say, say `*`, read the reply, and raise SMTPAuthenticationError with it.",
+    ),
+    passed="It answers as long as it is asked, and gives up with a star.",
+)
+def check_exchange(my_exchange: Any) -> Iterator[Problem | None]:
+    """The client's part of an exchange."""
+    def started(*responses: bytes, error: Exception | None = None) -> Any:
+        talk = answers(b"", *responses, error=error)
+        next(talk)
+        return talk
+
+    user, word = base64.b64encode(b"ana"), base64.b64encode(b"tides")
+    ask, known = (spelled(b"Username:"), spelled(b"Password:")), "235 welcome"
+    for what, talk, first, asked, right in [
+            ("LOGIN", started(b"ana", b"tides"), None, (*ask, known), [user, word]),
+            ("a response that waits", started(b"tides"), b"ana", (spelled(b""), spelled(b"?"), known), [user, word]),
+            ("an empty response", started(b""), None, (spelled(b"v=1"), known), [b""]),
+            ("535 at once", started(b"ana"), None, ("535 wrong",), []),
+            ("535 after a response", started(b"ana"), None, (ask[0], "535 wrong"), [user])]:
+        heard, (how, found) = interrogated(my_exchange, talk, first, *asked)
+        if found is None or found is ...:
+            raise NotYet("return the reply with which the server makes up its mind.")
+        if how == "raised":
+            yield Problem(gave=f"{found!r} at {what}; the server had heard {heard!r}",
+                          look=f"It should hear {right!r}, and you return its last reply.")
+        elif heard != right:
+            yield Problem(gave=f"the lines {heard!r} at {what}", wire="The server cannot read them.",
+                          look=f"It should hear {right!r}: base64, a line each.")
+        elif not isinstance(found, Reply) or f"{found.code}" != asked[-1][:3]:
+            yield Problem(gave=f"{found!r} at {what}", look=f"Return the last reply, {asked[-1]!r}.")
+    error = theirs(my_exchange, "AuthError")("the server has proved nothing")
+    for what, talk, asked in [("a challenge not in base64", started(b"ana"), ("334 what?", "501 as you like")),
+                              ("one challenge too many", started(), (ask[0], "501 as you like")),
+                              ("a mechanism that raises AuthError", started(error=error), (ask[0], "501 as you like"))]:
+        heard, (how, found) = interrogated(my_exchange, talk, None, *asked)
+        if heard != [b"*"]:
+            yield Problem(gave=f"{heard!r} at {what}" + (f", then {found!r}" if how == "raised" else ""),
+                          wire="The server waits for a response, and takes your next command for one.",
+                          look="A line with a star alone ends the exchange (RFC 4954 §4).")
+        elif how == "returned" or not called(found, "SMTPAuthenticationError"):
+            yield Problem(gave=f"{found!r} at {what}", wire="Your program believes that Ana is logged in.",
+                          look="After the star read the reply, and raise SMTPAuthenticationError with it.")
+
+
+@check(
+    hints=(
+        "What does the mechanism still have to say, once the server has said 235?",
+        "try: talk.send(None); except StopIteration: client.user = user",
+        "235 alone is not enough: the mechanism must agree that it is over. Send it None. If it ends, Ana is known; if "
+        "it yields again or raises AuthError, the server was content too early: SMTPAuthenticationError.",
+    ),
+    passed="Both ends are content, or nobody is.",
+)
+def check_settle(my_settle_auth: Any) -> Iterator[Problem | None]:
+    """What the last reply of AUTH means."""
+    def settled(reply: Reply, *responses: bytes, error: Exception | None = None) -> Outcome:
+        talk, client = answers(b"", *responses, error=error), CodedClientSession("rio.example")
+        next(talk)
+        how, found = outcome(my_settle_auth, client, talk, ANA, reply, errors=Exception)
+        return how, found if how == "raised" else client.user
+
+    how, found = settled(Reply(235, "welcome"))
+    if how == "raised":
+        yield Problem(gave=f"{found!r} for 235 when nothing is left to say", wire="Ana is in, and her client gives up.",
+                      look="`talk.send(None)` raises StopIteration when the mechanism is done.")
+    if not found:
+        raise NotYet("note who we are: `client.user = user`.")
+    if found != ANA:
+        yield Problem(gave=f"{found!r} in `client.user`", look="It is `user` that we have proved to be.")
+    error = theirs(my_settle_auth, "AuthError")("the server is content, and has proved nothing")
+    for what, (how, found) in [("535", settled(Reply(535, "wrong"))), ("250", settled(Reply(250, "fine"))),
+                               ("454", settled(Reply(454, "later"))),
+                               ("235 while the mechanism has more to say", settled(Reply(235, "welcome"), b"more")),
+                               ("235 at a mechanism that raises AuthError", settled(Reply(235, "ok"), error=error))]:
+        if how == "returned":
+            yield Problem(gave=f"a client that is content with {what}",
+                          wire="A server that does not know Ana's password is believed." if "235" in what else
+                          "MAIL is answered 530, and nobody knows why.", look="Raise SMTPAuthenticationError.")
+        elif not called(found, "SMTPAuthenticationError"):
+            yield Problem(gave=f"a {type(found).__name__} for {what}: {found}", look="Raise SMTPAuthenticationError.")
 
 
 # --- exercise 1: find the bug ----------------------------------------------------------------------------------------
@@ -92,10 +466,10 @@ def check_plain(my_plain: Callable[[bytes, dict[str, str]], Any]) -> Iterator[Pr
 BUGS = {
     "A": (2, "In CRAM-MD5 the server begins. What is the answer to a client that began anyway?"),
     "B": (4, "When does this server say 535? What does a guesser of names learn?"),
-    "C": (4, "Between MAIL and the end of the letter: is AUTH allowed there?"),
+    "C": (4, "Between MAIL and the end of the message: is AUTH allowed there?"),
     "D": (2, "`=` is a response, an empty one. To what does a server say 334: to no response, or to an empty one?"),
     "E": (0, "The client begins, without an initial response; the server asks with nothing; that is all in order."),
-    "F": (4, "Who has proved who they are need not do it again. May they?"),
+    "F": (4, "Somebody who is logged in need not do it again. May they?"),
 }
 
 
@@ -164,15 +538,15 @@ def tokyo() -> Authority:
     return certificates("mx.tokyo.example")
 
 
-def log_in_by(mechanism: Any, token: str, tls: bool) -> tuple[ClientSession, list[bytes], Exception | None]:
+def log_in_by(mechanism: Any, token: str, tls: bool) -> tuple[CodedClientSession, list[bytes], Exception | None]:
     """One session at a server that has the other end: the client, what the server heard, what was raised."""
     heard: list[bytes] = []
     ours: list[Extension] = [Auth(Passwords({ANA: TOKEN}), mechanisms=[XOAuth2(heard)], insecure=True)]
     theirs: list[Extension] = [Auth(user=ANA, password=token, mechanisms=[mechanism])]
     if tls:
         ours, theirs = [StartTLS(tokyo().server), *ours], [StartTLS(tokyo().client), *theirs]
-    client = ClientSession("rio.example", closed(theirs), host="mx.tokyo.example")
-    server = serve_extended(ExtendedSession("mx.tokyo.example", offer=Offer(ours)))
+    client = CodedClientSession("rio.example", check_requirements(theirs), host="mx.tokyo.example")
+    server = serve(CodedSession("mx.tokyo.example", extensions=ExtensionSet(ours)))
     try:
         rehearse(open_session(client), server, patient=True)
     except Exception as error:
@@ -216,7 +590,7 @@ def check_token(MyXOAuth2: Any) -> Iterator[Problem | None]:
     if heard or not isinstance(error, SMTPNotSupportedError):
         yield Problem(gave="a client that says the token in the clear",
                       wire="Eve reads the token, and is Ana until it runs out.",
-                      look="Who reads along can use what they read. Which flag says so? What is its default?")
+                      look="Whoever reads along can use what they read. Which flag says so? What is its default?")
 
 
 # --- exercise 3: break the server ------------------------------------------------------------------------------------
@@ -263,17 +637,17 @@ class Call:
     def __call__(self, line: str) -> str:
         if self.actor.done:
             raise ConnectionError("the server has hung up: dial again")
-        self.actor.channel.hear(line.encode() + b"\r\n")
+        self.actor.channel.receive(line.encode() + b"\r\n")
         return self.take()
 
 
 def census_of(my_census: Callable[..., Any], mechanism: Mechanism, present: list[str]) -> Any:
     """What the learner's function finds out at a server with these users."""
-    offer = Offer([Auth(Passwords(dict.fromkeys(present, "correct horse battery")), mechanisms=[mechanism])])
+    known = Auth(Passwords(dict.fromkeys(present, "correct horse battery")), mechanisms=[mechanism])
 
     def call() -> Call:
-        session = ExtendedSession("mx.tokyo.example", offer=offer, secure=True)
-        line = Call(serve_extended(session))
+        session = CodedSession("mx.tokyo.example", extensions=ExtensionSet([known]), secure=True)
+        line = Call(serve(session))
         line("EHLO mallory.example")
         return line
 
@@ -321,11 +695,17 @@ def seconds(name: str, pipelining: bool) -> float:
 
     methods = [METHODS[name]] if name else []
     known = Auth(user=ANA, password=TIDES, mechanisms=methods)
-    client = ClientSession("rio.example", closed(side(tokyo().client, known)), host="mx.tokyo.example")
-    offer = Offer(side(tokyo().server, Auth(Passwords({ANA: TIDES}), mechanisms=methods)))
-    letter = Letter(Envelope(ANA, ["kenji@tokyo.example"]), [b"Subject: The choir\r\n\r\nSee you on Friday.\r\n"])
-    server = serve_extended(ExtendedSession("mx.tokyo.example", offer=offer))
-    return rehearse(deliver(client, [letter]), server, latency=0.5).seconds
+    client = CodedClientSession("rio.example", check_requirements(side(tokyo().client, known)), host="mx.tokyo.example")
+    extensions = ExtensionSet(side(tokyo().server, Auth(Passwords({ANA: TIDES}), mechanisms=methods)))
+    server = serve(CodedSession("mx.tokyo.example", extensions=extensions))
+
+    def talk() -> Conversation[None]:
+        yield from open_session(client)
+        message = OutgoingMessage(Envelope(ANA, ["kenji@tokyo.example"]), [b"Subject: The choir\r\n\r\n"])
+        yield from Plan(client, message).run()
+        yield from leave(client)
+
+    return rehearse(talk(), server, latency=0.5).seconds
 
 
 @check(
@@ -357,6 +737,6 @@ def look_at(name: str, how: str) -> str:
     """Where the round trips are."""
     if name == "PLAIN":
         return ("AUTH with its initial response, and 235: how often does the client wait?" if how != "PIPELINING" else
-                "May MAIL leave before AUTH PLAIN is answered, when the response stood behind it?")
+                "May MAIL leave before AUTH PLAIN is answered, when the response came with it?")
     return (f"Write down the lines of AUTH {name} in our client: it waits before each line that answers a challenge, "
             "and before it may go on.")

@@ -1,15 +1,18 @@
 """The checks of `chunking`: sizes and counts, mistakes in sessions, a number that is cut, and half a pair."""
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
-from smtp_from_scratch.conversation import LINE, BothListening, Disconnected, Octets, read_reply, rehearse
-from smtp_from_scratch.ehlo import ExtendedSession, Extension, Offer, Size, serve_extended
+from smtp_from_scratch.chunking import Octets
+from smtp_from_scratch.conversation import BothListening, Disconnected, Line, Want, read_reply, rehearse
+from smtp_from_scratch.ehlo import EightBitMime, ExtendedSession, Extension, ExtensionSet, Size, check_requirements
+from smtp_from_scratch.envelope import Envelope, normalize
 from smtp_from_scratch.lab.check import NotYet, Problem, as_number, check
-from smtp_from_scratch.session import STATES, Verb, forget
-from smtp_from_scratch.wire import Reply
+from smtp_from_scratch.session import STAY, Limits, Verb, serve
+from smtp_from_scratch.wire import CRLF, Command, Reply
 
 Talk = Generator[Any, Any, Any]
 
@@ -32,17 +35,275 @@ SIZES: dict[str, tuple[int, bool] | None] = {
     ),
     passed="A number, perhaps LAST, or nothing at all.",
 )
-def check_bdat(my_bdat: Callable[[str], Any]) -> Problem | None:
-    """What stands behind BDAT is read."""
-    if my_bdat("86") is None and my_bdat("86 LAST") is None:
-        raise NotYet("return the number and whether LAST stands behind it: `my_bdat('86 LAST') == (86, True)`.")
+def check_bdat_size(my_parse_bdat: Callable[[str], Any]) -> Problem | None:
+    """What follows BDAT is read."""
+    if my_parse_bdat("86") is None and my_parse_bdat("86 LAST") is None:
+        raise NotYet("return the number and whether LAST follows it: `my_parse_bdat('86 LAST') == (86, True)`.")
     for argument, expected in SIZES.items():
-        answer = my_bdat(argument)
+        answer = my_parse_bdat(argument)
         if answer != expected:
             wire = "The server would read on at a place that the client never meant." if expected is None else ""
             look = ("Anything but digits 0 to 9, and then at most the word LAST, is no size." if expected is None
                     else "Digits are decimal, with zeros in front or without; LAST counts in any case.")
             return Problem(gave=f"{answer!r} for {argument!r}", wire=wire or f"The client said {expected}.", look=look)
+    return None
+
+
+# --- your turn: the handler ------------------------------------------------------------------------------------------
+
+HELLO = b"EHLO rio.example\r\n"
+ENVELOPE = b"MAIL FROM:<ana@rio.example>\r\nRCPT TO:<kenji@tokyo.example>\r\n"
+LIMIT = 1000                                    # octets of a message
+
+
+def chunk(octets: bytes, last: bool = False) -> bytes:
+    """A chunk on the wire."""
+    return b"BDAT %d%s\r\n" % (len(octets), b" LAST" * last) + octets
+
+
+class Reserved(Extension):
+    """Wants everybody to prove who they are first."""
+
+    def check(self, session: ExtendedSession, command: Command) -> Reply | None:
+        return Reply(530, "log in first", "5.7.0") if command.verb == "BDAT" else None
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a client says after EHLO, the codes that it should hear, what is kept then, and what it is about."""
+
+    said: bytes
+    codes: list[int]
+    kept: list[bytes]
+    look: str
+    extensions: list[Extension] = field(default_factory=list)
+
+
+NOOP = b"NOOP\r\n"
+READ = "RFC 3030 §2: the octets are on their way whatever the answer. Read them all, then refuse."
+HANDLED = [
+    Case(ENVELOPE + chunk(b".\r\n", True) + NOOP, [250, 250, 250, 250], [b".\r\n"],
+         "`want = Octets(octets)`, and `yield want` as long as `want.left`; then `finish`."),
+    Case(ENVELOPE + chunk(b"Subject: Hi\r\n\r\n") + chunk(b".\r\n", True) + NOOP, [250, 250, 250, 250, 250],
+         [b"Subject: Hi\r\n\r\n.\r\n"], "LAST goes on to `finish`; any other chunk is "
+         "answered at once."),
+    Case(chunk(b"QUIT\r\n", True) + NOOP, [503, 250], [], READ),
+    Case(chunk(b"QUIT\r\n") + NOOP, [503, 250], [], READ),
+    Case(ENVELOPE + chunk(b"", True) + NOOP, [250, 250, 250, 250], [b""], "An empty chunk may be the last one."),
+    Case(ENVELOPE + chunk(b"x" * (LIMIT - 2)) + chunk(b"QUIT\r\n") + chunk(b"RSET\r\n") + chunk(b"", True) + NOOP,
+         [250, 250, 250, 552, 552, 552, 250], [], "The spool's `fault` is the reply that is due from then on."),
+    Case(ENVELOPE + chunk(b"a lone \n is no line end\r\n", True) + NOOP, [250, 250, 554, 250], [],
+         "`finish` finds it, if the blocks went into the spool as they came."),
+    Case(ENVELOPE + chunk(b"QUIT\r\n") + NOOP + ENVELOPE[:29] + b"RSET\r\n", [250, 250, 530, 250, 503, 250], [],
+         "What `session.objection` returned is the reply; and the octets are read all the same.", [Reserved()]),
+    Case(ENVELOPE + b"BDAT -1\r\n" + NOOP, [250, 250, 421], [], "Nobody knows where the next command begins: 421."),
+    Case(ENVELOPE + b"BDAT 999999999 LAST\r\n" + NOOP, [250, 250, 421], [], "So much is never read: 421."),
+]
+
+
+@check(
+    hints=(
+        "What does `want.left` say before the first octet has come, and after the last one?",
+        "while want.left: block = yield want; if spool: spool.add(block)",
+        "Read all octets of the chunk first, and give them to the spool if there is one. Then answer: without a spool "
+        "the refusal or 503, before the last chunk the spool's fault or 250. Only the last chunk of a message that "
+        "may come goes on to `finish`.",
+    ),
+    passed="It reads first and judges later: no octet of a chunk is ever obeyed.",
+)
+def check_bdat(my_bdat: Callable[[Any, str], Any]) -> Problem | None:
+    """A handler that reads what it refuses."""
+    wanted: list[Any] = []
+    for number, case in enumerate(HANDLED):
+        for cut in (None, lambda data: [data[start : start + 7] for start in range(0, len(data), 7)]):
+            kept, replies = handled(my_bdat, case, cut, wanted)
+            if not number and not wanted:
+                raise NotYet("read the octets, then answer.")
+            codes = [reply.code for reply in replies]
+            if codes != case.codes:
+                return Problem(gave=f"{codes} to {shortened(case.said)}" + (", in pieces" if cut else ""),
+                               wire=f"It should be {case.codes}, one for each command and chunk.", look=case.look)
+            if kept != case.kept:
+                return Problem(gave=f"{kept} kept of {shortened(case.said)}", wire=f"The client has sent {case.kept}.",
+                               look=case.look)
+    return None
+
+
+def shortened(said: bytes) -> str:
+    """What was said, without what is of no interest."""
+    return repr(said.replace(b"x" * (LIMIT - 2), b"x" * 3 + b"...").replace(ENVELOPE, b""))
+
+
+def handled(my_bdat: Callable[[Any, str], Any], case: Case, cut: Any,
+            wanted: list[Any]) -> tuple[list[bytes], list[Reply]]:
+    """What is kept with such a handler, and the replies after the one to EHLO."""
+    kept: list[bytes] = []
+
+    def handler(session: Any, argument: str) -> Talk:
+        answer = my_bdat(session, argument)
+        if not isinstance(answer, Generator):
+            return answer
+        return (yield from noted(answer, wanted))
+
+    class Counting(Extension):
+        keyword = "CHUNKING"
+
+        def verbs(self) -> dict[str, Verb]:
+            return {"BDAT": Verb(handler, STAY, "", now=True, counts_octets=True)}
+
+    session = ExtendedSession("mx.example", lambda envelope, body: kept.append(body.read()),
+                              limits=Limits(max_size=LIMIT), extensions=ExtensionSet([Counting(), *case.extensions]))
+    show = rehearse(hears(HELLO + case.said), serve(session), cut=cut, patient=True)
+    return kept, [reply for reply in show.client[2:] if "waited long enough" not in reply.text]
+
+
+def noted(talk: Talk, wanted: list[Any]) -> Talk:
+    """Pass on what a conversation says and wants, and note what it wants that is not bytes."""
+    answer: Any = None
+    while True:
+        try:
+            thing = talk.send(answer)
+        except StopIteration as end:
+            return end.value
+        wanted += [thing] if isinstance(thing, Want) and hasattr(thing, "left") else []
+        answer = yield thing
+
+
+def hears(said: bytes) -> Talk:
+    """Says all at once, then listens to the end."""
+    replies: list[Reply] = []
+    yield said
+    with suppress(Disconnected):
+        while True:
+            replies.append((yield from read_reply(timeout=100_000.0)))
+    return replies
+
+
+# --- your turn: whole lines ------------------------------------------------------------------------------------------
+
+TEXTS: list[list[bytes]] = [
+    [b"one\ntwo\n", b"three"], [b"one\r\n"], [b"one\r", b"\ntwo\r\n"], [b"one", b"\r\n"], [b"one\r\n", b""], [], [b""],
+    [b"\n"], [b"one\r\n", b"t", b"wo"], [b"one\r"], [b"one\r\n\r\n"],
+]
+
+
+@check(
+    hints=(
+        "Which octets does a text end with when its last line is whole, and which blocks may they lie in?",
+        "tail = (tail + block)[-2:]",
+        "Yield each block, and keep the last two octets of all that was yielded so far. After the loop, yield one "
+        "CR LF if these two are something else. A text without octets needs none.",
+    ),
+    passed="Every line whole, wherever the text was cut.",
+)
+def check_whole_lines(my_whole_lines: Callable[[Iterable[bytes]], Any]) -> Problem | None:
+    """A text's last line ends, too."""
+    for number, blocks in enumerate(TEXTS):
+        given = my_whole_lines(list(blocks))
+        answer = list(given) if given is not None else []
+        if not number and not answer:
+            raise NotYet("yield the blocks, and CR LF if the last line has no end.")
+        if not all(isinstance(block, bytes) for block in answer):
+            return Problem(gave=f"{answer!r} for {blocks!r}", look="Yield bytes, block by block.")
+        plain = b"".join(normalize(blocks))
+        expected = plain + CRLF * (not plain.endswith(CRLF) and plain != b"")
+        if b"".join(answer) != expected:
+            return Problem(gave=f"{b''.join(answer)!r} for {blocks!r}", wire=f"It should be {expected!r}.",
+                           look="The last two octets of the whole text count, and they may lie in two blocks.")
+    asked = [0]
+    next(iter(my_whole_lines(many(asked))))
+    if asked[0] > 100:
+        return Problem(gave=f"a first block after {asked[0]} of 1,000 were read",
+                       wire="A film of 4 GB would lie in memory before its first octet leaves.",
+                       look="Yield each block as it comes.")
+    return None
+
+
+def many(asked: list[int]) -> Iterator[bytes]:
+    """A long text; `asked` counts how much of it was wanted."""
+    for _ in range(1000):
+        asked[0] += 1
+        yield b"one more line\r\n"
+
+
+# --- your turn: BINARYMIME -------------------------------------------------------------------------------------------
+
+BINARY = b"MAIL FROM:<ana@rio.example> BODY=%s\r\nRCPT TO:<kenji@tokyo.example>\r\n"
+BY_DATA = b"DATA\r\nhi\r\n.\r\n"
+AT_THE_SERVER: list[tuple[bytes, list[int], list[bytes], str]] = [
+    (BINARY % b"BINARYMIME" + chunk(b"a lone \n", True), [250, 250, 250], [b"a lone \n"],
+     "`parameters` must let BODY=BINARYMIME pass."),
+    (BINARY % b"binarymime" + b"DATA\r\nRSET\r\n", [250, 250, 503, 250], [],
+     "`check`: DATA after BODY=BINARYMIME is 503, in capitals or not (RFC 3030 §3)."),
+    (BINARY % b"8BITMIME" + BY_DATA, [250, 250, 354, 250], [b"hi\r\n"], "DATA may carry every other message."),
+    (ENVELOPE + BY_DATA, [250, 250, 354, 250], [b"hi\r\n"], "MAIL may come without BODY: its value is None then."),
+    (BINARY % b"TERNARYMIME" + b"NOOP\r\n", [501, 503, 250], [], "No other value of BODY may pass."),
+]
+
+
+@check(
+    hints=(
+        "Which keyword must be offered beside BINARYMIME, and which command may never carry such a message?",
+        'if "BINARYMIME" in plan.needs and plan.client.uses("CHUNKING"): plan.mail.parameters["BODY"] = "BINARYMIME"',
+        "It requires CHUNKING, lets BODY=BINARYMIME pass, and refuses DATA with 503 when the envelope says so. In the "
+        "plan it announces the body of a message that needs it, where the client uses CHUNKING. Then it crosses off "
+        "what it provides: BINARYMIME, and 8BITMIME with it.",
+    ),
+    passed="Both ends of BINARYMIME, and no bit is lost.",
+)
+def check_binarymime(MyBinaryMime: type[Extension]) -> Problem | None:
+    """BINARYMIME at both ends."""
+    from smtp_from_scratch.chunking import Chunking
+
+    requires: Any = MyBinaryMime.requires
+    if requires is ...:
+        raise NotYet("which keyword does it require?")
+    if set(requires) != {"CHUNKING"} or MyBinaryMime.keyword != "BINARYMIME":
+        return Problem(gave=f"{MyBinaryMime.keyword} that requires {set(requires) or 'nothing'}",
+                       wire="A server would offer it without BDAT, the only way for such a message to come.",
+                       look='`requires = frozenset({"CHUNKING"})`.')
+    for said, codes, kept, look in AT_THE_SERVER:
+        session = ExtendedSession("mx.example", extensions=ExtensionSet([EightBitMime(), Chunking(), MyBinaryMime()]))
+        answers, bodies = answered(session, said)
+        if answers != codes or bodies != kept:
+            return Problem(gave=f"{answers} to {said!r}" + (f", {bodies} kept" if bodies != kept else ""),
+                           wire=f"It should be {codes}.", look=look)
+    return at_the_client(MyBinaryMime)
+
+
+def answered(session: ExtendedSession, said: bytes) -> tuple[list[int], list[bytes]]:
+    """The codes that follow the reply to EHLO, and the bodies that are kept."""
+    kept: list[bytes] = []
+    session.deliver = lambda envelope, body: kept.append(body.read())
+    show = rehearse(hears(HELLO + said), serve(session), patient=True)
+    return [reply.code for reply in show.client[2:] if "waited long enough" not in reply.text], kept
+
+
+def at_the_client(my_binary: type[Extension]) -> Problem | None:
+    """What it makes of a plan."""
+    from smtp_from_scratch.chunking import Chunking
+    from smtp_from_scratch.client import SMTPNotSupportedError
+    from smtp_from_scratch.transaction import ClientSession, OutgoingMessage, Plan
+
+    everything = {"8BITMIME": "", "CHUNKING": "", "BINARYMIME": ""}
+    for needs, offered, expected in (
+            ({"BINARYMIME"}, everything, "BINARYMIME"), ({"BINARYMIME", "8BITMIME"}, everything, "BINARYMIME"),
+            (set(), everything, None), ({"8BITMIME"}, everything, "8BITMIME"),
+            ({"BINARYMIME"}, {"8BITMIME": "", "BINARYMIME": ""}, "nothing")):
+        for order in (1, -1):
+            ours = [EightBitMime(), Chunking(), my_binary()]
+            client = ClientSession("rio.example", check_requirements(ours[::order]))
+            client.learn(offered)
+            message = OutgoingMessage(Envelope("ana@rio.example", ["kenji@tokyo.example"]), [b""],
+                                      needs=frozenset(needs))
+            try:
+                said = Plan(client, message).mail.parameters.get("BODY")
+            except SMTPNotSupportedError:
+                said = "nothing"
+            if said != expected:
+                return Problem(gave=f"BODY={said} for a message that needs {sorted(needs)}, where {sorted(offered)} "
+                               "are offered", wire=f"It should be {expected}.", look="`plan`: only what needs it, only "
+                               "where CHUNKING is used, and cross off what it provides.")
     return None
 
 
@@ -93,12 +354,12 @@ def check_counts(my_counts: dict[str, Any]) -> Problem | None:
 
 # --- exercise 2: mistakes --------------------------------------------------------------------------------------------
 
-MISTAKES = {"A": 4, "B": 5, "C": 7, "D": 6, "E": 2}
+MISTAKES = {"A": 4, "B": 7, "C": 5, "D": 4, "E": 2}
 MISTAKES_LOOK = {
     "A": "Whose turn is it to give up after the 452, and with which verb?",
-    "B": "BDAT and DATA in one transaction: what must a server say to the second of them?",
-    "C": "503 leaves a transaction behind. What clears it?",
-    "D": "The server refused six octets. Where did it leave them, and what is in line 6?",
+    "B": "BDAT and DATA in one transaction (RFC 3030 §2): who mixes them? A server that answers 503 does right.",
+    "C": "By which command may a message with BODY=BINARYMIME not come (RFC 3030 §3)? 503 is right, and so is RSET.",
+    "D": "The server refused six octets. Where did it leave them, and what does line 4 answer?",
     "E": "Which command is answered with 354, and what does BDAT get before its octets?",
 }
 
@@ -106,7 +367,7 @@ MISTAKES_LOOK = {
 @check(
     hints=(
         "For each: which end is it that does what RFC 3030 §2 or §3 forbids, and in which line first?",
-        "D: line 6. Nobody said QUIT; it stood in the text.",
+        "D: line 4. Nobody said QUIT; it stood in the text.",
         "RFC 3030 §2 and §3 have few rules: BDAT and DATA do not mix, a refused chunk ends the transaction, and "
         "every octet of a chunk is read in any case. Ask for each transcript which end breaks one of these. The "
         "line you give is the first in which it does.",
@@ -126,23 +387,23 @@ def check_mistakes(my_mistakes: dict[str, Any]) -> Problem | None:
 # --- exercise 3: a number in 32 bits ---------------------------------------------------------------------------------
 
 BRIDGE = b"Subject: Your bridge\r\n\r\nIt is closed again.\r\n"
-HELLO = b"EHLO rio.example\r\nMAIL FROM:<mallory@li.example>\r\nRCPT TO:<kenji@tokyo.example>\r\n"
+MALLORY = b"MAIL FROM:<mallory@li.example>\r\nRCPT TO:<kenji@tokyo.example>\r\n"
 Kept = list[tuple[str, list[str], bytes]]
 
 
 def narrow_bdat(session: Any, argument: str) -> Talk:
     """Keeps the number in 32 bits."""
     size, _, marker = argument.partition(" ")
-    octets, body = int(size) % 2**32, b""
-    while len(body) < octets:
-        body += yield Octets(octets - len(body))
+    want, body = Octets(int(size) % 2**32), b""
+    while want.left:
+        body += yield want
     if session.state != "rcpt":
         return Reply(503, "MAIL and RCPT come first")
     session.notes["BDAT"] = body = session.notes.get("BDAT", b"") + body
     if marker.upper() == "LAST":
         envelope = session.envelope
         session.notes["kept"].append((envelope.sender, envelope.recipients, session.notes.pop("BDAT")))
-        forget(session)
+        session.reset()
     return Reply(250, "taken")
 
 
@@ -152,32 +413,24 @@ class Narrow(Extension):
     keyword = "CHUNKING"
 
     def verbs(self) -> dict[str, Verb]:
-        return {"BDAT": Verb(narrow_bdat, {state: state for state in STATES[:-1]}, "", now=True)}
+        return {"BDAT": Verb(narrow_bdat, STAY, "", now=True)}
 
 
 def plays(flight: bytes, extension: Extension) -> tuple[list[Reply], Kept]:
-    """What a server answers to a flight behind the envelope, and which letters it has then."""
+    """What a server answers to a flight after the envelope, and which messages it has then."""
     kept: Kept = []
-
-    def caller() -> Talk:
-        replies: list[Reply] = []
-        yield HELLO + flight
-        with suppress(Disconnected):
-            while True:
-                replies.append((yield from read_reply(timeout=100_000.0)))
-        return replies
-
     session = ExtendedSession("mx.example", lambda envelope, body: kept.append(
-        (envelope.sender, envelope.recipients, body.read())), offer=Offer([Size(1_000_000), extension]))
+        (envelope.sender, envelope.recipients, body.read())), limits=Limits(max_size=1_000_000),
+        extensions=ExtensionSet([Size(), extension]))
     session.notes["kept"] = kept
-    show = rehearse(caller(), serve_extended(session), patient=True)
+    show = rehearse(hears(HELLO + MALLORY + flight), serve(session), patient=True)
     return [reply for reply in show.client[4:] if "waited long enough" not in reply.text], kept
 
 
 @check(
     hints=(
         "Which number is 6 in 32 bits, and is not 6?",
-        "b'BDAT 4294967302 LAST\\r\\n' and six octets; what stands behind them is obeyed by one of the two.",
+        "b'BDAT 4294967302 LAST\\r\\n' and six octets; what follows them is obeyed by one of the two.",
         "A number that is kept in 32 bits loses everything above them, so 2**32 + n becomes n. A correct server "
         "sees a size beyond its limit, refuses and hangs up. The other one reads n octets and obeys what follows, "
         "so put your commands there.",
@@ -198,7 +451,7 @@ def check_flight(my_flight: Any) -> Problem | None:
     forged = [letter for letter in kept if letter[:2] == ("kenji@tokyo.example", ["mayor@tokyo.example"])]
     if not forged:
         return Problem(gave=f"what leaves the other server with {kept}",
-                       look="How many octets does it read after your BDAT? Your first command stands behind them.")
+                       look="How many octets does it read after your BDAT? Your first command follows them.")
     if forged[0][2] != BRIDGE:
         return Problem(gave=f"a letter to the mayor that reads {forged[0][2]!r}",
                        look="Send it by DATA, or by a BDAT that counts.")
@@ -213,12 +466,12 @@ def taker(answers: Iterable[Reply], heard: list[tuple[str, bytes]]) -> Talk:
     waiting = iter(answers)
     with suppress(Disconnected):
         while True:
-            line = bytes((yield LINE)).decode("ascii", "replace")
+            line = bytes((yield Line())).decode("ascii", "replace")
             octets, reply = b"", Reply(250, "fine")
             if line.upper().startswith("BDAT"):
-                count, reply = int(line.split()[1]), next(waiting, Reply(503, "nothing more is expected"))
-                while len(octets) < count:
-                    octets += yield Octets(count - len(octets))
+                want, reply = Octets(int(line.split()[1])), next(waiting, Reply(503, "nothing more is expected"))
+                while want.left:
+                    octets += yield want
             heard.append((line, octets))
             yield reply
 
@@ -287,10 +540,10 @@ def wrong(pieces: list[bytes], answers: list[Reply], expected: Reply, heard: lis
         return Problem(gave=f"{chunks!r} for {pieces!r}", wire="Those are other chunks.",
                        look="A piece, a chunk, its octets counted; and for no pieces one chunk that is empty.")
     if [line.upper().endswith(" LAST") for line in lines] != [False] * (len(lines) - 1) + [True]:
-        return Problem(gave=f"{lines}", wire="The server does not know where the letter ends.",
+        return Problem(gave=f"{lines}", wire="The server does not know where the message ends.",
                        look="LAST stands on the last BDAT, and on no other.")
-    first_answer = [said.who for said in show.said].index("S")
-    if any(said.who == "C" and b"BDAT" in said.data for said in show.said[first_answer:]):
+    first_answer = [said.role for said in show.said].index("S")
+    if any(said.role == "C" and b"BDAT" in said.data for said in show.said[first_answer:]):
         return Problem(gave="a client that listens between chunks", wire="Each chunk costs a round trip.",
                        look="BDAT may fly (RFC 3030 §4.2): say all, then hear.")
     refused = any(not reply.positive for reply in answers)

@@ -5,31 +5,25 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from typing import Any
 
-from smtp_from_scratch.conversation import LINE, BothListening, Disconnected, rehearse
-from smtp_from_scratch.envelope import Envelope
+from smtp_from_scratch import client as ours
+from smtp_from_scratch.conversation import BothListening, Disconnected, Line, rehearse
+from smtp_from_scratch.envelope import Envelope, stuff
 from smtp_from_scratch.lab.check import NotYet, Problem, as_number, check
+from smtp_from_scratch.lab.wires.scripted import scripted
 from smtp_from_scratch.wire import Reply
 
 Talk = Generator[Any, Any, Any]
-
-
-def by_heart(greeting: str, *replies: str) -> Talk:
-    """A server that knows its lines by heart: one for each command, one for the body."""
-    yield greeting.encode() + b"\r\n"
-    with suppress(Disconnected):
-        for said, reply in zip((greeting, *replies), replies, strict=False):
-            while (yield LINE) != b"." and said.startswith("354"):
-                pass
-            yield reply.encode() + b"\r\n"
+YUI, KENJI, SORA = "yui@tokyo.example", "kenji@tokyo.example", "sora@tokyo.example"
+LETTER = [b"Subject: Choir\r\n\r\nRehearsal moved\r\n", b".to Monday, 8 pm.\r\n"]
 
 
 def after_greeting(talk: Talk) -> Talk:
     """Hear the server's 220, then let a learner's conversation begin."""
-    yield LINE
+    yield Line()
     return (yield from talk)
 
 
-def overheard(talk: Talk, said: list[str]) -> Talk:
+def overheard(talk: Talk, said: list[bytes]) -> Talk:
     """Pass on what a conversation says and wants, and note what it says, also when it breaks off."""
     answer: Any = None
     error: BaseException | None = None
@@ -39,7 +33,7 @@ def overheard(talk: Talk, said: list[str]) -> Talk:
         except StopIteration as end:
             return end.value
         if isinstance(thing, bytes):
-            said.append(thing.decode("ascii", "backslashreplace").rstrip("\r\n"))
+            said.append(thing)
         answer = error = None
         try:
             answer = yield thing
@@ -47,51 +41,27 @@ def overheard(talk: Talk, said: list[str]) -> Talk:
             error = interruption
 
 
-def play(talk: Any, server: Talk) -> tuple[Any, Exception | None, list[str]]:
-    """What a client's conversation returns, what it raises instead, and what it said."""
-    said: list[str] = []
+def play(talk: Any, server: Talk, greeted: bool = True) -> tuple[Any, Exception | None, list[str]]:
+    """What a client's conversation returns, what it raises instead, and the lines that it said."""
+    said: list[bytes] = []
     if not hasattr(talk, "send"):
-        return talk, None, said
+        return talk, None, []
+    result, trouble = None, None
     try:
-        return rehearse(overheard(after_greeting(talk), said), server).client, None, said
+        whole = overheard(talk, said)
+        result = rehearse(after_greeting(whole) if greeted else whole, server).client
     except NotImplementedError:
         raise
     except Exception as error:
-        return None, error, said
+        if "ellipsis" in str(error).lower():           # a blank that is still open
+            raise NotYet("replace each `...` by what belongs there.") from None
+        trouble = error
+    return result, trouble, b"".join(said).decode("ascii", "backslashreplace").split("\r\n")[:-1]
 
 
-# --- your turn: ask ------------------------------------------------------------------------------------------------
-
-
-@check(
-    hints=(
-        "What does `yield from read_reply()` give you that `read_reply()` does not?",
-        "if reply.code == 421: raise leaving(reply)",
-        "`read_reply()` makes a generator, and only `yield from` runs it to its end and gives you the whole reply, "
-        "however many lines it has. Return every reply, good or bad, since the caller decides what it means. A 421 "
-        "is different: the server is leaving, so no further command makes sense, and an exception says so.",
-    ),
-    passed="One command, one whole reply; a 421 is an exception that keeps what the server said.",
-)
-def check_ask(my_ask: Callable[..., Talk]) -> Problem | None:
-    """One command, one reply, and 421 raised."""
-    for lines in (["250 fine"], ["250-fine", "250 and more"], ["550 no"], ["450 later"], ["354 go on"]):
-        reply, error, said = play(my_ask("VRFY", "yui"), by_heart("220 hi", "\r\n".join(lines)))
-        if reply is ... or "VRFY yui" in said and reply is None and not error:
-            raise NotYet("hear a whole reply and return it.")
-        if error or getattr(reply, "code", None) != int(lines[0][:3]) or len(reply.lines) != len(lines):
-            return Problem(gave=f"{described(reply, error)} for the reply {' / '.join(lines)}",
-                           wire="The rest of the reply would be taken for the answer to the next command.",
-                           look="Loop 1 and chapter `conversation`: `yield from` hears every line of a reply.")
-    reply, error, _ = play(my_ask("NOOP"), by_heart("220 hi", "421 closing for the night"))
-    if type(error).__name__ != "SMTPServerDisconnected":
-        return Problem(gave=f"{described(reply, error)} for a 421",
-                       wire="The client would say its next command to a closed door.",
-                       look="A 421 is to be raised, by what `leaving` makes of it.")
-    if getattr(getattr(error, "reply", None), "code", None) != 421:
-        return Problem(gave="an exception without the reply", wire="Nobody will learn why the server left.",
-                       look="`leaving(reply)` makes an exception that keeps it.")
-    return None
+def kinds(error: object) -> set[str]:
+    """The names of an exception's classes: the chapter's own are not the package's."""
+    return {kind.__name__ for kind in type(error).__mro__}
 
 
 def described(result: Any, error: Exception | None) -> str:
@@ -100,10 +70,344 @@ def described(result: Any, error: Exception | None) -> str:
         return "a conversation that listens while the server listens too"
     if isinstance(result, Generator):
         return "a generator that nobody has started"
-    return type(error).__name__ if error else repr(result)
+    if error:
+        return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return repr(result)
 
 
-# --- one line too many ---------------------------------------------------------------------------------------------
+def dots(lines: list[str]) -> str:
+    """A session's lines, for a person."""
+    return " · ".join(lines) or "nothing"
+
+
+# --- your turn: 421, and a command -----------------------------------------------------------------------------------
+
+
+@check(
+    hints=(
+        "What does a caller need to learn from the exception, besides that the server is gone?",
+        "error = SMTPServerDisconnected(f\"the server is leaving: {reply}\"); error.reply = reply",
+        "Make the exception first and give it a text that quotes the server. Then put the reply into its `reply`. "
+        "Return it: whoever calls says `raise`, at the place where the session ends.",
+    ),
+    passed="An exception that keeps what the server said.",
+)
+def check_disconnected_by(my_disconnected_by: Callable[[Reply], Any]) -> Problem | None:
+    """The exception for a 421."""
+    for text in ("closing for the night", "too many callers\ntry tomorrow"):
+        reply = Reply(421, text)
+        try:
+            error = my_disconnected_by(reply)
+        except OSError as raised:
+            return Problem(gave=f"a function that raises {type(raised).__name__}", wire="The caller says `raise`.",
+                           look="Return the exception that you have made.")
+        if error is None or error is ...:
+            raise NotYet("make an exception and return it.")
+        if "SMTPServerDisconnected" not in kinds(error):
+            return Problem(gave=described(error, None), wire="Nobody catches that as a server that has left.",
+                           look="The exception is `SMTPServerDisconnected(…)`, made and returned.")
+        if getattr(error, "reply", None) != reply:
+            return Problem(gave="an exception whose `reply` is not the server's reply",
+                           wire="Nobody will learn why the server left.", look="`error.reply = reply`")
+        if text.split("\n")[0] not in str(error):
+            return Problem(gave=f"an exception that says {str(error)!r}", wire=f"The server said {text!r}.",
+                           look="Quote the reply in the exception's text.")
+    return None
+
+
+@check(
+    hints=(
+        "What does `yield from read_reply()` give you that `read_reply()` does not?",
+        "if reply.code == 421: raise my_disconnected_by(reply)",
+        "`read_reply()` makes a generator, and only `yield from` runs it to its end and gives you the whole reply, "
+        "however many lines it has. Return every reply, good or bad, since the caller decides what it means. A 421 "
+        "is different: the server is leaving, so no further command makes sense, and an exception says so.",
+    ),
+    passed="One command, one whole reply; a 421 is an exception that keeps what the server said.",
+)
+def check_command(my_command: Callable[..., Talk]) -> Problem | None:
+    """One command, one reply, and 421 raised."""
+    for lines in (["250 fine"], ["250-fine", "250 and more"], ["550 no"], ["450 later"], ["354 go on"], ["299 odd"]):
+        reply, error, said = play(my_command("VRFY", "yui"), scripted("220 hi", "\r\n".join(lines)))
+        if reply is ... or ("VRFY yui" in said and reply is None and not error):
+            raise NotYet("read a whole reply and return it.")
+        if error or getattr(reply, "code", None) != int(lines[0][:3]) or len(reply.lines) != len(lines):
+            return Problem(gave=f"{described(reply, error)} for the reply {' / '.join(lines)}",
+                           wire="The rest of the reply would be taken for the answer to the next command.",
+                           look="Loop 1, and chapter `conversation`: `yield from` reads every line of a reply.")
+        if said != ["VRFY yui"]:
+            return Problem(gave=f"a client that says {dots(said)}", wire="The server hears another command.",
+                           look="One command: `encode_command(verb, argument)`.")
+    reply, error, _ = play(my_command("NOOP"), scripted("220 hi", "421 closing for the night"))
+    if "SMTPServerDisconnected" not in kinds(error):
+        return Problem(gave=f"{described(reply, error)} for a 421",
+                       wire="The client would say its next command to a closed door.",
+                       look="Raise what `my_disconnected_by` makes of a 421.")
+    if getattr(getattr(error, "reply", None), "code", None) != 421:
+        return Problem(gave="an exception without the reply", wire="Nobody will learn why the server left.",
+                       look="`my_disconnected_by(reply)` makes an exception that keeps it.")
+    return None
+
+
+# --- your turn: greet ------------------------------------------------------------------------------------------------
+
+_GREETINGS: list[tuple[tuple[str, ...], str, str]] = [
+    (("220 hi", "250 hello"), "", ""),
+    (("220-hi\r\n220 there", "250-hello\r\n250 again"), "", ""),
+    (("299 odd", "251 odd"), "", ""),
+    (("554 no mail here",), "SMTPConnectError", "A 554 greeting says that there is no service."),
+    (("421 too many callers",), "SMTPException", "A greeting of 421 is no welcome either."),
+    (("354 go on",), "SMTPConnectError", "Only a 2yz greeting lets a client go on."),
+    (("220 hi", "550 not you"), "SMTPHeloError", "The server has refused the name."),
+    (("220 hi", "421 closing"), "SMTPServerDisconnected", "`command` raises this for you."),
+]
+
+
+@check(
+    hints=(
+        "Who speaks first when a connection is new?",
+        "greeting = yield from read_reply(GREETING_TIMEOUT)",
+        "The server speaks first, so read its greeting before you say anything. If it is not 2yz, raise "
+        "SMTPConnectError with it. Then say HELO by `command`, raise SMTPHeloError for a reply that is not 2yz, and "
+        "return that reply otherwise.",
+    ),
+    passed="It listens first, then says its name, and each refusal has a name of its own.",
+)
+def check_greet(my_greet: Callable[[str], Talk]) -> Iterator[Problem]:
+    """The first two replies of a session."""
+    for lines, kind, why in _GREETINGS:
+        reply, error, said = play(my_greet("rio.example"), scripted(*lines), greeted=False)
+        if reply is ... or (reply is None and not error and not said):
+            raise NotYet("read the greeting, then say HELO.")
+        session = " / ".join(lines).replace("\r\n", " / ")
+        if isinstance(error, BothListening) or said[:1] not in ([], ["HELO rio.example"]) or len(said) > 1:
+            yield Problem(gave=f"a client that says {dots(said)} to {session}", wire="The server speaks first, once.",
+                          look="Read the greeting, then say HELO with the name that was given, and nothing more.")
+        if kind and kind not in kinds(error):
+            yield Problem(gave=f"{described(reply, error)} for {session}", wire=why,
+                          look="`raise SMTPConnectError(greeting, \"greeting\")`, and SMTPHeloError for HELO.")
+        if kind and said != (["HELO rio.example"] if len(lines) > 1 else []):
+            yield Problem(gave=f"a client that says {dots(said)} to {session}", wire=why,
+                          look="Look at the greeting before you say HELO.")
+        if not kind and str(getattr(reply, "code", "")) == lines[0][:3] != lines[1][:3]:
+            yield Problem(gave=f"{described(reply, error)} for {session}", wire="That is the greeting.",
+                          look="Read the greeting before you say anything, and return the reply to HELO.")
+        if not kind and (error or str(getattr(reply, "code", "")) != lines[1][:3]):
+            yield Problem(gave=f"{described(reply, error)} for {session}", wire="Any 2yz is a welcome.",
+                          look="Return the reply to HELO; `.positive` looks at the first digit alone.")
+
+
+# --- your turn: the receipt ------------------------------------------------------------------------------------------
+
+_RECEIPTS: list[tuple[dict[str, int], str, list[str], str]] = [
+    ({YUI: 250, KENJI: 550, SORA: 450}, "", [YUI], "One was accepted, two were not."),
+    ({YUI: 251, KENJI: 299}, "", [YUI, KENJI], "The first digit decides, and both are 2yz."),
+    ({YUI: 354}, "", [], "A 3yz to RCPT accepts nobody."),
+    ({YUI: 250, KENJI: 550}, "body", [], "The body was refused, so what RCPT said no longer counts."),
+    ({YUI: 250}, "DATA", [], "DATA was refused, so there was no body."),
+    ({}, "", [], "Nobody was named."),
+]
+
+
+@check(
+    hints=(
+        "What is a 250 to RCPT worth once the body has been refused?",
+        "return [] if self.refused_by else [a for a, r in self.recipients.items() if r.positive]",
+        "As long as nothing ended the transaction early, those with a 2yz are accepted and the others are refused. "
+        "Once `refused_by` says that something did, nobody is accepted and all are refused. Each recipient is in one "
+        "of the two, never in both.",
+    ),
+    passed="Each recipient is in one of the two, and a refusal of the whole counts for all.",
+)
+def check_receipt(MyReceipt: type) -> Iterator[Problem]:
+    """Who was accepted, and who was refused."""
+    if MyReceipt("ana@rio.example").recipients is MyReceipt("ben@rio.example").recipients:
+        yield Problem(gave="receipts that share one dictionary", wire="Ben's recipients would be on Ana's receipt.",
+                      look="`field(default_factory=dict)` makes one for each.")
+    for codes, refused_by, accepted, why in _RECEIPTS:
+        receipt = MyReceipt("ana@rio.example")
+        receipt.recipients |= {address: Reply(code) for address, code in codes.items()}
+        receipt.refused_by = refused_by
+        if receipt.accepted in (None, ...) or receipt.refused in (None, ...):
+            raise NotYet("write both: `accepted`, a list of addresses, and `refused`, a dictionary with their replies.")
+        case = f"{codes or 'no recipients'}" + (f", refused by {refused_by}" if refused_by else "")
+        if list(receipt.accepted) != accepted:
+            yield Problem(gave=f"accepted: {receipt.accepted} for {case}", wire=why,
+                          look="`.positive`, and `refused_by` before it.")
+        refused = {address: Reply(code) for address, code in codes.items() if address not in accepted}
+        if receipt.refused != refused:
+            yield Problem(gave=f"refused: {receipt.refused} for {case}", wire=why,
+                          look="A dictionary of those who were not accepted: address and reply.")
+
+
+# --- your turn: send_body, transaction, deliver -----------------------------------------------------------------------
+
+State = dict[str, Any]
+
+
+def state(receipt: Any) -> State:
+    """What a receipt says, however it was made."""
+    names = ("recipients", "accepted", "refused", "refused_by", "reply")
+    return {name: getattr(receipt, name, "missing") for name in names}
+
+
+def differs(mine: Any, theirs: Any, error: Exception | None, what: str) -> Problem | None:
+    """The first thing that one receipt says otherwise than the other."""
+    if not hasattr(mine, "recipients"):
+        return Problem(gave=f"{described(mine, error)} for {what}", wire="Ana is to be told about each recipient.",
+                       look="Return the receipt.")
+    for name, value in state(theirs).items():
+        if state(mine)[name] != value:
+            return Problem(gave=f"{name} = {state(mine)[name]} for {what}", wire=f"It is {value}.",
+                           look="Which reply was the last one about each recipient, and what ended it?")
+    return None
+
+
+_BODIES = [("354 go on", "250 kept"), ("334 go on", "251 kept"), ("503 RCPT first",), ("250 what",), ("450 later",),
+           ("354 go on", "552 full"), ("354 go on", "450-not\r\n450 now"), ("354 go on", "354 more")]
+
+
+@check(
+    hints=(
+        "Which first digit invites the text, and which one takes it?",
+        "if reply.code // 100 != 3: return ended(receipt, \"DATA\", reply)",
+        "Say DATA by `command`, and go on only after a 3yz. Then say all that `stuff` makes of the body, and read one "
+        "more reply. A 2yz is the last word about everybody accepted so far; anything else ended it at the body.",
+    ),
+    passed="The text goes out after a 3yz alone, and its reply is the last word.",
+)
+def check_send_body(my_send_body: Callable[..., Talk]) -> Iterator[Problem]:
+    """DATA, the body, and its reply."""
+    text = b"".join(stuff(LETTER)).decode().split("\r\n")[:-1]
+    for script in _BODIES:
+        mine, theirs = [ours.Receipt("ana@rio.example", {YUI: Reply(250, "ok"), KENJI: Reply(550, "no")})
+                        for _ in range(2)]
+        result, error, said = play(my_send_body(mine, LETTER), scripted("220 hi", *script))
+        if result is ... or not (error or mine.refused_by or mine.reply):
+            raise NotYet("read the reply to the text, and note what it means in the receipt.")
+        play(ours.send_body(theirs, LETTER), scripted("220 hi", *script))
+        what = f"the replies {' / '.join(script)}".replace("\r\n", " / ")
+        if said != ["DATA", *(text if script[0][0] == "3" else [])]:
+            yield Problem(gave=f"a client that says {dots(said)} after {script[0]}",
+                          wire="The server would take the text for commands." if script[0][0] != "3" else
+                          "The server waits for the text, and for the lone dot after it.",
+                          look="The text follows a 3yz, made ready by `stuff`, and nothing else.")
+        if error:
+            yield Problem(gave=f"{described(None, error)} for {what}", wire="A refusal is a normal result.",
+                          look="Note it in the receipt.")
+        if problem := differs(mine, theirs, None, what):
+            yield problem
+        if problem := differs(result, theirs, None, what):
+            yield problem
+    result, error, _ = play(my_send_body(ours.Receipt("ana@rio.example", {YUI: Reply(250)}), LETTER),
+                            scripted("220 hi", "354 go on", "421 bye"))
+    if "SMTPServerDisconnected" not in kinds(error):
+        yield Problem(gave=f"{described(result, error)} for a 421 after the text", wire="The server is leaving.",
+                      look="`command` raises for you; after the text you raise yourself.")
+
+
+_SCRIPTS: list[tuple[str, ...]] = [
+    ("250 ok", "250 yui", "250 kenji", "354 go on", "250 kept"),
+    ("250 ok", "250 yui", "550 no Kenji", "354 go on", "250 kept"),
+    ("250 ok", "450 later", "250 kenji", "354 go on", "554 no"),
+    ("250 ok", "550 no Yui", "450 later", "250 reset"),
+    ("451 later", "250 ok", "250 ok", "354 go on", "250 kept"),
+    ("250 ok", "250 yui", "251 kenji", "450 later", "250 reset"),
+    ("250 ok", "550 no Yui", "550 no Kenji"),
+]
+
+
+@check(
+    hints=(
+        "After which replies does the server still hold your MAIL, although nobody will get the letter?",
+        "receipt.recipients[address] = yield from command(\"RCPT\", f\"TO:{path}\")",
+        "Say MAIL; when it is refused, that is the reply about everybody. Say RCPT for each, and keep each reply. If "
+        "somebody was accepted, send the body; otherwise it ended at RCPT, and RSET closes what MAIL has opened.",
+    ),
+    passed="Each reply is kept for the one it was about, and the server is left with an empty table.",
+)
+def check_transaction(my_transaction: Callable[..., Talk]) -> Iterator[Problem]:
+    """MAIL, RCPT for each, DATA for those who were accepted."""
+    envelope = Envelope("ana@rio.example", [YUI, KENJI])
+    for script in _SCRIPTS:
+        theirs, _, expected = play(ours.transaction(envelope, LETTER), scripted("220 hi", *script))
+        mine, error, said = play(my_transaction(envelope, LETTER), scripted("220 hi", *script))
+        if mine is ... or ... in getattr(mine, "recipients", {}).values() or not (error or mine):
+            raise NotYet("say RCPT for each, and keep the replies in the receipt.")
+        what = f"the replies {' / '.join(script)}"
+        if said != expected:
+            yield Problem(gave=f"a client that says {dots(said)} to {what}",
+                          wire=f"It is to say {dots(expected)}.",
+                          look="No DATA without a recipient; RSET when the server still holds MAIL; else no word more.")
+        if error:
+            yield Problem(gave=f"{described(None, error)} for {what}", wire="A refusal is a normal result.",
+                          look="The receipt has it. A server that leaves at RSET has forgotten MAIL as well.")
+        if problem := differs(mine, theirs, error, what):
+            yield problem
+    bad = Envelope("ana@rio.example", [YUI, f"{KENJI}>\r\nRCPT TO:<everyone@shady.example"])
+    _, error, said = play(my_transaction(bad, LETTER), scripted("220 hi", *_SCRIPTS[0]))
+    if said or not isinstance(error, ValueError):
+        yield Problem(gave=f"a client that says {dots(said)} before it finds a bad address",
+                      wire="A transaction stays open with half of its recipients.",
+                      look="`check_envelope` comes before MAIL.")
+
+
+_GOOD = ("250 ok", "250 yui", "354 go on", "250 kept")
+_SESSIONS: list[tuple[int, tuple[str, ...], str]] = [
+    (1, ("220 hi", "250 hello", *_GOOD, "221 bye"), "a good session"),
+    (0, ("220 hi", "250 hello", "221 bye"), "a session without letters"),
+    (2, ("220 hi", "250 hello", *_GOOD, *_GOOD, "221 bye"), "two letters"),
+    (2, ("220 hi", "250 hello", "550 no", *_GOOD, "221 bye"), "two letters, the first refused"),
+    (1, ("220 hi", "250 hello", *_GOOD), "a server that hangs up at QUIT"),
+    (1, ("220 hi", "250 hello", *_GOOD, "421 leaving"), "421 to QUIT"),
+    (1, ("220 hi", "250 hello", *_GOOD, "bye?"), "nonsense to QUIT"),
+    (1, ("220 hi", "250 hello", *_GOOD, "500 what?"), "500 to QUIT"),
+]
+
+
+@check(
+    hints=(
+        "The body was answered with 250. What can the reply to QUIT still change?",
+        "with contextlib.suppress(Interruption, SMTPServerDisconnected, WireError): yield from command(\"QUIT\")",
+        "Greet by `quit_if_refused(greet(hostname))`, then play a transaction for each letter and collect the "
+        "receipts. Say QUIT at the end. By then all is decided, so whatever goes wrong there is suppressed and the "
+        "receipts are returned.",
+    ),
+    passed="A receipt for each letter, and no goodbye can take one back.",
+)
+def check_deliver(my_deliver: Callable[..., Talk]) -> Iterator[Problem]:
+    """A whole session."""
+    letter = (Envelope("ana@rio.example", [YUI]), LETTER)
+    for count, script, what in _SESSIONS:
+        theirs, _, expected = play(ours.deliver("rio.example", [letter] * count), scripted(*script), greeted=False)
+        mine, error, said = play(my_deliver("rio.example", [letter] * count), scripted(*script), greeted=False)
+        if mine is ... or (not error and not mine and count):
+            raise NotYet("collect the receipts, say QUIT, and return them.")
+        if error:
+            yield Problem(gave=f"{described(None, error)} for {what}",
+                          wire="Ana would send again what Tokyo has taken already.",
+                          look="Suppress what goes wrong at QUIT, and nothing before it.")
+        if said != expected:
+            yield Problem(gave=f"a client that says {dots(said)} for {what}", wire=f"It is to say {dots(expected)}.",
+                          look="`greet`, a `transaction` for each letter, one QUIT.")
+        if not isinstance(mine, list) or len(mine) != count:
+            yield Problem(gave=f"{described(mine, None)} for {what}", wire=f"There were {count} letters.",
+                          look="Return a list with a receipt for each.")
+        for one, other in zip(mine, theirs, strict=True):
+            if problem := differs(one, other, None, what):
+                yield problem
+    for script, what in ((("220 hi", "250 hello", "250 ok"), "a line that breaks after MAIL"),
+                         (("554 no", "221 bye"), "a greeting of 554")):
+        mine, error, said = play(my_deliver("rio.example", [letter]), scripted(*script), greeted=False)
+        if error is None:
+            yield Problem(gave=f"{described(mine, None)} for {what}", wire="Nobody in Tokyo has the letter.",
+                          look="Suppress nothing but what goes wrong at QUIT.")
+    if said != ["QUIT"]:
+        yield Problem(gave=f"a client that says {dots(said)} to a greeting of 554", wire="The server waits for QUIT.",
+                      look="`quit_if_refused(greet(hostname))`")
+
+
+# --- one line too many -----------------------------------------------------------------------------------------------
 
 _BUGS = {
     "A": (8, "Which recipient does the server have when it is asked for DATA?"),
@@ -133,7 +437,41 @@ def check_client_bugs(my_bugs: dict[str, int]) -> Iterator[Problem]:
                           wire="With that line taken out, the session would still go wrong.", look=question)
 
 
-# --- keep, bounce or forget ----------------------------------------------------------------------------------------
+# --- who has it when the line is cut ---------------------------------------------------------------------------------
+
+_CUTS: dict[str, tuple[str, str, str]] = {
+    "A": ("again", "drop", "Half a text has no lone dot, so the server has nothing that it could deliver."),
+    "B": ("again", "drop", "The last octet of the end mark is missing: to the server the text goes on."),
+    "C": ("again", "drop", "The server has read it all and promised nothing, and nothing is on its disk."),
+    "D": ("again", "deliver", "The server has said 250, so the letter is its own. The client never heard that."),
+    "E": ("again", "deliver", "A hyphen is no end: half a reply tells the client nothing, and the server has said it."),
+    "F": ("forget", "deliver", "The client has heard the 250. What becomes of QUIT changes nothing."),
+}
+
+
+@check(
+    hints=(
+        "At which octet, read by whom, does the letter stop being the client's?",
+        "my_cuts = {\"A\": (\"again\", \"drop\"), …}",
+        "The client may forget the letter when it has read a whole 2yz reply to the text, and not before. The server "
+        "must deliver it from the moment in which it says 250. Between the two moments both have it, and that is where "
+        "a second copy comes from.",
+    ),
+    passed="Both have the letter only between the server's 250 and the client's reading of it: two copies, never none.",
+)
+def check_cuts(my_cuts: dict[str, Any]) -> Iterator[Problem]:
+    """What each end does when the line is cut."""
+    for name, (client, server, why) in _CUTS.items():
+        pair = my_cuts.get(name, ...)
+        if pair is ... or pair is None or (isinstance(pair, list | tuple) and ... in pair):
+            raise NotYet(f"say for {name} what the client does, and what the server does.")
+        words = [str(word).strip().lower() for word in (pair if isinstance(pair, list | tuple) else str(pair).split())]
+        if [word.strip(",") for word in words] != [client, server]:
+            yield Problem(gave=f"{pair} for cut {name}", wire=why,
+                          look="RFC 5321 §4.2.5 and §6.1: with its 250 the server takes the letter over.")
+
+
+# --- keep, bounce or forget ------------------------------------------------------------------------------------------
 
 _FATES: list[tuple[int | None, str, str, str]] = [
     (250, "body", "done", "The server has the letter. Another try would be a second copy."),
@@ -175,46 +513,6 @@ def check_fate(my_fate: Callable[[Reply | None, str], Any]) -> Iterator[Problem]
                           wire=why, look="RFC 5321 §4.2.1 for the digits, §3.8 for broken lines, §4.5.3.1.10 for 552.")
 
 
-# --- ask before you send -------------------------------------------------------------------------------------------
-
-_VERIFIED = [("250 Yui <yui@tokyo.example>", True), ("251 will forward", True), ("252 send it and see", None),
-             ("550 no such mailbox", False), ("553 not a name", False), ("551 she moved", False),
-             ("450 ask later", None), ("500 what?", None), ("502 not here", None), ("504 not that", None)]
-
-
-@check(
-    hints=(
-        'Which digit tells "no such mailbox" from "no such command"?',
-        "reply.code // 10 == 55",
-        "The first digit tells yes from no, and the second tells what the reply is about. In 55z the mail system "
-        "itself says no; in 50z the server only says that it does not understand the question. Everything that is "
-        "neither a clear yes nor a clear no is None.",
-    ),
-    passed="Yes, no, and nobody knows.",
-)
-def check_verify(my_verify: Callable[[str], Talk]) -> Problem | None:
-    """VRFY as a step of a client."""
-    for line, expected in _VERIFIED:
-        known, error, said = play(my_verify("yui"), by_heart("220 hi", line))
-        if known is ...:
-            raise NotYet("return True, False or None.")
-        if error or known is not expected:
-            return Problem(gave=f"{described(known, error)} for {line!r}",
-                           wire=f"This reply means {expected}.", look="The table of first and second digits in loop 1.")
-        if said != ["VRFY yui"]:
-            return Problem(gave=f"a client that says {said}", wire="One step, one command.",
-                           look="The text of the exercise.")
-    _, error, said = play(my_verify("yui\r\nMAIL FROM:<x@shady.example>"), by_heart("220 hi", "250 ok"))
-    if not isinstance(error, ValueError) or said:
-        return Problem(gave="a step that accepts CR LF in the address", wire="The server would see two commands.",
-                       look="Loop 3; `ask` refuses it for you.")
-    _, error, _ = play(my_verify("yui"), by_heart("220 hi", "421 leaving"))
-    if type(error).__name__ != "SMTPServerDisconnected":
-        return Problem(gave=f"{described(None, error)} for a 421", wire="The server is leaving.",
-                       look="Loop 2; `ask` raises for you.")
-    return None
-
-
 # --- more people than fit ------------------------------------------------------------------------------------------
 
 
@@ -224,7 +522,7 @@ def small_server(room: int, body: str, log: list[list[str]]) -> Talk:
     taken: list[str] = []
     with suppress(Disconnected):
         while True:
-            line = (yield LINE).decode()
+            line = (yield Line()).decode()
             if line.startswith("MAIL"):
                 taken = []
                 if len(log) == 10:
@@ -242,7 +540,7 @@ def small_server(room: int, body: str, log: list[list[str]]) -> Talk:
                 yield b"250 ok\r\n"
             elif line == "DATA" and taken:
                 yield b"354 go on\r\n"
-                while (yield LINE) != b".":
+                while (yield Line()) != b".":
                     pass
                 yield body.encode() + b"\r\n"
             else:

@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from types import SimpleNamespace
 from typing import Any
 
-from smtp_from_scratch.lab.check import NotYet, Problem, check
-from smtp_from_scratch.wire import BadReply, Inbox, WireError, parse_reply
+from smtp_from_scratch import conversation
+from smtp_from_scratch.lab.check import NotYet, Problem, check, is_unsolved
+from smtp_from_scratch.wire import BadReply, Inbox, LineTooLong, Reply, WireError, parse_reply
 
 Talk = Generator[Any, Any, Any]
 
@@ -18,7 +20,256 @@ class Astray(Exception):
         self.problem = problem
 
 
-# -- the learner's stage --
+def known(mine: Any, name: str) -> Any:
+    """What the learner's function or class takes for `NOT_YET`, say: the notebook's, if it has one."""
+    functions = [mine, *vars(mine).values()] if isinstance(mine, type) else [mine]
+    places = [place for function in functions if (place := getattr(function, "__globals__", None))]
+    return next((place[name] for place in places if name in place), getattr(conversation, name))
+
+
+def unfinished(*functions: Any) -> None:
+    if any(map(is_unsolved, functions)):
+        raise NotYet
+
+
+# -- wants --
+
+
+def taken(want: Any, *arrived: bytes, waiting: int = 0) -> Any:
+    """What a want takes out of a channel in which these pieces have arrived."""
+    inbox = Inbox()
+    for piece in arrived:
+        inbox.feed(piece)
+    return want.take(SimpleNamespace(inbox=inbox, waiting=waiting))
+
+
+@check(
+    hints=(
+        "What does `inbox.line` return while the line is incomplete, and what must `take` return then?",
+        "line = channel.inbox.line(self.limit)",
+        "The inbox knows where lines end, so ask it for one, of at most `limit` octets. It says None while none is "
+        "complete, and a want says NOT_YET then. Compare with `is None`: an empty line is a line.",
+    ),
+    passed="it takes one line when there is one, and nothing before.",
+)
+def check_line(MyLine: Any) -> Iterator[Problem]:
+    """A want for a line."""
+    unfinished(MyLine.take)
+    not_yet = known(MyLine, "NOT_YET")
+    for pieces, line in (((b"220 ready\r\n250",), b"220 ready"), ((b"220 re", b"ady\r", b"\n"), b"220 ready"),
+                         ((b"\r\n",), b"")):
+        if (got := taken(MyLine(), *pieces)) != line:
+            look = ("An empty line is a line, and false in an `if`. What tells it from None?" if line == b"" else
+                    "`channel.inbox.line(self.limit)` has it.")
+            yield Problem(f"{shown(got, not_yet)} when {b''.join(pieces)!r} has arrived",
+                          f"The line is {line!r}, and the conversation waits on." if got is not_yet else
+                          f"The conversation hears that in place of {line!r}.", look)
+    if (got := taken(MyLine(), b"220 rea")) is not not_yet:
+        yield Problem(f"{shown(got, not_yet)} when b'220 rea' has arrived",
+                      "The conversation is resumed with that, though no line is there.",
+                      "While the inbox says None, the answer is NOT_YET.")
+    try:
+        got = taken(MyLine(limit=12), b"NOOP too long\r\n")
+    except LineTooLong:
+        got = taken(MyLine(limit=600), b"x" * 590 + b"\r\n")
+        if got is not_yet or len(got) != 590:
+            yield Problem("a line of 592 octets refused, though `limit` is 600", "", "`self.limit` is the limit.")
+    except WireError as error:
+        yield Problem(f"{type(error).__name__} for a line that is too long", "", "The inbox raises it by itself.")
+    else:
+        yield Problem(f"{shown(got, not_yet)} for a line of 15 octets when `limit` is 12",
+                      "Whoever sends endless lines fills the memory.", "Hand `self.limit` to the inbox.")
+
+
+def shown(answer: Any, not_yet: Any) -> str:
+    return "NOT_YET" if answer is not_yet else repr(answer)
+
+
+@check(
+    hints=(
+        "Which field of the channel tells whether something still has to leave?",
+        "return NOT_YET if channel.waiting else None",
+        "`channel.waiting` counts the octets in the outbox. As long as there are any, the answer has not come. "
+        "When there are none, the want is answered with None.",
+    ),
+    passed="answered once all has left, and not before.",
+)
+def check_flush(MyFlush: Any) -> Iterator[Problem]:
+    """A want for an empty outbox."""
+    unfinished(MyFlush.take)
+    not_yet = known(MyFlush, "NOT_YET")
+    if (got := taken(MyFlush(), waiting=9)) is not not_yet:
+        yield Problem(f"{shown(got, not_yet)} while nine octets wait to be sent",
+                      "The conversation goes on, and the reply it wanted out is still here.",
+                      "`channel.waiting` is the number of octets in the outbox.")
+    if (got := taken(MyFlush(), b"QUIT\r\n")) is not None:
+        yield Problem(f"{shown(got, not_yet)} when everything has left",
+                      "The conversation waits for a flush that has happened." if got is not_yet else "",
+                      "The answer is None, whatever the inbox holds.")
+
+
+@check(
+    hints=(
+        "What has to happen before something that takes long?",
+        "return NOT_YET if channel.waiting else self.function()",
+        "Octets that were said before must leave first, or the other end waits for them while we work. So the "
+        "answer is NOT_YET as long as something waits. Then call the function, once, and return what it returns.",
+    ),
+    passed="what was said leaves first, then the work is done, once.",
+)
+def check_work(MyWork: Any) -> Iterator[Problem]:
+    """A want for the result of a function."""
+    unfinished(MyWork.take)
+    not_yet, calls = known(MyWork, "NOT_YET"), list[int]()
+
+    def work() -> bytes:
+        calls.append(1)
+        return b"done"
+
+    got = taken(MyWork(work), waiting=9)
+    if calls or got is not not_yet:
+        yield Problem(f"{shown(got, not_yet)} while nine octets wait to be sent, after {len(calls)} calls of it",
+                      "The client stares at a silent line for as long as the disk takes, though its 354 is ready.",
+                      "Do the work once nothing is `waiting`.")
+    if (got := taken(MyWork(work))) != b"done" or len(calls) != 1:
+        yield Problem(f"{shown(got, not_yet)} from a function that returns b'done', called {len(calls)} times",
+                      "", "Call `self.function()` once, and return what it returns.")
+    for result in (None, 0):
+        if (got := taken(MyWork(lambda result=result: result))) is not result:
+            yield Problem(f"{shown(got, not_yet)} from a function that returns {result!r}", "",
+                          "Whatever it returns is the answer, also what counts as false.")
+
+
+@check(
+    hints=(
+        "Which is earlier: what was promised before, or `now + timeout`?",
+        "self.until = min(self.until, now + self.timeout)",
+        "The first time, `until` is infinite, so `now + timeout` is earlier. Keep it. From then on the kept moment is "
+        "the earlier one, however late the next line is wanted.",
+    ),
+    passed="one deadline for all the lines of a reply.",
+)
+def check_reply_line(MyReplyLine: Any) -> Iterator[Problem]:
+    """A deadline that does not move."""
+    unfinished(MyReplyLine.deadline)
+    want = MyReplyLine()
+    first, second, third = want.deadline(1000.0), want.deadline(1299.0), want.deadline(1299.5)
+    if first is None:
+        raise NotYet("`deadline` returns nothing yet.")
+    if first != 1300.0:
+        yield Problem(f"{first!r}, asked at second 1000 for the first time", "Its timeout is 300 seconds.",
+                      "The first deadline is `now + self.timeout`.")
+    elif (second, third) != (1300.0, 1300.0):
+        yield Problem(f"{second!r} at second 1299, and {third!r} at 1299.5, after 1300.0 the first time",
+                      "A line every 299 seconds keeps the client listening for days." if second != 1300.0 else
+                      "The moment has been forgotten.",
+                      "What keeps the first answer from one call to the next?")
+    if MyReplyLine().deadline(5000.0) != 5300.0:
+        yield Problem("a second reply that has the deadline of the first", "", "Keep it in `self`, not in the class.")
+    if MyReplyLine(timeout=2.0).deadline(10.0) != 12.0:
+        yield Problem("a deadline that does not ask `self.timeout`", "", "Another timeout, another deadline.")
+
+
+# -- a reply --
+
+REPLIES = (
+    [b"220 ready"], [b"250-tokyo.example", b"250-SIZE 1000000", b"250 HELP"], [b"250"], [b"220 ready - steady"],
+    [b"250-one", b"250 two - and three"], [b"250-a", b"250-b", b"250-c", b"250-d", b"250"],
+)
+
+
+@check(
+    hints=(
+        "What does the octet after the code tell about the lines that follow?",
+        'while lines[-1][3:4] == b"-":',
+        "Want a first line. As long as the last one has a hyphen in fourth place, want another, and append it. Then "
+        "parse all of them together.",
+    ),
+    passed="it wants exactly the lines of the reply, and returns a Reply.",
+)
+def check_read_reply(my_read_reply: Callable[[], Talk]) -> Iterator[Problem]:
+    """A reply of any number of lines."""
+    for lines in REPLIES:
+        talk = my_read_reply()
+        if not hasattr(talk, "send"):
+            yield Problem(f"a function that returns {talk!r}", "", "Somewhere in it there is a `yield`.")
+            return
+        now, done = resumed(talk, None)
+        for number, line in enumerate(lines, 1):
+            if done:
+                yield Problem(f"a reply of {lines!r}, of which {number - 1} lines were heard",
+                              "The rest is taken for the answer to the next command.",
+                              "Which octet of a line says that another one follows?")
+                return
+            if not hasattr(now, "take"):
+                yield Problem(f"a conversation that yields {now!r}", "", "Want a line: `yield Line(REPLY_LIMIT)`.")
+                return
+            now, done = resumed(talk, line)
+        if not done:
+            yield Problem(f"one more line wanted after {lines!r}", "Both ends listen.",
+                          "A hyphen counts in one place only: right after the code.")
+        elif now is None:
+            raise NotYet("it returns nothing yet.")
+        elif not isinstance(now, Reply) or now != parse_reply(lines):
+            yield Problem(f"{now!r} for {lines!r}", "", "Return `parse_reply(lines)`, of all the lines.")
+    want = my_read_reply().send(None)
+    if getattr(want, "limit", 8192) < 8192 and not hasattr(want, "until"):
+        yield Problem(f"a want for a line of at most {want.limit} octets",
+                      "Some servers announce more than that in one line of EHLO's reply, and are hung up on.",
+                      "`Line(REPLY_LIMIT)`.")
+
+
+# -- stages --
+
+
+class Sayer:
+    """Looks like an actor. Says one thing at each `run`, as after a FLUSH."""
+
+    def __init__(self, *flights: bytes) -> None:
+        self.flights, self.queued, self.log, self.done = list(flights), b"", list[str](), False
+        self.channel = self
+
+    def run(self) -> None:
+        self.log.append("run")
+        self.queued = self.queued or (self.flights.pop(0) if self.flights else b"")
+
+    @property
+    def waiting(self) -> int:
+        return len(self.queued)
+
+    def output(self) -> bytes:
+        if "run" not in self.log:
+            self.log.append("output before run")
+        self.queued, data = b"", self.queued
+        return data
+
+
+@check(
+    hints=(
+        "When may an actor have more to say: before or after its flight has left?",
+        "while flight := actor.channel.output():",
+        "Run the actor first, so that it says what it has to say. Then yield its output, and run it again, because "
+        "some wants are answered only when everything has left. It is over when there is no output.",
+    ),
+    passed="each flight once, in order, and nothing forgotten.",
+)
+def check_all_flights(my_flights: Callable[[Any], Any]) -> Iterator[Problem]:
+    """All flights of an actor."""
+    for flown in ([], [b"QUIT\r\n"], [b"354 go on\r\n", b"250 fine\r\n", b"221 bye\r\n"]):
+        sayer = Sayer(*flown)
+        given = my_flights(sayer)
+        if not hasattr(given, "__iter__"):
+            yield Problem(f"a function that returns {given!r}", "", "Yield each flight.")
+            return
+        got = []
+        for flight in given:
+            got.append(flight)
+            if len(got) > 9:
+                break
+        if got != flown:
+            yield Problem(f"the flights {got!r}", f"An actor that is run says {flown!r}, one flight at each run.",
+                          "Run it before the first look at its output, and again after each flight."
+                          if len(got) < len(flown) else "No output, no flight.")
 
 
 class Wire:
@@ -34,7 +285,7 @@ class Wire:
                 raise Astray(Problem(
                     "a stage that goes on reading after `recv` has returned b\"\"",
                     "The server has hung up. Your stage asks again, gets b\"\" again, and spins forever.",
-                    "What does `conversation.throw(Disconnected())` do, and when is it due?"))
+                    "What does `actor.resume(error=Disconnected())` do, and when is it due?"))
             return b""
         piece = self.pieces.pop(0)
         if len(piece) > size:
@@ -52,83 +303,148 @@ class Wire:
         return len(data)
 
 
-def two_lines(line: Any) -> Talk:
-    """Hear, say, hear again."""
-    first = yield line
+def two_lines(line: Any, flush: Any) -> Talk:
+    """Hear, say, hear again; and one last word that nothing waits for."""
+    first = yield line()
     yield b"EHLO rio.example\r\n"
-    second = yield line
+    yield flush
+    yield b"NOOP\r\n"
+    second = yield line()
+    yield b"QUIT\r\n"
     return first, second
 
 
 def last_words(line: Any, gone: type[BaseException]) -> Talk:
     """Notes that the other end is gone."""
     try:
-        yield line
+        yield line()
     except gone:
         return "gone"
     return "a line"
 
 
+SAID = b"EHLO rio.example\r\nNOOP\r\nQUIT\r\n"
+
+
 @check(
     hints=(
-        "A conversation yields bytes or a want. Which of `next`, `send` and `throw` resumes it after each?",
-        "`if isinstance(want, bytes): sock.sendall(want); want = next(conversation)`, all of it within `try: … "
-        "except StopIteration as end: return end.value`",
-        "The generator yields either bytes, which you send, or a want, which you answer. After bytes you resume it "
-        'with `next`; after a want with `send(line)`; and when `recv` returns `b""`, which means that the other '
-        "end has hung up, with `throw(Disconnected())`. Whichever call ends the generator raises StopIteration, "
-        "and its `value` is what you return.",
+        "There is something to send, or the actor is done, or it waits. In which order do you ask?",
+        "for flight in flights(actor): sock.sendall(flight)",
+        "Again and again: send all its flights; if the actor is done, return its result; else receive. What arrives "
+        'goes to `actor.channel.receive`. When `recv` returns `b""`, which means that the other end has hung up, '
+        "the conversation is told with `resume(error=Disconnected())`, and may still have a result.",
     ),
     passed="bytes are sent, lines are found in any pieces, and a broken line is noticed.",
 )
-def check_play(my_play: Callable[[Any, Talk], Any]) -> Iterator[Problem]:
+def check_play(my_play: Callable[[Talk, Any], Any]) -> Iterator[Problem]:
     """A stage plays a conversation on a socket."""
-    names = getattr(my_play, "__globals__", {})
-    line, gone = names.get("LINE"), names.get("Disconnected")
-    if not hasattr(line, "limit") or gone is None:
-        raise NotYet("run the export cells above first: the check needs LINE and Disconnected.")
+    line, flush, gone = (known(my_play, name) for name in ("Line", "FLUSH", "Disconnected"))
     try:
         for pieces in ([b"220 ready\r\n", b"250 fine\r\n"], [b"220 re", b"ady\r", b"\n250 fi", b"ne\r\n"],
                        [b"220 ready\r\n250 fine\r\n"]):
-            yield from problems_of_play(my_play, line, pieces)
-        wire = Wire([b"220 rea"])
-        result = played(my_play, wire, last_words(line, gone))
+            yield from problems_of_play(my_play, two_lines(line, flush), pieces)
+        result = played(my_play, Wire([b"220 rea"]), last_words(line, gone))
     except Astray as astray:
         yield astray.problem
         return
     if result != "gone":
         yield Problem(f"a stage that returns {result!r} when the server hangs up in the middle of a line",
                       "recv returned b\"220 rea\" and then b\"\".",
-                      "Throw Disconnected at its `yield`; what the conversation then returns is yours to return.")
+                      "`actor.resume(error=Disconnected())`; what the conversation then returns is yours to return.")
 
 
-def played(my_play: Callable[[Any, Talk], Any], wire: Wire, talk: Talk) -> Any:
+def played(my_play: Callable[[Talk, Any], Any], wire: Wire, talk: Talk) -> Any:
     """What the learner's stage returns; Astray when it lets a StopIteration through."""
     try:
-        return my_play(wire, talk)
+        return my_play(talk, wire)
     except StopIteration:
         raise Astray(Problem("a stage that raises StopIteration", "The conversation ends, and so does your program.",
-                             "What a generator returns rides in StopIteration, as its `value`.")) from None
+                             "An actor catches it; `done` and `result` tell.")) from None
 
 
-def problems_of_play(my_play: Callable[[Any, Talk], Any], line: Any, pieces: list[bytes]) -> Iterator[Problem]:
+def problems_of_play(my_play: Callable[[Talk, Any], Any], talk: Talk, pieces: list[bytes]) -> Iterator[Problem]:
     wire, wanted = Wire(pieces), (b"220 ready", b"250 fine")
-    result = played(my_play, wire, two_lines(line))
-    if wire.sent != b"EHLO rio.example\r\n":
+    result = played(my_play, wire, talk)
+    if not wire.sent and result is None:
+        raise NotYet("nothing is sent yet.")
+    if wire.sent != SAID:
         yield Problem(f"a stage that sends {wire.sent!r}", f"`recv` returned {pieces!r}.",
-                      "The conversation hears a line, says b\"EHLO rio.example\\r\\n\", and hears a line. "
-                      "Is what it yields sent as it is, and once?")
+                      f"The conversation says {SAID!r}. Is all of it sent, once, and before the result is returned?")
     if result != wanted:
         yield Problem(f"a stage that returns {result!r}; the conversation returned {wanted!r}",
-                      f"`recv` returned {pieces!r}.",
-                      "What a generator returns rides in StopIteration, as its `value`." if result is None else
-                      "`recv` returns pieces. What makes lines of them?")
+                      f"`recv` returned {pieces!r}.", "What it returned is `actor.result`, once `actor.done` is true.")
+
+
+class Listener:
+    """Looks like an actor that listens, or has finished."""
+
+    def __init__(self, deadline: float, done: bool = False) -> None:
+        self.deadline, self.done, self.want, self.thrown = deadline, done, "a line", list[Any]()
+
+    def resume(self, value: Any = None, error: Any = None) -> None:
+        self.thrown.append(error or RuntimeError(f"resumed with {value!r} in place of an error"))
+
+    @property
+    def heard(self) -> list[str]:
+        return [error.__name__ if isinstance(error, type) else type(error).__name__ for error in self.thrown]
+
+
+# deadlines and who is done; patient; who hears what; the clock afterward
+SILENT: tuple[tuple[tuple[float, bool], tuple[float, bool], bool, tuple[list[str], list[str]], float], ...] = (
+    ((9.0, True), (5.0, False), False, ([], ["Disconnected"]), 1.0),
+    ((9.0, False), (5.0, True), True, (["Disconnected"], []), 1.0),
+    ((9.0, False), (5.0, False), True, ([], ["Timeout"]), 5.0),
+    ((5.0, False), (9.0, False), True, (["Timeout"], []), 5.0),
+    ((0.5, False), (9.0, False), True, (["Timeout"], []), 1.0),
+)
+
+
+@check(
+    hints=(
+        "Whom does each row of the table throw into? How do you find that actor in `ends`?",
+        "first = min(listening, key=lambda actor: actor.deadline)",
+        "Collect the actors that are not done. If there is one, it hears Disconnected, whatever the patience. If there "
+        "are two and nobody is patient, raise BothListening; else take the one with the earlier deadline, set the "
+        "clock to that moment unless it is past, and throw Timeout.",
+    ),
+    passed="whoever is left alone is told, and the clock jumps to the first deadline.",
+)
+def check_interrupt(my_interrupt: Callable[..., Any]) -> Iterator[Problem]:
+    """Who is told what in a silence."""
+    for (one, one_done), (two, two_done), patient, wanted, time in SILENT:
+        ends, clock = [Listener(one, one_done), Listener(two, two_done)], [1.0]
+        case = (f"deadlines at {one:g} and {two:g} s, " + ("the first end is done" if one_done else
+                "the second end is done" if two_done else "both listen") + f", patient={patient}, the clock at 1 s")
+        try:
+            my_interrupt(ends, clock, patient)
+        except Exception as error:
+            if type(error).__name__ != "BothListening":
+                raise
+            yield Problem(f"BothListening, with {case}", "The rehearsal ends with a complaint, and no bug is there.",
+                          "Which rows of the table raise?")
+            return
+        heard = tuple(end.heard for end in ends)
+        if heard != wanted:
+            yield Problem(f"{case}: the ends hear {heard[0]} and {heard[1]}",
+                          f"They should hear {wanted[0]} and {wanted[1]}.", "Find the row of the table.")
+        elif clock[0] != time:
+            yield Problem(f"a clock at {clock[0]:g} s, with {case}", f"It should say {time:g} s.",
+                          "It jumps to the deadline that expired, and never back.")
+    ends = [Listener(9.0), Listener(5.0)]
+    try:
+        my_interrupt(ends, [1.0], False)
+    except Exception as error:
+        if type(error).__name__ != "BothListening":
+            raise
+    else:
+        yield Problem("no exception when both listen and nobody is patient", "The rehearsal would wait forever.",
+                      "`raise BothListening(\"…\")`")
 
 
 # -- number guessing --
 
 
-def resume(talk: Talk, value: Any) -> tuple[Any, bool]:
+def resumed(talk: Talk, value: Any) -> tuple[Any, bool]:
     """What it yields and False, or what it returned and True."""
     try:
         return talk.send(value), False
@@ -140,7 +456,7 @@ def play_dealer(talk: Talk, secret: int) -> tuple[Any, int]:
     """Play against a conversation that guesses; returns its result and the number of guesses."""
     heard, spoken = Inbox(), Inbox()
     heard.feed(b"220 I think of a number from 1 to 100\r\n")
-    guesses, now, done = 0, *resume(talk, None)
+    guesses, now, done = 0, *resumed(talk, None)
     while not done:
         if isinstance(now, bytes):
             spoken.feed(now)
@@ -148,7 +464,7 @@ def play_dealer(talk: Talk, secret: int) -> tuple[Any, int]:
                 guesses += 1
                 heard.feed(dealer_says(line, secret, guesses))
             value = None
-        elif hasattr(now, "limit"):
+        elif hasattr(now, "take"):
             value = heard.line()
             if value is None:
                 raise Astray(Problem(
@@ -158,7 +474,7 @@ def play_dealer(talk: Talk, secret: int) -> tuple[Any, int]:
         else:
             raise Astray(Problem(f"a conversation that yields {now!r}", "",
                                  "Yield bytes to say them. To hear a reply: `yield from read_reply()`."))
-        now, done = resume(talk, value)
+        now, done = resumed(talk, value)
     return now, guesses
 
 
@@ -209,9 +525,9 @@ SILENCES = {
     "a": ("C", b"HELO rio.example",
           "The server has `HELO rio.example` in its inbox. Is that a line?"),
     "b": ("S", b"220-tokyo.example ready\r\n",
-          "The client has heard a line. What does the hyphen behind 220 promise?"),
+          "The client has heard a line. What does the hyphen after 220 promise?"),
     "c": ("C", b"Subject: The mangoes are ripe\r\n\r\nCome quickly.\r\n",
-          "After 354 the server reads lines of a letter. Which line ends it?"),
+          "After 354 the server reads lines of a message. Which line ends it?"),
     "d": ("C", b"",
           "Greeting, command, reply: all complete. Who speaks next (RFC 821 §4.3)?"),
 }
@@ -223,7 +539,7 @@ SILENCES = {
         "a lacks two octets, b the last line of a reply, c a line with a dot; in d any command will do",
         "Both ends wait when each believes that it is the other's turn. For each dialogue find the last thing that "
         "was said, and ask whether it is finished: a line needs CR LF, a reply needs a last line without a hyphen, "
-        "a letter needs its dot. If everything is finished, the rules of the protocol say who speaks next.",
+        "a message needs its dot. If everything is finished, the rules of the protocol say who speaks next.",
     ),
     passed="four silences broken, each by the end that owed the words.",
 )
@@ -264,7 +580,7 @@ def consequence(name: str, said: bytes) -> str:
         return reply_consequence(lines)
     if name == "c":
         ended = lines[-1] == b"." and lines.count(b".") == 1
-        return "" if ended else "The server takes it for more of the letter, and goes on waiting."
+        return "" if ended else "The server takes it for more of the message, and goes on waiting."
     if name == "a":
         return "" if lines[0] == b"HELO rio.example" else f"The server hears {lines[0]!r}, which is not what Ana meant."
     return "" if lines[0][:4].isalpha() else f"The server hears {lines[0]!r}, and answers 500: no such command."
@@ -278,138 +594,3 @@ def reply_consequence(lines: list[bytes]) -> str:
             return "Another line with a hyphen: the client waits for the next one."
         return f"The client refuses it: {error}."
     return ""
-
-
-# -- a layer --
-
-KEY = b"ipanema"
-
-
-def scrambled(data: bytes, start: int = 0) -> bytes:
-    return bytes(octet ^ KEY[(start + at) % len(KEY)] for at, octet in enumerate(data))
-
-
-@check(
-    hints=(
-        "What must a layer remember from one call to the next, and is it the same for both directions?",
-        "self.sent = self.received = 0 in __init__; each call begins at its counter, and adds len(data) to it",
-        "The octet at position n is combined with the key's octet at n modulo the length of the key. Since the "
-        "wire may cut anywhere, the position must go on from one call to the next. Sending and receiving have a "
-        "position each, because the two directions are two streams.",
-    ),
-    passed="it scrambles, it unscrambles, and it does not care where the wire cuts.",
-)
-def check_layer(my_layer: Callable[[bytes], Any]) -> Iterator[Problem]:
-    """A layer with a key."""
-    words = b"250 fine\r\n"
-    layer = my_layer(KEY)
-    out = layer.send(words)
-    if out is None:
-        raise NotYet("`send` returns nothing yet.")
-    if not isinstance(out, bytes):
-        yield Problem(f"a `send` that returns {type(out).__name__}", "Octets go in, octets come out.",
-                      "bytes(…) makes them.")
-        return
-    if out != scrambled(words):
-        yield Problem(f"send({words!r}) returns {out!r}",
-                      f"With the key {KEY!r} the wire should carry {scrambled(words)!r}.",
-                      "octet ^ key[position % len(key)], for each octet and its position, from 0 on.")
-        return
-    for cut in range(1, len(words)):
-        yield from problems_of_cut(my_layer, words, cut)
-    if layer.receive(scrambled(words)) != words:
-        yield Problem("a layer that has sent ten octets, and then garbles what it receives",
-                      "The other end begins to count its own octets at 0.",
-                      "How many counters does a layer need that works in two directions?")
-    if getattr(layer, "ready", None) is not True:
-        yield Problem("a layer that is never `ready`", "The stage waits for a handshake that does not come.",
-                      "Keep `ready = True`.")
-
-
-def problems_of_cut(my_layer: Callable[[bytes], Any], words: bytes, cut: int) -> Iterator[Problem]:
-    layer, wire = my_layer(KEY), scrambled(words)
-    pieces = [words[:cut], words[cut:]]
-    if (out := b"".join(map(layer.send, pieces))) != wire:
-        yield Problem(f"send({pieces[0]!r}), then send({pieces[1]!r}), makes {out!r}",
-                      "In one piece they make something else: the other end reads garbage from the second piece on.",
-                      "Where does the second call begin in the key?")
-    layer = my_layer(KEY)
-    got = [layer.receive(wire[:cut]), layer.receive(wire[cut:])]
-    if None in got:
-        raise NotYet("`receive` returns nothing yet.")
-    if b"".join(got) != words:
-        after = f"{cut} octet{'' if cut == 1 else 's'}"
-        yield Problem(f"{words!r}, scrambled and cut after {after}, is received as {b''.join(got)!r}",
-                      "The wire cuts where it likes.", "Where does the second call begin in the key?")
-
-
-# -- no end --
-
-ENOUGH = 1_000_000                             # octets; read_reply gives up after 32,768
-
-
-@check(
-    hints=(
-        "Which character says that another line of this reply follows?",
-        'while True: yield b"220-…\\r\\n"',
-        "A reply goes on as long as the octet after the code is a hyphen. So a server that always says another "
-        "such line never comes to the end of its reply. Each line is legal, and it needs no answer, so a loop "
-        "without an end that yields bytes is the whole server.",
-    ),
-    passed="every line is legal, and none is the last: whole_reply listens until memory is full.",
-)
-def check_endless(my_endless: Callable[[], Talk]) -> Iterator[Problem]:
-    """A reply without an end."""
-    try:
-        yield from problems_of_endless(my_endless())
-    except Astray as astray:
-        yield astray.problem
-
-
-def problems_of_endless(talk: Talk) -> Iterator[Problem]:
-    inbox, heard, code = Inbox(), 0, b""
-    for words in talk:
-        if not isinstance(words, bytes):
-            yield Problem(f"a server that yields {words!r}", "It should talk without pause.",
-                          "It needs no want: only bytes.")
-            return
-        inbox.feed(words)
-        if len(inbox) > 512 and b"\r\n" not in words:
-            yield Problem("a line that does not end",
-                          "A client that bounds its lines hangs up after 512 octets (RFC 5321 §4.5.3.1.5).",
-                          "Many lines, each of them legal.")
-            return
-        while (line := legal_line(inbox)) is not None:
-            heard, code = heard + len(line) + 2, code or line[:3]
-            if problem := line_problem(line, code):
-                yield problem
-                return
-        if heard > ENOUGH:
-            return
-    yield Problem(f"a server that stops after {heard:,} octets",
-                  "It hangs up, and the client is told so: Disconnected.",
-                  f"It should still talk after {ENOUGH:,} octets. Which loop has no end?")
-
-
-def legal_line(inbox: Inbox) -> bytes | None:
-    try:
-        return inbox.line(512)
-    except WireError as error:
-        raise Astray(Problem("a line that is not legal", f"{error}.",
-                             "Many lines, each of them legal, and none too long.")) from None
-
-
-def line_problem(line: bytes, code: bytes) -> Problem | None:
-    """What is wrong with a line in the middle of a reply."""
-    if line[3:4] != b"-":
-        return Problem(f"the line {line[:60]!r}", "`whole_reply` takes it for the last, and the client speaks.",
-                       "What stands behind the code of every line but the last (RFC 5321 §4.2.1)?")
-    try:
-        parse_reply([line[:3] + b" " + line[4:]])
-    except BadReply as error:
-        return Problem(f"the line {line[:60]!r}", f"{error}.",
-                       "Three digits, the first from 2 to 5, a hyphen, any text.")
-    if line[:3] != code:
-        return Problem(f"the line {line[:60]!r} after lines that began with {code.decode()}",
-                       "All lines of a reply have the same code.", "RFC 5321 §4.2.1.")
-    return None

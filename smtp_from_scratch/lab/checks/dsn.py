@@ -1,21 +1,22 @@
-"""The checks of `dsn`: NOTIFY, who is told, who leaves the list, FUTURERELEASE, LMTP."""
+"""The checks of `dsn`: NOTIFY, ENVID, a hop that passes wishes on, which values stay, a newsletter's envelope."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from smtp_from_scratch.client import SMTPNotSupportedError
-from smtp_from_scratch.conversation import Conversation, read_reply, rehearse
-from smtp_from_scratch.dsn import Dsn, build_report, request
-from smtp_from_scratch.ehlo import ClientSession, ExtendedSession, Extension, Letter, Offer, deliver, serve_extended
+from smtp_from_scratch.auth import decode_xtext
+from smtp_from_scratch.conversation import rehearse
+from smtp_from_scratch.dsn import Dsn
+from smtp_from_scratch.ehlo import Extension, ExtensionSet
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.lab.check import NotYet, Problem, check
-from smtp_from_scratch.lab.figures.conformity import PASSED, dialogues
-from smtp_from_scratch.wire import Reply
+from smtp_from_scratch.session import serve
+from smtp_from_scratch.status import CodedClientSession, CodedSession
+from smtp_from_scratch.transaction import OutgoingMessage, Plan, leave, open_session
 
 ANA, YUI, KENJI = "ana@rio.example", "yui@tokyo.example", "kenji@tokyo.example"
 
-# --- your turn: notify -----------------------------------------------------------------------------------------------
+# --- your turn: notify ------------------------------------------------------------------------------------------------
 
 GOOD: dict[str, set[str]] = {
     "SUCCESS": {"SUCCESS"}, "FAILURE,DELAY": {"FAILURE", "DELAY"}, "delay,Success": {"DELAY", "SUCCESS"},
@@ -65,268 +66,221 @@ def check_notify(my_notify: Callable[[str], Any]) -> Problem | None:
     return None
 
 
-# --- exercise 1: who is told -----------------------------------------------------------------------------------------
+# --- your turn: envid -------------------------------------------------------------------------------------------------
 
-
-def told(notify: str, reply: Reply, sender: str = ANA, **facts: Any) -> str | None:
-    """What the module reports."""
-    envelope = request(Envelope(sender, [YUI]), notify=notify)
-    report = build_report(envelope, {YUI: reply}, b"", "relay.rio.example", **facts)
-    return report["Subject"].rpartition(" ")[2] if report else None
-
-
-NO, LATER, OK = Reply(550, "no"), Reply(452, "full"), Reply(250, "ok")
-TOLD: dict[str, tuple[str | None, str]] = {
-    "A": (told("", NO), "Without NOTIFY it is as in 1982."),
-    "B": (told("SUCCESS", NO), "NOTIFY names all the events that Ana wants to hear of. Is this one among them?"),
-    "C": (told("SUCCESS", OK, success="relayed"), "Nobody behind this host will ever report. Has it been delivered?"),
-    "D": (None, "The next host has heard the same wish. Who reports: one of them, or both?"),
-    "E": (told("FAILURE", LATER), "4yz is not a failure yet. Which word would ask for news of a delay?"),
-    "F": (told("FAILURE", LATER, give_up=True), "There will be no further attempt. What is a 4yz then?"),
-    "G": (told("FAILURE", NO, sender=""), "To whom would the report go?"),
-    "H": (told("SUCCESS,DELAY", OK), "The journey of the envelope ends here."),
+NAMES = {"QQ314159": "QQ314159", "choir,+2014+20June": "choir, 14 June", "a+3Db+2Bc": "a=b+c", "a+09b": "a\tb",
+         "x" * 100: "x" * 100}
+SPOILED = {
+    "1+0D+0AAction:+20delivered": "A line end would end a field of the report, and begin another.",
+    "a+00b": "NUL is not printable.", "a+7Fb": "DEL is not printable.",
+    "a+C3+A9": "An é is not ASCII.", "a=b": "An equals sign travels as +3D.",
+    "a+b": "After a plus stand two hex digits.", "a+2b": "The hex digits are capitals (RFC 3461 §4).",
+    "x" * 101: "A hundred characters, and no more (RFC 3461 §4.4).", "": "A message without a name was not named.",
 }
 
 
 @check(
     hints=(
-        "For each: which event is it, was it asked for, and by whom?",
-        "Three of the eight are None.",
-        "For each letter find the event first: success, failure, delay, or none of them at this host. Then ask "
-        "whether NOTIFY named that event, or whether it is one that is reported without NOTIFY. Last, ask whether "
-        "somebody else will report it, and whether there is anybody to report to.",
+        "Is the length that of the value, or of what it stands for? And which characters may be in the text?",
+        'text = decode_xtext(value), then raise ValueError unless all(" " <= c <= "~" or c == "\\t" for c in text)',
+        "`decode_xtext` raises ValueError by itself for what is not xtext. Look at the length of the value before "
+        "that, and at every character after it. An empty text is no name.",
     ),
-    passed="You know who is told, what, and by which host.",
+    passed="A name that fits into a command, and spoils no report.",
 )
-def check_told(my_told: dict[str, str | None]) -> Iterator[Problem]:
-    """The action that is reported, or None."""
-    for name, (action, look) in TOLD.items():
-        if name not in my_told:
+def check_envid(my_envid: Callable[[str], Any]) -> Problem | None:
+    """The text of an ENVID."""
+    for value, text in NAMES.items():
+        try:
+            found = my_envid(value)
+        except ValueError as error:
+            return Problem(gave=f"ValueError for {value!r}: {error}",
+                           wire="A good value is never refused (RFC 3461 §5.1).", look=f"It stands for {text!r}.")
+        if found is None or found is ...:
+            raise NotYet(f"return the text that {value!r} stands for.")
+        if found != text:
+            return Problem(gave=f"{found!r} for {value!r}", wire="The report names another message.",
+                           look=f"`decode_xtext` makes {text!r} of it.")
+    for value, why in SPOILED.items():
+        try:
+            found = my_envid(value)
+        except ValueError:
+            continue
+        return Problem(gave=f"{found!r} for {value!r}", wire=why, look="Raise ValueError.")
+    return None
+
+
+# --- your turn: a hop -------------------------------------------------------------------------------------------------
+
+WISHES = Envelope(ANA, [YUI, KENJI], parameters={"RET": "hdrs", "ENVID": "QQ+2B1", "SIZE": "7", "BODY": "7BIT"},
+                  options={YUI: {"NOTIFY": "Success,failure", "ORCPT": "RFC822;Yui+40@tokyo.example"},
+                           KENJI: {"NOTIFY": "NEVER", "X-HALL": "small"}})
+SAID = (f"MAIL FROM:<{ANA}> RET=hdrs ENVID=QQ+2B1",
+        f"RCPT TO:<{YUI}> NOTIFY=Success,failure ORCPT=RFC822;Yui+40@tokyo.example", f"RCPT TO:<{KENJI}> NOTIFY=NEVER")
+
+
+def said_by(extension: Extension, server: list[Extension], envelope: Envelope) -> list[str]:
+    """The MAIL and RCPT commands of a client with this extension."""
+    client = CodedClientSession("relay.rio.example", (extension,))
+
+    def talk() -> Any:
+        yield from open_session(client)
+        yield from Plan(client, OutgoingMessage(envelope, [b"Subject: Choir\r\n\r\nMonday.\r\n"])).run()
+        yield from leave(client)
+
+    show = rehearse(talk(), serve(CodedSession("mx.tokyo.example", extensions=ExtensionSet(server))))
+    lines = b"".join(said.data for said in show.said if said.role == "C").decode().split("\r\n")
+    return [line for line in lines if line.startswith(("MAIL", "RCPT"))]
+
+
+def words(line: str) -> tuple[str, set[str]]:
+    """A command and its parameters, whose order means nothing."""
+    command, *parameters = line.split(" ")
+    return f"{command} {parameters[0]}", set(parameters[1:])
+
+
+@check(
+    hints=(
+        "Whose wishes stand in `envelope.parameters`, and whose in `envelope.options`?",
+        "for command in plan.rcpts: wishes = envelope.options.get(command.recipient, {})",
+        "The wishes about the whole message are in `envelope.parameters`: copy RET and ENVID to `plan.mail`. Those "
+        "about a recipient are in `envelope.options` under the recipient's address: copy NOTIFY and ORCPT to that "
+        "recipient's command. `ON_MAIL` and `ON_RCPT` hold the names that are yours to copy.",
+    ),
+    passed="Every wish goes on as it came, to hosts that understand it.",
+)
+def check_relay(MyDsn: Callable[[], Extension]) -> Iterator[Problem]:
+    """A client's end of DSN."""
+    mine = MyDsn()
+    said = said_by(mine, [Dsn()], WISHES)
+    if said == [line.partition("> ")[0] + ">" for line in SAID]:
+        raise NotYet("copy the wishes in `plan`.")
+    for line, wanted in zip(said, SAID, strict=True):
+        if words(line) != words(wanted):
+            yield Problem(gave=line, wire="The next hop hears other wishes than Ana's (RFC 3461 §5.2.1).",
+                          look=f"It would be: {wanted}")
+    bare = said_by(mine, [Dsn()], Envelope(ANA, [YUI]))
+    if bare != [f"MAIL FROM:<{ANA}>", f"RCPT TO:<{YUI}>"]:
+        yield Problem(gave=" / ".join(bare), wire="Nobody asked for that.",
+                      look="An envelope without wishes adds none.")
+    if dict(WISHES.options[KENJI]) != {"NOTIFY": "NEVER", "X-HALL": "small"} or len(WISHES.parameters) != 4:
+        yield Problem(gave="an envelope that has changed", wire="The next attempt says something else.",
+                      look="Copy; take nothing away.")
+
+
+# --- exercise 1: which may stay ---------------------------------------------------------------------------------------
+
+STAY: dict[str, tuple[int, str]] = {
+    "A": (250, "RFC 3461 §4.3 does not mind capitals."), "B": (501, "In xtext an equals sign is +3D."),
+    "C": (250, "A report may have a name, too; nobody is told of it all the same."),
+    "D": (501, "ENVID needs a value."), "E": (501, "NEVER stands alone."), "F": (250, "The events stand in any order."),
+    "G": (501, "The type of the address is missing, and its semicolon."),
+    "H": (250, "A type that you have never seen is no reason: a gateway may know it. `+2B` is a plus."),
+}
+
+
+@check(
+    hints=(
+        "For each: is there a value, is it of the form that RFC 3461 §4 gives, and is it xtext where it must be?",
+        "Four of the eight are 501.",
+        "A value is refused only if it cannot be read. Words are read in any case and in any order, but NEVER "
+        "stands alone. ENVID and the address in ORCPT are xtext, and ORCPT has a type before its semicolon, of "
+        "which you need not have heard.",
+    ),
+    passed="What can be read stays, and nothing else does.",
+)
+def check_wish_codes(my_wish_codes: Mapping[str, int]) -> Iterator[Problem]:
+    """250 or 501."""
+    for name, (code, look) in STAY.items():
+        if name not in my_wish_codes:
             raise NotYet(f"an answer for {name} is missing.")
-        if my_told[name] != action:
-            yield Problem(gave=f"{my_told[name]!r} for {name}", wire="RFC 3461 has it otherwise.", look=look)
+        given = my_wish_codes[name]
+        if str(given) != str(code):
+            yield Problem(gave=f"{given!r} for {name}", look=look,
+                          wire="The wish is refused." if code == 250 else "Nobody could do what that asks for.")
 
 
-# --- exercise 2: who leaves ------------------------------------------------------------------------------------------
+# --- exercise 2: find the bug -----------------------------------------------------------------------------------------
 
-SENT = {"issue 7, a6F2": [YUI, KENJI, "li@beijing.example", "bo@oslo.example"], "issue 8, Qx19": [YUI, KENJI]}
-HOLIDAY = b"From: bo@oslo.example\r\nSubject: On holiday\r\n\r\nBack in August.\r\n"
-
-
-def report_on(recipient: str, reply: Reply, envid: str = "issue 7, a6F2", now: str = "", **facts: Any) -> bytes:
-    """A report about an issue; `now` is where the recipient's mail is forwarded to."""
-    final = now or recipient
-    envelope = request(Envelope("news@choir.example", [final]), envid=envid, notify="SUCCESS,FAILURE,DELAY",
-                       orcpt={final: recipient})
-    report = build_report(envelope, {final: reply}, b"Subject: news\r\n\r\n", "mx.tokyo.example", **facts)
-    assert report
-    return report.as_bytes()
-
-
-GONE = Reply(550, "nobody of that name", "5.1.1")
-LEAVERS: list[tuple[bytes, set[str], str, str]] = [
-    (report_on(YUI, GONE), {YUI}, "a report that Yui's mailbox is gone", "A failure for good: strike her off."),
-    (report_on(YUI, GONE, now="y.tanaka@kyoto.example"), {YUI}, "a report about the address that Yui forwards to",
-     "`original` is the address as we wrote it; `recipient` is where the letter had come to."),
-    (report_on(KENJI, Reply(452, "full", "4.2.2")), set(), "a report that Kenji's letter is delayed",
-     "It may still arrive. Which actions end the matter?"),
-    (report_on(KENJI, Reply(452, "full", "4.2.2"), give_up=True), set(), "a report that Kenji's mailbox stayed full",
-     "Failed, but not for good: what is the first digit of Status?"),
-    (report_on(KENJI, Reply(250, "ok", "2.0.0")), set(), "a report that Kenji's letter was delivered",
-     "Which of the five actions is bad news?"),
-    (report_on(KENJI, GONE, envid="issue 9, 0000"), set(), "a report about an issue that was never sent",
-     "Anybody can write such a letter. Is its envelope id one of ours?"),
-    (report_on("li@beijing.example", GONE, envid="issue 8, Qx19"), set(), "a report about an issue that Li did not get",
-     "Was the recipient among those of that issue?"),
-    (HOLIDAY, set(), "a holiday reply", "`parse_report` raises ValueError for what is no report."),
-    (report_on(YUI, GONE).replace(b"Final-Recipient", b"X-Recipient"), set(), "a broken report",
-     "`parse_report` raises ValueError for it."),
-]
-
-
-@check(
-    hints=(
-        "Ask three things of each recipient of a report: failed for good? an issue of ours? sent to them?",
-        "if about.action == 'failed' and about.status[0] == '5' and address in sent.get(found.envelope_id, ())",
-        "Anybody can write a letter that looks like a report, so believe it only if its envelope id is one of "
-        "yours and its recipient was on that issue. Strike the address under which you wrote, which is the "
-        "original recipient. Do it only for a failure for good, whose status begins with 5, and let a letter that "
-        "is no report pass.",
-    ),
-    passed="Whoever is gone leaves the list, and nobody can be struck off by a stranger.",
-)
-def check_leavers(my_leavers: Callable[[list[bytes], dict[str, list[str]]], Any]) -> Iterator[Problem]:
-    """The addresses to strike."""
-    for letter, leave, what, look in LEAVERS:
-        found = my_leavers([letter], SENT)
-        if found is None:
-            raise NotYet("return a set of addresses.")
-        if set(found) != leave:
-            wire = "A member who is gone is written to for ever." if leave else "A member gets no more news."
-            yield Problem(gave=f"{set(found) or 'nobody'} for {what}", wire=wire, look=look)
-    everybody = my_leavers([letter for letter, *_ in LEAVERS], SENT)
-    if set(everybody) != {YUI}:
-        yield Problem(gave=f"{everybody!r} for all of these letters together",
-                      look="One letter must not stop the others.")
-
-
-# --- exercise 3: FUTURERELEASE ---------------------------------------------------------------------------------------
-
-LONGEST, LATEST = 86_400, "2025-06-15T18:00:00Z"
-HOLDS = {
-    "HOLDFOR=3600": 250, "HOLDFOR=86400": 250, "holdfor=1": 250, "HOLDFOR=86401": 501, "HOLDFOR=0": 501,
-    "HOLDFOR=007": 501, "HOLDFOR=-5": 501, "HOLDFOR=1h": 501, "HOLDFOR=²": 501, "HOLDFOR": 501,
-    "HOLDFOR=1234567890": 501,
-    "HOLDUNTIL=2025-06-14T09:00:00Z": 250, "HOLDUNTIL=2025-06-14T09:00:00-03:00": 250,
-    "HOLDUNTIL=2025-06-15T18:00:00Z": 250, "HOLDUNTIL=2025-06-15T18:00:01Z": 501,
-    "HOLDUNTIL=2025-06-15T16:00:00-03:00": 501, "HOLDUNTIL=2025-06-14T09:00:00": 501, "HOLDUNTIL=2025-06-14": 501,
-    "HOLDUNTIL=tomorrow": 501, "HOLDUNTIL": 501, "HOLDFOR=60 HOLDUNTIL=2025-06-14T09:00:00Z": 501,
-    "HOLDUNTIL=2025-06-14T09:00:00Z HOLDFOR=60": 501,
-}
-WHY = {
-    "HOLDUNTIL=2025-06-15T16:00:00-03:00": "16:00 in Rio is 19:00 UTC, an hour later than what is advertised.",
-    "HOLDUNTIL=2025-06-14T09:00:00": "Nine o'clock where? A date without Z or an offset is none of RFC 3339.",
-    "HOLDUNTIL=2025-06-14": "Nine o'clock where? A date without Z or an offset is none of RFC 3339.",
-    "HOLDFOR=²": "`isdigit` is true for a superscript two, `int` raises. RFC 4865 means 0 to 9.",
+TIDY: dict[str, tuple[str | None, str]] = {
+    "A": ("changed", "ORCPT is the address as the sender knows it, and the sender does not know Kyoto."),
+    "B": (None, "Parameters stand in any order (RFC 5321 §4.1.1.11)."),
+    "C": ("changed", "Not even the case of a letter in ORCPT may change (RFC 3461 §5.2.1)."),
+    "D": ("lost", "Which address will the report name?"),
+    "E": ("invented", "Did anybody ask for news of a success?"),
 }
 
 
-def say(*commands: str) -> Conversation[list[Reply]]:
-    """A client that says these, and returns all replies."""
-    replies = [(yield from read_reply())]
-    for command in commands:
-        yield f"{command}\r\n".encode()
-        replies.append((yield from read_reply()))
-    return replies
+@check(
+    hints=(
+        "Lay each line over what the relay heard: is every wish there, as it was, and none besides?",
+        "Two of the five have changed a wish, and one has done nothing wrong.",
+        "A forwarding host may send to another address, and may put the parameters in another order. The value of "
+        "ORCPT must be the one that came, to the letter, because the report names it. NOTIFY may not be there "
+        "without having come, nor ask for more.",
+    ),
+    passed="You know what a relay may touch: the address, and no wish.",
+)
+def check_tidy(my_tidy: Mapping[str, str | None]) -> Iterator[Problem]:
+    """What becomes of wishes at five relays."""
+    for name, (fault, look) in TIDY.items():
+        if name not in my_tidy:
+            raise NotYet(f"an answer for {name} is missing.")
+        if my_tidy[name] != fault:
+            yield Problem(gave=f"{my_tidy[name]!r} for {name}", wire="RFC 3461 has it otherwise.", look=look)
 
 
-def sent(letter: Letter, ours: Extension, theirs: list[Extension]) -> tuple[Any, list[str]]:
-    """What a client with the extension makes of a letter, and what it has said."""
-    client = ClientSession("laptop.rio.example", (ours,))
-    said: list[str] = []
-    offer = Offer(theirs)
-    try:
-        show = rehearse(deliver(client, [letter]), serve_extended(ExtendedSession("mail.rio.example", offer=offer)))
-    except SMTPNotSupportedError as error:
-        return error, said
-    return show.client, [record.data.decode() for record in show.said if record.who == "C"]
+# --- exercise 3: a newsletter -----------------------------------------------------------------------------------------
+
+MEMBERS = [YUI, KENJI, "Li+choir@Beijing.example"]
+ISSUE = "Advent"
+FEWEST = 8                                     # characters that a stranger would have to guess
 
 
 @check(
     hints=(
-        "Where does an extension see both parameters of one MAIL: in a parameter's function, or in `check`?",
-        'datetime.fromisoformat(value).tzinfo is None, or letter.needs.discard("FUTURERELEASE") in `plan`',
-        "The function for one parameter sees only its own value, so it can judge HOLDFOR and HOLDUNTIL each alone. "
-        "Both at once are seen where the whole command is seen, in `check`. The client's `plan` copies both to "
-        "MAIL and crosses off the need; where it is not called, the need stays, and the letter with it.",
+        "Which function of the chapter takes wishes in plain words, and which module makes what nobody can guess?",
+        'request(Envelope("news@choir.example", list(members)), envid=f"issue {issue}, {secrets.token_urlsafe(9)}", …)',
+        "`request` takes all four wishes in plain words: RET is HDRS, NOTIFY is FAILURE for everybody, and ORCPT is "
+        "for each member the address that the list has. ENVID holds the issue and a part from `secrets`. A counter, "
+        "the time or `random` can be guessed.",
     ),
-    passed="Both ends of an RFC, on your own, and no session had to be touched.",
+    passed="News of failures only, under your names, about an issue that nobody can make up.",
 )
-def check_future(MyFutureRelease: Callable[..., Extension]) -> Iterator[Problem]:
-    """An extension of the learner's own, in our sessions."""
-    if getattr(MyFutureRelease, "mail_parameters", None) is Extension.mail_parameters:
-        raise NotYet("fill in the skeleton: `mail_parameters` first.")
-    mine = MyFutureRelease(LONGEST, LATEST)
-    offer = Offer([mine])
-
-    def replies(*commands: str) -> list[Reply]:
-        session = ExtendedSession("mail.rio.example", offer=offer)
-        found: list[Reply] = rehearse(say(*commands), serve_extended(session)).client
-        return found
-
-    hello = replies("EHLO laptop.rio.example")[1]
-    if f"FUTURERELEASE {LONGEST} {LATEST}" not in hello.lines:
-        yield Problem(gave=f"{hello.lines} in the reply to EHLO", wire="A client cannot know how long you would wait.",
-                      look=f"`advertise` returns the whole line: FUTURERELEASE {LONGEST} {LATEST}.")
-    for parameters, code in HOLDS.items():
-        if parameters.isascii():
-            reply = replies("EHLO laptop.rio.example", f"MAIL FROM:<{ANA}> {parameters}")[2]
-        else:                                  # only with SMTPUTF8 does it come so far
-            reply = mine.mail_parameters()["HOLDFOR"](ExtendedSession(offer=offer), "²") or Reply(250)
-        if reply.code != code:
-            yield Problem(gave=f"{reply} to MAIL FROM:<{ANA}> {parameters}",
-                          wire="The letter leaves at another time than Ana said." if code == 501
-                               else "Ana's wish is refused.",
-                          look=WHY.get(parameters, f"RFC 4865 wants {code} here."))
-    if offer.limits["MAIL"] < 512 + 31:
-        yield Problem(gave=f"MAIL lines of at most {offer.limits['MAIL']} octets",
-                      look="`line_limits`: the parameter needs room.")
-    envelope = Envelope(ANA, [YUI], parameters={"HOLDFOR": "3600", "SIZE": "7"})
-    outcome, said = sent(Letter(envelope, [b"Monday"], needs={"FUTURERELEASE"}), mine, [mine])
-    if isinstance(outcome, Exception):
-        yield Problem(gave=f"a client that refuses: {outcome}",
-                      look="`plan` says that the need is met: letter.needs.discard(…).")
-    if not any(line == f"MAIL FROM:<{ANA}> HOLDFOR=3600\r\n" for line in said):
-        mail = next((line for line in said if line.startswith("MAIL")), "no MAIL")
-        yield Problem(gave=f"a client that says {mail.strip()!r}", wire="The letter leaves at once.",
-                      look="`plan` puts HOLDFOR and HOLDUNTIL, and nothing else, into steps[0].parameters.")
-    outcome, said = sent(Letter(Envelope(ANA, [YUI]), [b"Monday"], needs={"FUTURERELEASE"}), mine, [Dsn()])
-    if not isinstance(outcome, SMTPNotSupportedError):
-        yield Problem(gave="a client that sends the letter to a server without FUTURERELEASE",
-                      wire="It arrives on Sunday.", look="Leave the need where it is: `plan` is not called there.")
+def check_newsletter(my_newsletter: Callable[[str, list[str]], Any]) -> Iterator[Problem]:
+    """The wishes of a newsletter."""
+    envelopes = [my_newsletter(ISSUE, list(MEMBERS)) for _ in range(20)]
+    if envelopes[0] is None or envelopes[0] is ...:
+        raise NotYet("return an Envelope.")
+    if not isinstance(envelopes[0], Envelope):
+        yield Problem(gave=type(envelopes[0]).__name__, look="`request` gives back the envelope that it was given.")
+        return
+    one = envelopes[0]
+    if one.sender != "news@choir.example" or one.recipients != MEMBERS:
+        yield Problem(gave=f"an envelope from <{one.sender}> to {one.recipients}", wire="The issue goes elsewhere.",
+                      look="From news@choir.example, to the members in their order.")
+    if (one.parameters.get("RET") or "").upper() != "HDRS":
+        yield Problem(gave=f"RET={one.parameters.get('RET')}", wire="A thousand photographs may come back.",
+                      look="FULL or HDRS: which of them is short?")
+    for member in MEMBERS:
+        options = one.options.get(member, {})
+        if (options.get("NOTIFY") or "").upper() != "FAILURE":
+            yield Problem(gave=f"NOTIFY={options.get('NOTIFY')} for {member}",
+                          wire="Without NOTIFY, news of delays comes too." if not options.get("NOTIFY") else
+                          "The program hears of something else than failures.", look="`notify` is for everybody.")
+        if (options.get("ORCPT") or "").partition(";")[2] != member.replace("+", "+2B"):
+            yield Problem(gave=f"ORCPT={options.get('ORCPT')} for {member}",
+                          wire="The report may name an address that the list does not have.",
+                          look="`orcpt` of `request` takes `{member: member}`, and writes the xtext.")
+    names = [decode_xtext(envelope.parameters.get("ENVID") or "") for envelope in envelopes]
+    if not all(ISSUE in name for name in names):
+        yield Problem(gave=f"ENVID {names[0]!r}", wire="The program does not know which issue failed.",
+                      look=f"The issue, {ISSUE!r} here, must be in it.")
+    if len(set(names)) < len(names) or min(map(len, names)) < len(ISSUE) + FEWEST or in_order(names):
+        yield Problem(gave=f"ENVIDs {names[0]!r}, {names[1]!r}, …", wire="A stranger guesses the next one.",
+                      look="`secrets.token_urlsafe` makes what nobody can guess.")
 
 
-# --- exercise 4: LMTP ------------------------------------------------------------------------------------------------
-
-REFUSED = "nobody@example.org"
-
-
-def accept(address: str, envelope: Envelope) -> Reply | None:
-    """One recipient is refused."""
-    return Reply(550, "nobody of that name here", "5.1.1") if address == REFUSED else None
-
-
-def one_is_full(envelope: Envelope, body: Any) -> dict[str, Reply]:
-    """Yui's mailbox is full."""
-    return {address: Reply(452, "the mailbox is full", "4.2.2") if address == YUI else Reply(250, "kept")
-            for address in envelope.recipients}
-
-
-@check(
-    hints=(
-        "A handler says 354 and returns one reply. What could stand around it, and say that reply once for each?",
-        "envelope = session.envelope; reply = yield from data(session, argument); if session.envelope is not "
-        "envelope: …, yield one for each of envelope.recipients, return None",
-        "The old handlers return one reply, and LMTP wants that reply once for each recipient. So wrap a handler: "
-        "remember the envelope, let the old one work, and if the transaction is over then, say a reply for each "
-        "recipient in order. A delivery that returns a dictionary has another reply for each.",
-    ),
-    passed="A sister of SMTP, of the same pieces: every dialogue of RFC 2033 passes.",
-)
-def check_lmtp(my_lmtp: Callable[..., Conversation[Any]]) -> Iterator[Problem]:
-    """RFC 2033's dialogues, and replies that differ."""
-    if my_lmtp("store.tokyo.example", lambda envelope, body: None) is None:
-        raise NotYet("return a conversation: serve_extended(ExtendedSession(hostname, …)).")
-
-    def server(deliver: Callable[..., Any]) -> Conversation[Any]:
-        return my_lmtp("store.tokyo.example", deliver, accept_recipient=accept)
-
-    played = dialogues(lambda: server(lambda envelope, body: None), "rfc2033", refused=REFUSED, lmtp=True)
-    for outcome in played.outcomes:
-        if outcome.status != PASSED:
-            yield Problem(gave=f"“{outcome.dialogue.title}”: {outcome.reason}", wire=outcome.dialogue.asks,
-                          look=f"RFC {outcome.dialogue.rfc} {outcome.dialogue.section}; the dialogues are in "
-                               "conformance/dialogues/rfc2033.txt.")
-    for deliver_, codes, what in (
-        (one_is_full, (250, 452, 250), "a delivery for Kenji and Bo, while Yui's mailbox is full"),
-        (lambda envelope, body: Reply(554, "a worm", "5.7.1"), (554, 554, 554), "a delivery that refuses the letter"),
-        (lambda envelope, body: None, (250, 250, 250), "a delivery that returns None"),
-    ):
-        found = rehearse(three(), server(deliver_)).client
-        if found != codes:
-            yield Problem(gave=f"{found} after {what}", wire=f"Each recipient has a reply: {codes}.",
-                          look="The replies of `{recipient: Reply}`, in the order of the RCPTs; else the same for all.")
-
-
-def three() -> Conversation[tuple[int, ...]]:
-    """A client that says all it has in two flights, and hears a reply for each of three recipients."""
-    yield from read_reply()
-    for command in ("LHLO mx.tokyo.example", f"MAIL FROM:<{ANA}>", f"RCPT TO:<{KENJI}>", f"RCPT TO:<{YUI}>",
-                    "RCPT TO:<bo@oslo.example>", "DATA"):
-        yield f"{command}\r\n".encode()
-        yield from read_reply()
-    yield b"Subject: news\r\n\r\n.\r\n"
-    codes: list[int] = []
-    for _ in range(3):
-        codes.append((yield from read_reply()).code)
-    return tuple(codes)
+def in_order(names: list[str]) -> bool:
+    """Whether each comes after the one before, as counters and clocks do."""
+    return names == sorted(names)

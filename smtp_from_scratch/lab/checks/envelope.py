@@ -1,16 +1,237 @@
-"""The checks of `envelope`: tails, octets, envelopes, cutters, and the server's half of DATA."""
+"""The checks of `envelope`: envelopes, paths, line ends, dots, tails, and the server's half of DATA."""
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from email.message import EmailMessage, Message
 from typing import Any
 
 from smtp_from_scratch.conversation import BothListening, Conversation, Disconnected, read_reply, rehearse
-from smtp_from_scratch.envelope import END_OF_BODY, BodyCutter, has_bare_newline, split_tail, stuff, unstuff
-from smtp_from_scratch.lab.check import Problem, check
+from smtp_from_scratch.envelope import (
+    END_OF_BODY,
+    BodyCutter,
+    envelope_of,
+    few_quotes,
+    has_bare_newline,
+    split_tail,
+    stuff,
+    unstuff,
+)
+from smtp_from_scratch.lab.check import NotYet, Problem, check
 from smtp_from_scratch.wire import Reply
 
-# --- your turn -------------------------------------------------------------------------------------------------------
+# --- an envelope from a header ---------------------------------------------------------------------------------------
+
+
+def message(*fields: tuple[str, str]) -> Message:
+    """A message with these header fields."""
+    made = EmailMessage()
+    for name, value in fields:
+        made[name] = value
+    made.set_content("The cake is in good hands.\n")
+    return made
+
+
+ANA = ("From", "Ana <ana@rio.example>")
+HEADERS: dict[str, tuple[Message, str]] = {
+    "To with a comma in a name": (message(ANA, ("To", '"Tanaka, Kenji" <kenji@tokyo.example>, li@beijing.example')),
+                                  "Let addresses_in read the field; it knows names and commas."),
+    "To, Cc and Bcc": (message(ANA, ("To", "li@beijing.example"), ("Cc", "yui@kyoto.example"),
+                               ("Bcc", "kenji@tokyo.example")), "Three fields name recipients."),
+    "Kenji in To and in Cc": (message(ANA, ("To", "kenji@tokyo.example"), ("Cc", "kenji@tokyo.example")),
+                              "Name each recipient once: nobody wants two letters."),
+    "Sender and From": (message(ANA, ("Sender", "secretary@rio.example"), ("To", "li@beijing.example")),
+                        "Sender pressed the button, so Sender goes before From."),
+    "no recipient": (message(ANA), "An absent field names nobody; addresses_in returns [] for it."),
+}
+
+
+@check(
+    hints=(
+        "Which fields say who sent it, and which say who shall have it?",
+        'senders = addresses_in(message, "Sender") or addresses_in(message, "From")',
+        "Read the sender from Sender, and from From when there is none; if both are empty, raise ValueError. Read the "
+        "recipients from To, Cc and Bcc, in this order. `dict.fromkeys` leaves each of them once and keeps the order.",
+    ),
+    passed="your envelope goes to everybody whom the header names, once, and bounces to whoever pressed the button.",
+)
+def check_envelope_of(my_envelope_of: Callable[[Message], Any]) -> Problem | None:
+    """A header becomes an envelope."""
+    for what, (asked, look) in HEADERS.items():
+        given, right = my_envelope_of(asked), envelope_of(asked)
+        if given is None or given is ...:
+            raise NotYet("return an Envelope, then run the cell again.")
+        gave = f"for a header with {what}: {given!r}"
+        if not (hasattr(given, "sender") and hasattr(given, "recipients")):
+            return Problem(gave, "A client is given an envelope.", "Return Envelope(sender, recipients).")
+        if given.sender != right.sender:
+            return Problem(gave, f"MAIL FROM names {given.sender!r}; it should be {right.sender!r}.", look)
+        if list(given.recipients) != right.recipients:
+            return Problem(gave, f"RCPT TO names {given.recipients!r}; it should be {right.recipients!r}.", look)
+    try:
+        given = my_envelope_of(message(("To", "li@beijing.example")))
+    except ValueError:
+        return None
+    return Problem(f"for a header without a sender: {given!r}", "MAIL FROM:<> would say that this is a bounce.",
+                   "Raise ValueError when neither Sender nor From names anybody.")
+
+
+# --- a path to say ---------------------------------------------------------------------------------------------------
+
+SAYABLE = ("kenji@tokyo.example", "a.b+c@tokyo.example", '"kenji sato"@tokyo.example', '"a>b"@tokyo.example',
+           "kenji@[192.0.2.1]", "")
+UNSAYABLE = {
+    "eve@x.example>\r\nRCPT TO:<yui@kyoto.example": "a second command",
+    "eve@x.example> SIZE=1": "a parameter that nobody meant",
+    "eve@x.example>": "a bracket of its own",
+    "kenji": "no domain",
+    "<kenji@tokyo.example>": "brackets twice",
+    "eve@x.example\r\n": "the end of the line",
+    " kenji@tokyo.example": "a space before it",
+}
+
+
+@check(
+    hints=(
+        "What does `parse_path` return besides the path, and what is it when Eve wrote the address?",
+        'path, rest = parse_path(f"<{address}>")',
+        "Put the brackets around the address and let `parse_path` read it; it raises BadPath when there is no path. "
+        "If anything is left over after the path, the address was more than one mailbox, so raise BadPath. "
+        "`str(path)` has the brackets.",
+    ),
+    passed="one whole mailbox gets its brackets, and nothing rides along.",
+)
+def check_encode_path(my_encode_path: Callable[[str], Any]) -> Problem | None:
+    """Only a whole mailbox is said."""
+    for address in SAYABLE:
+        try:
+            given = my_encode_path(address)
+        except ValueError as error:                    # the chapter's own BadPath is another class than the package's
+            return Problem(f"{type(error).__name__} for {address!r}: {error}",
+                           "Mail for this mailbox could never be sent.",
+                           "The grammar allows it. The empty address is the null path." if not address
+                           else "Let parse_path judge.")
+        if given is None or given is ...:
+            raise NotYet("return the path as text, then run the cell again.")
+        if given not in (f"<{address}>", f"<{few_quotes(address)}>"):
+            return Problem(f"my_encode_path({address!r}) = {given!r}", f"MAIL FROM:{given} is not understood.",
+                           f"It should be <{address}>, as text.")
+    for address, what in UNSAYABLE.items():
+        try:
+            given = my_encode_path(address)
+        except ValueError:
+            continue
+        return Problem(f"my_encode_path({address!r}) = {given!r}", f"What goes out has {what}.",
+                       "Raise BadPath. parse_path returns the path and the rest: is the rest empty?")
+    return None
+
+
+# --- who stands alone? -----------------------------------------------------------------------------------------------
+
+TEXTS = (b"", b"Ana", b"Ana\r\n", b"\r\n\r\n", b"a\r\nb\r\n", b"Ana\n", b"Ana\r", b"\n", b"\r", b"a\r\n\n", b"a\r\r\n",
+         b"\n\r", b"a\nb\r\n", b"a\rb\r\n", b"a\r\nb\nc\r\n")
+
+
+@check(
+    hints=(
+        "What is left of a good text when every CR LF is taken out of it?",
+        'rest = text.replace(b"\\r\\n", b"")',
+        "A CR LF is one thing, so take out all of them first. If a CR is left, it had no LF after it. If an LF is "
+        "left, it had no CR before it.",
+    ),
+    passed="no octet stands alone unseen.",
+)
+def check_has_bare_newline(my_has_bare_newline: Callable[[bytes], Any]) -> Problem | None:
+    """A CR or an LF that stands alone is found."""
+    for text in TEXTS:
+        given, right = my_has_bare_newline(text), has_bare_newline(text)
+        if given is None or given is ...:
+            raise NotYet("return True or False, then run the cell again.")
+        if bool(given) is not right:
+            return Problem(f"my_has_bare_newline({text!r}) = {given!r}",
+                           "The next server may read other lines than we do." if right else
+                           "A message whose lines end well would be refused.",
+                           "Only CR LF ends a line: an LF wants its CR before it, a CR its LF after it.")
+    return None
+
+
+# --- one dot more ----------------------------------------------------------------------------------------------------
+
+STUFFED: tuple[list[bytes], ...] = (
+    [b"Ana\r\n"], [b"Ana"], [b"a\r\n.b\r\n"], [b".profile\r\nAna"], [b".\r\n"], [b"a.b\r\n"], [b"..\r\n.\r\n"],
+    [], [b""], [b"\r\n"], [b"a\r\n", b".b\r\n"], [b"a\r", b"\n", b".", b".b\r\n"], [b"a", b".b\r\n"])
+
+
+@check(
+    hints=(
+        "Where does a line begin, apart from after a CR LF?",
+        'text = b"\\r\\n" + b"".join(blocks), then text.replace(b"\\r\\n.", b"\\r\\n..")[2:]',
+        "Pretend that a CR LF came before the text: then every line begins after a CR LF, the first one too. After "
+        "each of them one dot becomes two. If the text does not end with CR LF, add one, and then the end mark: a "
+        "dot, CR LF.",
+    ),
+    passed="whatever Ana writes arrives as she wrote it.",
+)
+def check_stuff(my_stuff: Callable[[list[bytes]], Any]) -> Problem | None:
+    """Dots are doubled, and the end is marked."""
+    for blocks in STUFFED:
+        given = my_stuff(list(blocks))
+        if given is None or given is ...:
+            raise NotYet("yield the octets, then run the cell again.")
+        if isinstance(given, bytes | str):
+            return Problem(f"my_stuff({blocks}) = {given!r}", "A client sends block after block.",
+                           "Yield it, as one block or several, or return a list of blocks.")
+        given = list(given)
+        if not all(isinstance(block, bytes) for block in given):
+            return Problem(f"my_stuff({blocks}) gave {given!r}", "The wire carries octets.", "Every block is bytes.")
+        wire, right = b"".join(given), b"".join(stuff(blocks))
+        if wire != right:
+            cutter = BodyCutter()
+            body, rest = cutter.cut(wire)
+            heard = (f"The server reads {body!r}" + (f", and takes {rest!r} for commands." if rest else ".")
+                     if cutter.ended else "The server waits for the end of the message, for minutes.")
+            return Problem(f"my_stuff({blocks}) gave {wire!r}", heard, f"The octets should be {right!r}.")
+    return None
+
+
+# --- all of the body -------------------------------------------------------------------------------------------------
+
+BLOCKS = (
+    [b"..profile\r\nAna\r\n.\r\n"], [b"..profile\r\n.\r", b"\nQUIT\r\n"], [b".\r\n"], [b"a\r\n.\r\n", b"b\r\n.\r\n"],
+    [b"a\r\n", b".", b".b\r", b"\n", b".\r\n", b"NOOP\r\n"], [b"a\r\n", b"", b".\r\n"], [b"a\r", b"\n."],
+)
+
+
+@check(
+    hints=(
+        "What does `cut` return, and which half of it is the body's?",
+        "body, _ = cutter.cut(block)",
+        "Make one BodyCutter before the loop, because it has to remember a tail from block to block. Give it each "
+        "block and yield the first thing that it returns, unless that is empty. Return as soon as `cutter.ended`.",
+    ),
+    passed="the body comes back, and not an octet of what follows it.",
+)
+def check_unstuff(my_unstuff: Callable[[Iterable[bytes]], Any]) -> Problem | None:
+    """The body comes back in blocks."""
+    for blocks in BLOCKS:
+        given, right = my_unstuff(list(blocks)), list(unstuff(blocks))
+        if given is None or given is ...:
+            raise NotYet("yield the blocks of the body, then run the cell again.")
+        if isinstance(given, bytes | str):
+            return Problem(f"my_unstuff({blocks}) = {given!r}", "A body of 100 MB would have to fit into memory.",
+                           "Yield the blocks one by one.")
+        given = list(given)
+        gave = f"my_unstuff({blocks}) gave {given!r}"
+        if b"" in given:
+            return Problem(gave, 'Whoever reads these blocks takes b"" for the end of the body.',
+                           "Yield a block only if it is not empty.")
+        if any(not isinstance(block, bytes) for block in given) or b"".join(given) != b"".join(right):
+            return Problem(gave, f"The body is {b''.join(right)!r}.",
+                           "One cutter for all blocks; its first answer is the body; stop when it has ended.")
+    return None
+
+
+# --- the tail -------------------------------------------------------------------------------------------------------
 
 DATA = (b"Ana", b"Ana\r", b"Ana\r\n", b"Ana\r\n.", b"Ana\r\n.\r", b"", b"\r\n", b"Ana\n", b"Ana.", b"Ana\r\r",
         b"Ana\r\n..", b".\r\n")
@@ -45,7 +266,7 @@ def check_split_tail(my_split_tail: Callable[[bytes], Any]) -> Problem | None:
     return None
 
 
-# --- exercise 1 ------------------------------------------------------------------------------------------------------
+# --- by hand ------------------------------------------------------------------------------------------------------
 
 OCTETS = b"".join(stuff([b"Dear Li,\r\n..\r\n.Ana"]))
 
@@ -67,7 +288,7 @@ def check_octets(my_octets: Any) -> Problem | None:
     if my_octets == OCTETS:
         return None
     gave = repr(my_octets)
-    if has_bare_newline(my_octets.decode("latin-1")):
+    if has_bare_newline(my_octets):
         return Problem(gave, "A CR or an LF stands alone. Our server reads on to the end, then says 554.",
                        "How does every line end?")
     cutter = BodyCutter()
@@ -81,7 +302,7 @@ def check_octets(my_octets: Any) -> Problem | None:
     return Problem(gave, f"Li reads {heard!r}.", "Compare that with Ana's three lines, dot by dot.")
 
 
-# --- exercise 2 ------------------------------------------------------------------------------------------------------
+# --- who? ------------------------------------------------------------------------------------------------------
 
 WHO: dict[str, tuple[Any, str]] = {
     "receives": ({"kenji@tokyo.example", "li@beijing.example"},
@@ -130,46 +351,7 @@ def plain(address: object) -> str:
     return str(address).strip(" <>").rpartition(":")[2].lower()
 
 
-# --- exercise 3 ------------------------------------------------------------------------------------------------------
-
-Cut = Callable[[Sequence[bytes]], bytes | None]
-
-
-@check(
-    hints=(
-        "For each cutter: what does it forget, the line before the first, the dot that was doubled, or an older "
-        "piece?",
-        "cut_a: begin the body with a dot. cut_b: let the text have a lone dot. cut_c: cut the end mark into three.",
-        "Each of the three looks at too little at a time. One forgets that a dot may stand at the very beginning, "
-        "one does not tell a doubled dot from the end mark, and one looks at each piece alone. Write a legal body "
-        "in which exactly that decides.",
-    ),
-    passed="all three are broken, and you know by what.",
-)
-def check_cutters(*attempts: tuple[Cut, Any]) -> Problem | None:
-    """Each cutter fails on a legal body."""
-    for cut, pieces in attempts:
-        name = getattr(cut, "__name__", "the cutter")
-        gave = f"for {name}: {pieces!r}"
-        if isinstance(pieces, bytes | str) or not all(isinstance(piece, bytes) for piece in pieces):
-            return Problem(gave, look='Write a list of pieces: [b"…", b"…"].')
-        cutter, wire = BodyCutter(), b"".join(pieces)
-        _, rest = cutter.cut(wire)
-        if not cutter.ended:
-            return Problem(gave, "This body has no end: every cutter would wait.",
-                           "Finish with a line that is a lone dot, CR LF included.")
-        if rest or cutter.bare:
-            return Problem(gave, "No client of ours would send this: "
-                           + (f"the body ends early, and {rest[:30]!r} is left over." if rest else
-                              "a CR or an LF stands alone."), "Break it with a body that is legal.")
-        right = b"".join(unstuff(pieces))
-        if cut(list(pieces)) == right:
-            return Problem(gave, f"{name} returns {right!r}, and that is right.",
-                           f"Read {name} once more: which octets does it look at together?")
-    return None
-
-
-# --- exercise 4 ------------------------------------------------------------------------------------------------------
+# --- the server's half ---------------------------------------------------------------------------------------------
 
 LETTERS = {
     "a plain letter": (b"Subject: Rio\r\n\r\nHello\r\n.\r\n", b"Subject: Rio\r\n\r\nHello\r\n"),
@@ -194,11 +376,11 @@ def sender(wire: bytes) -> Conversation[tuple[Reply, Reply]]:
 
 @check(
     hints=(
-        "What does `yield Body(cutter)` give you, and how do you know that it was the last?",
-        "while block := (yield Body(cutter)): body += block",
+        "What does `yield want` give you, for `want = Body(cutter)`, and how do you know that it was the last?",
+        "want = Body(cutter); while block := (yield want): body += block",
         "Your generator first says 354, because the client waits for it. Then it wants one block after another; an "
-        "empty block means that the end mark has been read, so leave the loop. Only then look at `cutter.bare`, "
-        "say one last reply, and return the body or None.",
+        "empty block means that the end mark has been read, so leave the loop. Only then ask `has_bare_newline` about "
+        "them, say one last reply, and return the body or None.",
     ),
     passed="354, every block, one reply: your half takes in letters, and no smuggler.",
 )
@@ -232,11 +414,11 @@ def one_letter(my_receive: Any, what: str, wire: bytes, body: bytes | None, cut:
         return Problem(gave, f"It began with {first}.", "What does a client wait for before it sends the letter?")
     if last.code != expected:
         return Problem(gave, f"It answered {last}; we expected {expected}.",
-                       "Ask cutter.bare, but only after the last block: a refusal must not come before the true end.")
+                       "Ask has_bare_newline, but only after the last block: no refusal before the true end.")
     if not cutter.ended:
         return Problem(gave, f"It said {last.code} before the end mark: the server obeys the rest of the letter.",
                        "A refusal waits for the true end as well: go on until the block is b\"\".")
-    if (replies := sum(said.who == "S" for said in show.said)) != 2:
+    if (replies := sum(said.role == "S" for said in show.said)) != 2:
         return Problem(gave, f"It said {replies} things.", "354 before the letter, one reply behind it: two.")
     if show.server != body:
         return Problem(f"{gave} It returned {show.server!r}", f"We expected {body!r}.",

@@ -1,12 +1,11 @@
-"""The checks of `maildir`: durable files, who has the letter, the order of steps, the route of a letter."""
+"""The checks of `maildir`: names, line ends, durable files, all or none; who has it, the steps, the route."""
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from io import BytesIO
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from unittest.mock import patch
 
 from smtp_from_scratch.lab.check import NotYet, Problem, check
@@ -24,18 +23,18 @@ from smtp_from_scratch.lab.check import NotYet, Problem, check
     ),
     passed="The octets are in the file, the disk was asked, and an older letter is safe.",
 )
-def check_write(my_write: Callable[[Path, bytes, BinaryIO], Any]) -> Problem | None:
+def check_write(my_write: Callable[[Path, Iterable[bytes]], Any]) -> Problem | None:
     """The file is new, whole and synced."""
     for text in (b"x" * 200_000 + b"\nthe end\n", b"Monday, at nine.\n"):
-        if problem := written(my_write, b"Return-Path: <>\n", text):
+        if problem := written(my_write, [b"Return-Path: <>\n", text]):
             return problem
     return None
 
 
-def written(my_write: Callable[[Path, bytes, BinaryIO], Any], head: bytes, text: bytes) -> Problem | None:
+def written(my_write: Callable[[Path, Iterable[bytes]], Any], blocks: list[bytes]) -> Problem | None:
     """One letter; a short one stays in Python's buffer until somebody flushes it."""
     synced: list[int] = []
-    real = os.fsync
+    real, whole = os.fsync, b"".join(blocks)
 
     def fsync(file: Any) -> None:
         descriptor = file if isinstance(file, int) else file.fileno()
@@ -45,24 +44,191 @@ def written(my_write: Callable[[Path, bytes, BinaryIO], Any], head: bytes, text:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "letter"
         with patch("os.fsync", fsync):
-            if my_write(path, head, BytesIO(text)) is ...:
-                raise NotYet("open the file, write head and body, and ask the disk.")
+            if my_write(path, iter(blocks)) is ...:
+                raise NotYet("open the file, write all blocks, and ask the disk.")
         if not path.exists():
             return Problem("no file", "Kenji's mailbox stays empty.", "open(path, …) with a mode that creates")
-        if path.read_bytes() != head + text:
-            return Problem(f"a file of {path.stat().st_size} octets, not {len(head + text)}",
-                           "Kenji gets another letter than Ana wrote.", "first all of head, then all of body")
+        if path.read_bytes() != whole:
+            return Problem(f"a file of {path.stat().st_size} octets, not {len(whole)}",
+                           "Kenji gets another letter than Ana wrote.", "all blocks, in their order")
         if not synced:
             return Problem("no fsync", "Tokyo says 250, the cable goes, the letter is gone.", "RFC 5321 §6.1; os.fsync")
-        if synced[-1] != len(head + text):
+        if synced[-1] != len(whole):
             return Problem(f"fsync when the file had {synced[-1]} octets",
                            "The rest was still in Python's buffer: half a letter survives.", "file.flush() comes first")
         path.write_bytes(b"an older letter\n")
         try:
-            my_write(path, head, BytesIO(text))
+            my_write(path, iter(blocks))
         except FileExistsError:
-            return None
+            return None if path.read_bytes() == b"an older letter\n" else Problem(
+                "a name that is taken, and the letter under it is gone", "Yesterday's letter is overwritten.",
+                "ask before you write: the mode \"xb\" does")
         return Problem("no error for a name that is taken", "Yesterday's letter is overwritten.", 'the mode "xb"')
+
+
+# --- your turn: names, line ends, all or none ------------------------------------------------------------------------
+
+
+@check(
+    hints=(
+        "Which four things differ between two deliveries: on one host, in one process, at one time?",
+        'f"{time.time():.6f}.P{os.getpid()}Q{next(counter)}.{host}", with a counter made outside the function',
+        "The time alone is not enough, because two deliveries may share a microsecond and clocks are set back. The "
+        "process tells two servers of one host apart, the counter two threads of one process, and the host two "
+        "machines that share a disk. Replace slash and colon in the host's name.",
+    ),
+    passed="Any two deliveries have two names, whatever the clock says.",
+)
+def check_unique_name(my_unique_name: Callable[[str], Any]) -> Problem | None:
+    """A name for each delivery, and never one twice."""
+    name = my_unique_name("mx.tokyo.example")
+    if name is None or name is ...:
+        raise NotYet("return a name for a file.")
+    if not isinstance(name, str) or not name:
+        return Problem(f"{name!r}", "No file can be called that.", "text, and not empty")
+    with patch("time.time", lambda: 1.0), patch("time.time_ns", lambda: 10**9), \
+            patch("time.monotonic", lambda: 1.0), patch("time.perf_counter", lambda: 1.0):
+        if len({my_unique_name("mx.tokyo.example") for _ in range(100)}) < 100:
+            return Problem("one name for two deliveries at one time", "The second letter has no name to be linked to.",
+                           "a counter, which `itertools.count` makes")
+        if my_unique_name("a.example").rpartition("a.example") == my_unique_name("b.example").rpartition("b.example") \
+                or "b.example" not in my_unique_name("b.example"):
+            return Problem("a name without the host", "Two hosts that share a disk may choose the same one.",
+                           "hostname")
+    wrong = next((c for c in "/:\0" if c in my_unique_name("mx/one:two.example")), "")
+    if wrong:
+        return Problem(f"{my_unique_name('mx/one:two.example')!r}", f"{wrong!r} means something in a Maildir's names.",
+                       'hostname.replace("/", "_")')
+    return None
+
+
+ADDRESSES = [
+    "kenji@tokyo.example", "/etc/cron.d/hello@tokyo.example", '"../../root"@tokyo.example', "a\0b@x.example",
+    "a%2Fb@x.example", "a/b@x.example", '"a b"@x.example', '"a:b"@x.example', "kenji+choir@tokyo.example", "postmaster",
+    '"a\\\\b"@x.example', "麻衣@tokyo.example", "\udce9@x.example",
+]
+
+
+@check(
+    hints=(
+        "Which of the two steps must come first, small letters or hex? And what of the quotes?",
+        'quote(few_quotes(address).lower(), safe="@+=", errors="surrogateescape")',
+        "Take the needless quotes away and make the letters small. Write all but a few characters in hex, the "
+        "percent sign among them, so that no two addresses get one name. If the name is too long, keep a piece of "
+        "it and append a digest of the whole.",
+    ),
+    passed="Every mailbox has a folder, inside the one that you chose.",
+)
+def check_folder_name(my_folder_name: Callable[[str], Any]) -> Iterator[Problem]:
+    """A folder for each mailbox, whatever the address."""
+    names: dict[str, str] = {}
+    for address in ADDRESSES:
+        name = my_folder_name(address)
+        if name is None or name is ...:
+            raise NotYet("return a name for a folder.")
+        bad = next((c for c in "/\0\\:" if c in name), "")
+        if bad or name in ("", ".", "..") or not name.isprintable():
+            yield Problem(f"{name!r} for {address!r}", "A stranger chooses where your server writes.",
+                          f"{bad or name!r} means something to a file system: write it in hex.")
+        if name.lower() in names:              # not every file system minds capitals
+            yield Problem(f"{name!r} for {address!r} and for {names[name.lower()]!r}", "One reads the other's mail.",
+                          "What is written in hex must not be mistaken for what was there: `%` becomes `%25`.")
+        names[name.lower()] = address
+    for one, two in (("Kenji@Tokyo.example", "kenji@tokyo.example"), ('"kenji"@tokyo.example', "kenji@tokyo.example")):
+        if my_folder_name(one) != my_folder_name(two):
+            yield Problem(f"{my_folder_name(one)!r} for {one!r}", "Kenji has two mailboxes, and reads one.",
+                          "`few_quotes`, and small letters")
+    long = ["ü" * 60 + "@" + domain for domain in ("x.example", "y.example")]
+    found = [my_folder_name(address) for address in long]
+    if max(len(name.encode()) for name in found) > 255:
+        yield Problem(f"a name of {max(len(name.encode()) for name in found)} octets",
+                      "The system refuses it, and the letter hears 451 for ever.",
+                      "`hashlib.sha256` of what is too long")
+    if found[0] == found[1]:
+        yield Problem(f"{found[0]!r} for two addresses", "One reads the other's mail.", "a digest of the whole name")
+
+
+@check(
+    hints=(
+        "What can the last octet of a block be half of?",
+        'held = b"\\r" if block.endswith(b"\\r") else b""',
+        "Replace in each block, but not its last octet when that is a CR: hold it back and put it in front of the "
+        "next block. When no block is left, what is held back is part of the letter.",
+    ),
+    passed="Cut anywhere, the letter is the same; and a lone CR stays.",
+)
+def check_with_lf(my_with_lf: Callable[[Iterable[bytes]], Any]) -> Problem | None:
+    """Every CR LF an LF, wherever blocks end."""
+    for text in (b"one\r\ntwo\r\n", b"a\rb\r\r\nc\n\r\n", b"the last octet is\r", b"", b"\r\n" * 5):
+        wanted = text.replace(b"\r\n", b"\n")
+        for blocks in ([text], [text[i : i + 1] for i in range(len(text))], *(
+                [text[:cut], b"", text[cut:]] for cut in range(len(text)))):
+            found = my_with_lf(iter(blocks))
+            if found is None or found is ...:
+                raise NotYet("yield the blocks with their line ends changed.")
+            octets = found if isinstance(found, bytes) else b"".join(found)
+            if octets != wanted:
+                return Problem(f"{octets!r} for {blocks}", "Kenji gets another letter than Ana wrote.",
+                               f"It would be {wanted!r}.")
+    return None
+
+
+@check(
+    hints=(
+        "Which names must go if the last one fails, and which must never go?",
+        "done.append(name) after each os.link; in `except OSError`: unlink what is in done, and raise",
+        "Give the names one by one with os.link and note which you have given. Then sync the folder of each. If "
+        "anything fails on the way, take away those that you gave and no others, and let the error rise.",
+    ),
+    passed="All or none, durable, and nobody else's letter is touched.",
+)
+def check_publish(my_publish: Callable[[Path, list[Path]], Any]) -> Iterator[Problem]:
+    """All names or none."""
+    with tempfile.TemporaryDirectory() as top:
+        file, boxes = Path(top) / "letter", [Path(top) / name for name in ("kenji", "yui", "li")]
+        file.write_bytes(b"Monday\n")
+        for box in boxes:
+            box.mkdir()
+        names = [box / "one" for box in boxes]
+        synced: list[str] = []
+        real = os.fsync
+
+        def fsync(descriptor: int) -> None:
+            synced.extend(box.name for box in boxes if os.path.samestat(os.fstat(descriptor), box.stat())
+                          and (box / "one").exists())
+            real(descriptor)
+
+        with patch("os.fsync", fsync):
+            if my_publish(file, names) is ... or not any(name.exists() for name in names):
+                raise NotYet("give `temporary` each of the names.")
+        if not all(name.exists() and name.read_bytes() == b"Monday\n" for name in names):
+            yield Problem(f"{sum(name.exists() for name in names)} of 3 names", "Somebody gets no letter.", "os.link")
+        if os.name != "nt" and set(synced) != {box.name for box in boxes}:
+            yield Problem(f"synced with its name in it: {sorted(set(synced)) or 'nothing'}",
+                          "The cable goes after the 250, and the name with it.", "`sync_folder(name.parent)` for each")
+        if not file.exists():
+            yield Problem("the file in tmp is gone", "The next of its names has nothing to be linked to.",
+                          "`os.link`, and not `os.rename`: whoever calls removes the name in tmp.")
+            return
+        yield from all_or_none(my_publish, file, names)
+
+
+def all_or_none(my_publish: Callable[[Path, list[Path]], Any], file: Path, names: list[Path]) -> Iterator[Problem]:
+    """What is left when the last name is taken."""
+    for name in names:
+        name.unlink(missing_ok=True)
+    names[2].write_bytes(b"an older letter\n")
+    try:
+        my_publish(file, names)
+        yield Problem("no error when a name is taken", "Li's older letter, or this one, is lost.",
+                      "`os.link` refuses a name that exists: let its error rise.")
+    except OSError:
+        if not names[2].exists() or names[2].read_bytes() != b"an older letter\n":
+            yield Problem("the letter whose name was taken is gone", "Li loses yesterday's letter.",
+                          "Take away only the names that you gave.")
+        if left := [name.parent.name for name in names[:2] if name.exists()]:
+            yield Problem(f"names for {' and '.join(left)}, and an error", "Ana sends it again: they get it twice.",
+                          "All or none: take away what you gave.")
 
 
 # --- exercise 1 ------------------------------------------------------------------------------------------------------
@@ -106,7 +272,7 @@ BEFORE = (
     ("sync the file", "link into new", "Cut between the two: a name without octets. Kenji sees an empty letter."),
     ("link into new", "sync the folder new", "The folder is synced before it holds the name."),
     ("link into new", "remove the name in tmp", "The only name is gone, and with it the letter."),
-    ("sync the folder new", "say 250", "Cut behind the 250: the octets are on the disk, and no name leads to them."),
+    ("sync the folder new", "say 250", "Cut after the 250: the octets are on the disk, and no name leads to them."),
     ("read up to the lone dot", "say 250", "250 to half a letter."),
 )
 STEPS = {step for rule in BEFORE for step in rule[:2]}
@@ -167,7 +333,7 @@ HEADERS: tuple[tuple[bytes, list[str], str], ...] = (
     passed="Every handover, the first one first.",
 )
 def check_route(my_route: Callable[[bytes], Any]) -> Problem | None:
-    """The hosts behind `by`, oldest first (RFC 5321 §4.4)."""
+    """The hosts after `by`, oldest first (RFC 5321 §4.4)."""
     for header, route, what in HEADERS:
         given = my_route(header)
         if given is ...:

@@ -6,22 +6,13 @@ from contextlib import suppress
 from types import EllipsisType
 from typing import Any
 
-from smtp_from_scratch.conversation import LINE, Disconnected, rehearse
-from smtp_from_scratch.ehlo import (
-    ClientSession,
-    ExtendedSession,
-    Extension,
-    Letter,
-    Offer,
-    closed,
-    deliver,
-    leave,
-    open_session,
-    send_letter,
-    serve_extended,
-)
+from smtp_from_scratch.client import Receipt
+from smtp_from_scratch.conversation import Disconnected, Line, rehearse
+from smtp_from_scratch.ehlo import ExtendedSession, Extension, ExtensionSet, check_requirements
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.lab.check import NotYet, Problem, check
+from smtp_from_scratch.session import serve
+from smtp_from_scratch.transaction import ClientSession, OutgoingMessage, Plan, leave, open_session
 from smtp_from_scratch.wire import CRLF, Reply, WireError, parse_reply
 
 Talk = Generator[Any, Any, Any]
@@ -34,7 +25,7 @@ BODY = [b"Subject: Choir\r\n\r\nRehearsal moved to Monday, 8 pm.\r\n"]
 @check(
     hints=(
         "When is a group complete: before or after a verb that must end it?",
-        "Put every verb into the last group; behind one that is not free, begin a new, empty group.",
+        "Put every verb into the last group; after one that is not free, begin a new, empty group.",
         "Walk through the verbs and put each into the last group. A verb that is not free ends its group, so begin "
         "a new group after it. What remains empty at the end is no group.",
     ),
@@ -60,12 +51,12 @@ def check_groups(my_groups: Callable[[Sequence[str]], Any]) -> Problem | None:
                            look="Every verb stands in one group, and the order stays.")
         if [] in groups:
             return Problem(gave=f"{given!r} for {verbs}", wire="A flight of nothing.",
-                           look="What is left over behind the last verb?")
+                           look="What is left over after the last verb?")
         if problem := unlawful(groups):
             return problem
         if groups != truth:
             return Problem(gave=f"{len(groups)} groups for {verbs}", wire=f"{len(truth)} would do; each costs a round "
-                           "trip.", look="Which of your cuts stands behind a verb that is free?")
+                           "trip.", look="Which of your cuts stands after a verb that is free?")
     return None
 
 
@@ -74,7 +65,7 @@ def unlawful(groups: list[list[str]]) -> Problem | None:
     for group in groups:
         for verb, follower in zip(group, group[1:], strict=False):
             if verb not in FREE:
-                return Problem(gave=f"a group in which {follower or 'a letter'} flies behind {verb}",
+                return Problem(gave=f"a group in which {follower or 'a letter'} flies after {verb}",
                                wire=f"It is said before the reply to {verb} is heard.",
                                look="The list in loop 1: which verbs are free, and what does that say of all others?")
     return None
@@ -94,7 +85,7 @@ WHY = {
 
 @check(
     hints=(
-        "Behind which of the twelve must Ana wait? The last one ends a group in any case.",
+        "After which of the twelve must Ana wait? The last one ends a group in any case.",
         "Five groups; the fourth begins with a letter.",
         "A group may fly until a command whose answer decides how the next octets are read. DATA, EHLO, NOOP and "
         "QUIT are such commands; MAIL, RCPT, RSET and the text of a letter are not. So cut after each of those, "
@@ -120,7 +111,7 @@ def check_flights(my_flights: list[list[str]]) -> Problem | None:
         return Problem(gave=problem.gave, wire=problem.wire, look=WHY[verb])
     if len(verbs) != 5:
         return Problem(gave=f"{len(verbs)} groups", wire="Every group costs a round trip, and five are enough.",
-                       look="Can a letter's text fly together with what comes behind it?")
+                       look="Can a letter's text fly together with what comes after it?")
     return None
 
 
@@ -142,26 +133,34 @@ def check_round_trips(my_round_trips: Callable[[int, int, bool], Any]) -> Proble
     """Round trips by arithmetic, against the rehearsal."""
     from smtp_from_scratch.pipelining import Pipelining
 
-    for recipients, letters, pipelining in ((1, 1, False), (50, 1, False), (3, 2, False), (50, 1, True), (1, 1, True),
+    for recipients, messages, pipelining in ((1, 1, False), (50, 1, False), (3, 2, False), (50, 1, True), (1, 1, True),
                                             (7, 2, True), (2, 10, True)):
-        given = my_round_trips(recipients, letters, pipelining)
+        given = my_round_trips(recipients, messages, pipelining)
         if given is None or isinstance(given, EllipsisType):
             raise NotYet("return a number of round trips.")
         offers = [Pipelining()] if pipelining else []
-        post = [Letter(Envelope("ana@rio.example", [f"reader{n}@tokyo.example" for n in range(recipients)]), BODY)
-                for _ in range(letters)]
-        show = rehearse(deliver(ClientSession("rio.example", closed(offers)), post), tokyo(offers))
+        people = [f"reader{n}@tokyo.example" for n in range(recipients)]
+        client = ClientSession("rio.example", check_requirements(offers))
+        show = rehearse(one_after_another(client, messages * [people]), tokyo(offers))
         if given != (truth := show.turns // 2 + 2):
-            return Problem(gave=f"{given} for {recipients} recipients, {letters} letters and pipelining={pipelining}",
+            return Problem(gave=f"{given} for {recipients} recipients, {messages} messages and pipelining={pipelining}",
                            wire=f"The rehearsal takes {truth}, the dial included.",
                            look="Write down the flights of that session. Which of them wait for a reply?")
     return None
 
 
+def one_after_another(client: ClientSession, letters: list[list[str]]) -> Talk:
+    """A whole session: a message to each of these lists of people."""
+    yield from open_session(client)
+    for people in letters:
+        yield from Plan(client, OutgoingMessage(Envelope("ana@rio.example", people), BODY)).run()
+    yield from leave(client)
+
+
 def tokyo(extensions: Sequence[Extension] = (), kept: list[Envelope] | None = None) -> Talk:
     """A server that keeps the envelopes of what it took."""
     keep = (lambda envelope, body: kept.append(envelope)) if kept is not None else (lambda envelope, body: None)
-    return serve_extended(ExtendedSession("mail.tokyo.example", keep, offer=Offer(extensions)))
+    return serve(ExtendedSession("mail.tokyo.example", keep, extensions=ExtensionSet(extensions)))
 
 
 # --- exercise 3: replies that deceive ----------------------------------------------------------------------------
@@ -181,7 +180,7 @@ def by_text(replies: list[Reply]) -> dict[str, Reply]:
 
 @check(
     hints=(
-        "By code: RFC 5321 has other good answers than 250, and other bad ones than 550. What happens behind one "
+        "By code: RFC 5321 has other good answers than 250, and other bad ones than 550. What happens after one "
         "of them? By text: which good reply to RCPT names somebody else?",
         '"251 not here; I forward to <sora@tokyo.example>" to Yui, and then a refusal without a name to Sora.',
         "A client that sorts replies by their code knows only the codes that its author thought of. A client that "
@@ -221,20 +220,27 @@ def check_replies(my_replies: dict[str, Any]) -> Problem | None:
 
 
 def to_everybody(client: ClientSession, people: list[str]) -> Talk:
-    """Letters until nobody is put off any more: chapter `client`'s exercise, as a client would do it."""
+    """Messages until nobody is put off any more: chapter `client`'s exercise, as a client would do it."""
     yield from open_session(client)
     rounds = 0
     while people and (rounds := rounds + 1) <= 10:
-        receipt = yield from send_letter(client, Letter(Envelope("ana@rio.example", people), BODY))
-        people = [who for who, reply in receipt.refused.items() if reply.code == 452 and receipt.accepted]
+        plan = Plan(client, OutgoingMessage(Envelope("ana@rio.example", people), BODY))
+        yield from plan.run()
+        yield from client.read_replies()
+        people = put_off(plan.receipt)
     yield from leave(client)
+
+
+def put_off(receipt: Receipt) -> list[str]:
+    """Who may be written to at once: those who were too many, when somebody was not."""
+    return [who for who, reply in receipt.refused.items() if reply.code == 452 and receipt.accepted]
 
 
 def announcing(line: str, log: list[list[str]]) -> Talk:
     """A server that says what it was told to say, and takes everybody; `log` has the recipients of each letter."""
     yield b"220 mail.tokyo.example\r\n"
     with suppress(Disconnected):
-        while (command := (yield LINE)) != b"QUIT":
+        while (command := (yield Line())) != b"QUIT":
             if command.startswith(b"EHLO"):
                 yield f"250-mail.tokyo.example\r\n250 {line}\r\n".encode()
                 continue
@@ -244,7 +250,7 @@ def announcing(line: str, log: list[list[str]]) -> Talk:
                 log[-1].append(command.decode())
             elif command == b"DATA":
                 yield b"354 go on\r\n"
-                while (yield LINE) != b".":
+                while (yield Line()) != b".":
                     pass
             yield b"250 fine\r\n"
         yield b"221 goodbye\r\n"
@@ -259,14 +265,14 @@ ANNOUNCED = [
 
 @check(
     hints=(
-        "Server: which attribute of the session says how many recipients are too many? Client: what stands in "
-        '`client.offered["LIMITS"]`, and who reads `letter.receipt.recipients`?',
-        "Take the steps of those who do not fit out of `steps` (the list itself), and note a Reply(452, …) for "
-        "each in letter.receipt.recipients[step.about].",
-        "The server's end has a limit already, an attribute of the session, and only needs to set and announce it. "
-        "The client's end reads the number from the offer, keeps the first so many RCPT steps, and takes out the "
-        "others. Whoever was taken out gets a 452 in the receipt, as if the server had said it, so that a second "
-        "transaction follows.",
+        "Server: how many recipients has `session.envelope` when one more RCPT comes? Client: what stands in "
+        '`plan.client.offered["LIMITS"]`, and who reads `plan.receipt.recipients`?',
+        "for command in plan.rcpts[most:]: plan.receipt.recipients[command.recipient] = Reply(452, …); then "
+        "del plan.rcpts[most:]",
+        "The server's `check` sees every command before it is dispatched, and can answer 452 to a RCPT when the "
+        "envelope has all the recipients that it may have. The client's `plan` reads the number from the offer, keeps "
+        "the first so many RCPTs, and takes out the others. Whoever was taken out gets a 452 in the receipt, as if "
+        "the server had said it, so that a second transaction follows.",
     ),
     passed="An RFC of 2024, at both ends, in a class of your own: 101 people have the letter, each once.",
 )
@@ -277,7 +283,7 @@ def check_limits(MyLimits: type[Extension]) -> Iterator[Problem]:
         yield from announces(MyLimits, most)
     for line, expected in ANNOUNCED:
         log: list[list[str]] = []
-        client = ClientSession("rio.example", closed([MyLimits(100)]))  # type: ignore[call-arg]
+        client = ClientSession("rio.example", check_requirements([MyLimits(100)]))  # type: ignore[call-arg]
         rehearse(to_everybody(client, people), announcing(line, log))
         heard = [command for letter in log for command in letter]
         if len(heard) != len(set(heard)) or len(set(heard)) != 101:
@@ -291,7 +297,7 @@ def check_limits(MyLimits: type[Extension]) -> Iterator[Problem]:
                           "sense, like one that is unknown, is passed over.")
     kept: list[Envelope] = []
     ends = [MyLimits(100)]  # type: ignore[call-arg]
-    rehearse(to_everybody(ClientSession("rio.example", closed(ends)), people), tokyo(ends, kept))
+    rehearse(to_everybody(ClientSession("rio.example", check_requirements(ends)), people), tokyo(ends, kept))
     if [len(envelope.recipients) for envelope in kept] != [100, 1]:
         yield Problem(gave=f"letters to {[len(envelope.recipients) for envelope in kept]} people between your two ends",
                       wire="It should be 100, and then 1.", look="Does each end alone do what it should?")
@@ -302,16 +308,16 @@ def announces(my_limits: type[Extension], most: int) -> Iterator[Problem]:
     said: list[str] = []
 
     def caller() -> Talk:
-        yield LINE
+        yield Line()
         yield b"EHLO rio.example\r\n"
-        said.append((yield LINE).decode())
+        said.append((yield Line()).decode())
         while said[-1][3:4] == "-":
-            said.append((yield LINE).decode())
+            said.append((yield Line()).decode())
         yield b"MAIL FROM:<ana@rio.example>\r\n"
-        yield LINE
+        yield Line()
         for number in range(most + 1):
             yield f"RCPT TO:<reader{number}@tokyo.example>\r\n".encode()
-            said.append((yield LINE).decode())
+            said.append((yield Line()).decode())
 
     rehearse(caller(), tokyo([my_limits(most)]))  # type: ignore[call-arg]
     if f"LIMITS RCPTMAX={most}" not in [line[4:] for line in said]:
@@ -321,4 +327,5 @@ def announces(my_limits: type[Extension], most: int) -> Iterator[Problem]:
     codes = [line[:3] for line in said[-most - 1 :]]
     if codes[:-1] != ["250"] * most or codes[-1] != "452":
         yield Problem(gave=f"{codes[-2]} to recipient {most} and {codes[-1]} to recipient {most + 1}",
-                      wire=f"A limit of {most} was announced.", look="`begin` is called with the session, once.")
+                      wire=f"A limit of {most} was announced.",
+                      look="`check` is called before each command; whom does the envelope have by then?")

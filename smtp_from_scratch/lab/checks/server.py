@@ -1,163 +1,204 @@
-"""The checks of `server`: waiting for many, the limits of patience, and places on the line."""
+"""The checks of `server`: places on the line, waiting for many, closing time, and what one caller never shows."""
 from __future__ import annotations
 
+import socket
 import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import suppress
-from types import EllipsisType
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
-from smtp_from_scratch.conversation import Disconnected, Line, Timeout, read_reply, rehearse
-from smtp_from_scratch.lab.check import NotYet, Problem, as_number, check
-from smtp_from_scratch.session import Session, serve
-from smtp_from_scratch.wire import CRLF, parse_reply
+from smtp_from_scratch.lab.check import NotYet, Problem, as_number, check, is_unsolved
+from smtp_from_scratch.throttle import origin
 
-Talk = Generator[Any, Any, Any]
+# --- exercise 1: places -------------------------------------------------------------------------------------------
 
-# --- your turn: wait ------------------------------------------------------------------------------------------------
+OSLO = [f"2001:db8:0:5::{number:x}" for number in range(1, 21)]
+OTHERS = [f"198.51.100.{number}" for number in range(10)]
+CASES: list[tuple[list[str], str, dict[str, int], bool, str]] = [
+    ([], "192.0.2.7", {}, False, "Nobody is on the line, and the first caller is refused."),
+    (OTHERS, "192.0.2.7", {"in_all": 10}, True, "The eleventh caller gets one of ten places."),
+    (OTHERS[:9], "192.0.2.7", {"in_all": 10}, False, "The tenth place stays empty for good."),
+    (20 * ["192.0.2.7"], "192.0.2.7", {"per_address": 20}, True, "Oslo takes place after place; nobody else gets in."),
+    (19 * ["192.0.2.7"] + OTHERS, "192.0.2.7", {"per_address": 20}, False,
+     "The twentieth from one address is still allowed."),
+    (20 * ["192.0.2.7"], "192.0.2.8", {"per_address": 20}, False, "Bergen, next door, is refused for what Oslo does."),
+    (OSLO, "2001:db8:0:5:ffff::9", {"per_address": 20}, True, "Oslo has 2⁶⁴ addresses, and a new one for each call."),
+    (OSLO, "192.0.2.7", {"per_address": 20}, False, "A caller with IPv4 is refused for what others do with IPv6."),
+    (499 * ["192.0.2.7"], "192.0.2.7", {}, False, "The five hundredth is refused."),
+    (500 * ["192.0.2.7"], "192.0.2.7", {}, True, "Half of a thousand places are taken by one address, and more."),
+]
+
+
+@check(
+    hints=(
+        "Which two numbers do you compare with the two limits?",
+        "sum(caller.origin == place for caller in present)",
+        "There are two limits: one for all callers, and one for those from the same place. The first is compared with "
+        "how many are present, the second with how many of these have the new caller's origin. A limit that is "
+        "reached leaves no place: 421. Otherwise None.",
+    ),
+    passed="a thousand places, and no laptop gets them all.",
+)
+def check_places(MyPlaces: Any) -> Iterator[Problem]:
+    """421 for too many, and for too many from one place."""
+    if is_unsolved(MyPlaces.refusal):
+        raise NotYet
+    for addresses, peer, limits, refused, wire in CASES:
+        present = [SimpleNamespace(origin=origin(address), connection=None, thread=None) for address in addresses]
+        reply = MyPlaces(**limits).refusal(present, origin(peer))
+        if refused and reply is not None and getattr(reply, "code", None) != 421:
+            yield Problem(gave=f"{reply!r}", wire="Not a code of a server that is full.",
+                          look="Which code says that we leave, and that it is not about you? Return a `Reply`.")
+        if (reply is not None) != refused:
+            given = ", ".join(f"{name}={value}" for name, value in limits.items()) or "the usual limits"
+            yield Problem(gave=f"{reply!r} for {peer}, with {given} and {len(present)} on the line"
+                               + (f", {addresses[-1]} among them" if present else ""),
+                          wire=wire, look="How many are present, and how many of them have the same origin?")
+
+
+# --- exercise 2: wait -----------------------------------------------------------------------------------------------
+
+
+def caller_of(thread: threading.Thread) -> Any:
+    return SimpleNamespace(thread=thread, connection=None, origin="")
 
 
 @check(
     hints=(
         "When must all of them be done? You know that moment before the loop begins.",
-        "thread.join(max(0.0, deadline - time.monotonic()))",
+        "caller.thread.join(max(0.0, deadline - time.monotonic()))",
         "One deadline holds for all threads together, so compute it once, before the loop. Give each `join` only "
-        "the seconds which are left until then, and never less than zero. Afterwards ask each thread whether it is "
+        "the seconds which are left until then, and never less than zero. Afterward ask each thread whether it is "
         "still alive.",
     ),
-    passed="One deadline for all of them, and the list of those who are still there.",
+    passed="one deadline for all of them, and the list of those who are still there.",
 )
-def check_wait(my_wait: Callable[[list[Any], float], Any]) -> Problem | None:
+def check_join_all(my_join_all: Callable[[list[Any], float], Any]) -> Problem | None:
     """Threads are waited for together."""
     go = threading.Event()
     stuck = [threading.Thread(target=go.wait, args=(30,), daemon=True) for _ in range(8)]
     done = [threading.Thread(target=lambda: None, daemon=True) for _ in range(3)]
     quick = [threading.Thread(target=time.sleep, args=(0.05,), daemon=True) for _ in range(2)]
-    threads = [*done, *stuck[:4], *quick, *stuck[4:]]
-    for thread in threads:
-        thread.start()
+    callers = [caller_of(thread) for thread in (*done, *stuck[:4], *quick, *stuck[4:])]
+    for caller in callers:
+        caller.thread.start()
     start = time.monotonic()
     try:
-        left = my_wait(threads, 0.2)
-    except TypeError:
-        raise NotYet("fill in the three blanks: the deadline, what is left of it, and who is still alive.") from None
+        left = my_join_all(callers, 0.3)
     finally:
         seconds = time.monotonic() - start
         go.set()
-    if left is None or isinstance(left, EllipsisType):
-        raise NotYet("fill in the three blanks: the deadline, what is left of it, and who is still alive.")
-    if seconds > 0.9:
-        return Problem(gave=f"eight stuck threads and a patience of 0.2 seconds took you {seconds:.1f} seconds",
+    if left is None:
+        raise NotYet("it returns nothing yet.")
+    if seconds > 1.5:
+        return Problem(gave=f"eight stuck threads and a patience of 0.3 seconds took you {seconds:.1f} seconds",
                        wire="Two hundred silent callers and ten seconds would be half an hour of closing time.",
                        look="The deadline is one for all: compute it once, before the loop.")
-    if not isinstance(left, list | tuple | set):
-        return Problem(gave=f"{left!r}", look="Return those threads that are still alive: a list.")
-    if any(thread not in left for thread in stuck):
+    if not isinstance(left, list | tuple):
+        return Problem(gave=f"{left!r}", look="Return those callers whose threads are still alive: a list.")
+    if any(isinstance(item, threading.Thread) for item in left):
+        return Problem(gave="a list of threads", wire="Nobody knows which connections to cut.",
+                       look="A caller has a thread, and a connection. Return callers.")
+    threads = [caller.thread for caller in left]
+    if any(thread not in threads for thread in stuck):
         return Problem(gave=f"a list of {len(left)}, though 8 threads are still alive",
-                       wire="Who is not on the list is never cut off.", look="`thread.is_alive()` tells.")
-    if any(thread in left for thread in quick) and seconds < 0.15:
+                       wire="Who is not on the list is never cut off.", look="`caller.thread.is_alive()` tells.")
+    if any(thread in threads for thread in quick) and seconds < 0.25:
         return Problem(gave="a list with threads that would have ended within your patience",
                        wire="Their last reply would be cut off in the middle.",
                        look="Does `join` get the seconds that are left, or nothing at all?")
     if len(left) > 8:
         return Problem(gave="a list that also has threads which had ended",
-                       look="`thread.is_alive()` tells, after the last `join`.")
+                       look="`caller.thread.is_alive()` tells, after the last `join`.")
     return None
 
 
-# --- exercise 1: seconds ----------------------------------------------------------------------------------------
+# --- exercise 3: closing time ---------------------------------------------------------------------------------------
 
 
-def drip(octets: bytes, pause: float, size: int = 1) -> Talk:
-    """Say octets in pieces, with a pause after each, until the server answers."""
-    for start in range(0, len(octets), size):
-        yield octets[start : start + size]
-        with suppress(Timeout, Disconnected):
-            return parse_reply([(yield Line(timeout=pause))])
-    return None
+class Line:
+    """A caller on the line: what was done to it, and when its thread ends."""
+
+    def __init__(self, name: str, ends_at: str, gone: bool = False) -> None:
+        self.name, self.ends_at, self.gone, self.done_to = name, ends_at, gone, list[tuple[float, str]]()
+        self.start, self.over = time.monotonic(), threading.Event()
+        self.thread = threading.Thread(target=self.over.wait, args=(30,), daemon=True)
+        self.connection = SimpleNamespace(hang_up=lambda: self.note("hang_up"), socket=self)
+        self.origin = ""
+        self.thread.start()
+
+    def note(self, what: str) -> None:
+        self.done_to.append((time.monotonic() - self.start, what))
+        if what == self.ends_at:
+            self.over.set()
+
+    def shutdown(self, how: int) -> None:
+        self.note({socket.SHUT_RD: "half a cut", socket.SHUT_RDWR: "a cut"}.get(how, f"shutdown({how})"))
+        if self.gone:
+            raise OSError(107, "Transport endpoint is not connected")
+
+    @property
+    def what(self) -> list[str]:
+        return [what for _, what in self.done_to]
 
 
-def silent() -> Talk:
-    """Hear the greeting and say nothing."""
-    yield from read_reply()
-    return parse_reply([(yield Line(timeout=1e9))])
-
-
-def dripping() -> Talk:
-    """HELO, an octet every 100 seconds."""
-    yield from read_reply()
-    return (yield from drip(b"HELO oslo.example\r\n", 100))
-
-
-def polite() -> Talk:
-    """A whole NOOP every 299 seconds."""
-    reply = yield from read_reply()
-    while reply.code != 421:
-        yield b"NOOP\r\n"
-        reply = yield from read_reply()
-        with suppress(Timeout, Disconnected):
-            yield Line(timeout=299)
-    return reply
-
-
-def trickle() -> Talk:
-    """250 octets of a letter each second."""
-    yield from read_reply()
-    for command in ("HELO oslo.example", "MAIL FROM:<o@oslo.example>", "RCPT TO:<kenji@tokyo.example>", "DATA"):
-        yield command.encode() + CRLF
-        yield from read_reply()
-    return (yield from drip(1_000_000 * b"x", 1, 250))
-
-
-def flood() -> Talk:
-    """25 MB without a line end."""
-    yield from read_reply()
-    yield 25_000_000 * b"x"
-    return (yield from read_reply())
-
-
-CALLERS = {"silent": silent, "dripping": dripping, "polite": polite, "trickle": trickle, "flood": flood}
-WHERE = {
-    "silent": "Loop 2: how long may the next command take?",
-    "dripping": "Loop 2: what does an octet prove, and does it move the deadline?",
-    "polite": "Each NOOP is complete, so no timeout strikes. Which limit of `session` does? When was the first?",
-    "trickle": "Loop 2: a balance of 180 seconds, one is spent each second. How many are earned?",
-    "flood": "It is not about time. What does `LineTooLong` do in chapter `wire` when no end is in sight?",
-}
+IDLE, BUSY, STUCK = ["hang_up"], ["hang_up", "half a cut"], ["hang_up", "half a cut", "a cut"]
+GRACE = 0.4
 
 
 @check(
     hints=(
-        "For each caller: which want does the server have, and what would end it?",
-        "The polite one: 100 * 299. The trickle: 180 / (1 - 250 / 500).",
-        "A deadline for a line begins when the server starts to want it, and an octet does not move it. During a "
-        "letter seconds are earned by octets: the balance falls by one each second and rises by what arrives, "
-        "divided by the required rate. The polite caller breaks no deadline, so count its commands instead.",
+        "Who is still there after each step? Which function of this chapter tells?",
+        "callers = join_all(callers, grace)",
+        "First hang up on all of them, then wait `grace` seconds for all together. Those who are left get half a cut "
+        "and another second, and whoever is left then gets the whole cut. Wait a second for those as well, and let no "
+        "OSError out: a line may be gone already.",
     ),
-    passed="You know by which limit each of the five is ended.",
+    seconds=40.0,
+    passed="a word to everybody, patience, half a cut, a whole one.",
 )
-def check_seconds(my_seconds: dict[str, float]) -> Problem | None:
-    """The seconds until each caller is sent away."""
-    for name, talk in CALLERS.items():
-        if name not in my_seconds:
-            raise NotYet(f"a number of seconds for `{name}` is missing.")
-        show = rehearse(talk(), serve(Session("mail.tokyo.example")), patient=True)
-        truth = min(said.when for said in show.said if said.who == "S" and said.data[:3] in (b"421", b"500"))
-        if not abs(float(my_seconds[name]) - truth) <= 0.02 * truth + 1:
-            earlier = "earlier" if truth < float(my_seconds[name]) else "later"
-            return Problem(gave=f"{float(my_seconds[name]):,.0f} seconds for `{name}`",
-                           wire=f"In the rehearsal the server ends it {earlier} than that.", look=WHERE[name])
-    return None
+def check_shut_down(my_shut_down: Callable[[list[Any], float], Any]) -> Iterator[Problem]:
+    """Three steps of closing."""
+    lines = [Line("stuck", ""), Line("busy", "half a cut"), Line("idle", "hang_up"), Line("gone", "a cut", gone=True),
+             Line("stuck", "")]
+    start = time.monotonic()
+    try:
+        my_shut_down(list(lines), GRACE)
+    except OSError:
+        yield Problem("an OSError", "One caller's line is gone already, and all after it are never cut.",
+                      "`with contextlib.suppress(OSError):` around one shutdown.")
+        return
+    finally:
+        seconds = time.monotonic() - start
+        for line in lines:
+            line.over.set()
+    if not any(line.what for line in lines):
+        raise NotYet("nothing is done to any caller yet.")
+    first_cut = min((when for line in lines for when, what in line.done_to if what != "hang_up"), default=GRACE)
+    if first_cut < GRACE * 0.9:
+        yield Problem(f"a cut after {first_cut:.2f} s, with a grace of {GRACE} s",
+                      "A transaction that would have ended in time is cut in the middle.", "Wait before you cut.")
+    for line, wanted in zip(lines, (STUCK, BUSY, IDLE, STUCK, STUCK), strict=True):
+        if line.what != wanted:
+            yield Problem(f"a caller who is {line.name} gets {line.what or 'nothing'}", f"It should be {wanted}.",
+                          "After each step, wait, and go on with those who are still there.")
+    told = max(when for line in lines for when, what in line.done_to if what == "hang_up")
+    if told > GRACE * 0.9:
+        yield Problem("callers who are told one after another", "The last of two hundred hears it half an hour later.",
+                      "First a word to all, and then wait for all.")
+    if seconds > 6.0:
+        yield Problem(f"{seconds:.1f} s, with a grace of {GRACE} s", "Closing time has no end.",
+                      "Grace, a second, and another one: for all callers together.")
 
 
-# --- exercise 2: bugs -------------------------------------------------------------------------------------------
+# --- exercise 4: bugs -----------------------------------------------------------------------------------------------
 
 BUGS = {
     "A": ((3, 4), "A handler raises in line 2. Which lines are skipped, and who stays on the table?"),
     "B": ((4, 5), "The caller hangs up at once. Can the thread be done before line 5? What is on the table then?"),
-    "C": ((4,), "A byte every 299 seconds: which line gives it another 300?"),
-    "D": ((2, 3), "Somebody dials while line 2 waits ten seconds. Who dismisses them?"),
+    "C": ((4,), "Between which two lines can another thread run, and write what it has read?"),
+    "D": ((2, 3), "Somebody dials while line 2 waits ten seconds. Who sends them away?"),
 }
 
 
@@ -169,9 +210,9 @@ BUGS = {
         "raised there, or that another thread runs there, or that the caller hangs up there. The wrong line is the "
         "one after which something is left behind, or comes too late.",
     ),
-    passed="Four lines that one caller alone would never have shown.",
+    passed="four lines that one caller alone would never have shown.",
 )
-def check_server_bugs(my_bugs: dict[str, int]) -> Problem | None:
+def check_server_bugs(my_bugs: dict[str, Any]) -> Problem | None:
     """The numbers of the lines that are wrong."""
     for name, (lines, look) in BUGS.items():
         if name not in my_bugs:
@@ -181,43 +222,33 @@ def check_server_bugs(my_bugs: dict[str, int]) -> Problem | None:
     return None
 
 
-# --- exercise 3: refusal ----------------------------------------------------------------------------------------
+# --- exercise 5: who stops the doorman --------------------------------------------------------------------------
 
-OSLO = [f"2001:db8:0:5::{number:x}" for number in range(1, 21)]
+WHY = {
+    "A": "The line holds some hundred thousand octets. Where is the doorman while nobody reads the rest?",
+    "B": "`sendall` raises, in the thread of the doorman. What becomes of his loop?",
+    "C": "Twenty million octets, a thousand a second: when is the doorman back at the door?",
+    "D": "The greeting has left, and the doorman is back at the door. Whose thread waits for the next line?",
+}
 
 
 @check(
     hints=(
-        "What is a place: for IPv4, for IPv6? When are two addresses in the same one?",
-        "ipaddress.ip_network((address, 64 if ':' in address else 32), strict=False)",
-        "There are two limits: one for all callers, and one for those from the same place. For IPv4 a place is one "
-        "address; for IPv6 it is a /64, since a customer has a whole /64 of addresses. Count how many of those "
-        "present are in the caller's place, and compare that and the total with their limits.",
+        "In which thread does `sendall` wait, and what does it wait for?",
+        "D is harmless: its hour is spent in a thread of its own.",
+        "The doorman is stopped by whatever he has to wait for, and by whatever ends his loop. A caller who does not "
+        "read, or reads slowly, makes `sendall` wait. A caller who hangs up makes it raise.",
     ),
-    passed="A thousand places, and no laptop gets them all.",
+    passed="a doorman who talks can be stopped in three ways.",
 )
-def check_refusal(my_refusal: Callable[..., Any]) -> Problem | None:
-    """421 for too many, and for too many from one place."""
-    others = [f"198.51.100.{number}" for number in range(10)]
-    cases: list[tuple[list[str], str, dict[str, int], bool, str]] = [
-        ([], "192.0.2.7", {}, False, "Nobody is on the line, and the first caller is refused."),
-        (others, "192.0.2.7", {"most": 10}, True, "The eleventh caller gets one of ten places."),
-        (others[:9], "192.0.2.7", {"most": 10}, False, "The tenth place stays empty for good."),
-        (20 * ["192.0.2.7"], "192.0.2.7", {}, True, "Oslo takes place after place; nobody else gets in."),
-        (19 * ["192.0.2.7"] + others, "192.0.2.7", {}, False, "The twentieth from one place is still allowed."),
-        (20 * ["192.0.2.7"], "192.0.2.8", {}, False, "Bergen, next door, is refused for what Oslo does."),
-        (OSLO, "2001:db8:0:5:ffff::9", {}, True, "Oslo has 2⁶⁴ addresses and takes a new one for each call."),
-        (OSLO, "2001:db8:0:6::1", {}, False, "Another customer of Oslo's provider is refused."),
-        (OSLO, "192.0.2.7", {}, False, "A caller with IPv4 is refused for what others do with IPv6."),
-        (20 * ["192.0.2.7"], "2001:db8::1", {}, False, "A caller with IPv6 is refused for what others do with IPv4."),
-    ]
-    for present, peer, limits, refused, wire in cases:
-        reply = my_refusal(present, peer, **limits)
-        if refused and reply is not None and getattr(reply, "code", None) != 421:
-            return Problem(gave=f"{reply!r}", wire="Not a code of a server that is full.",
-                           look="Loop 3: which code says come back later, and that we leave? Return a `Reply`.")
-        if (reply is not None) != refused:
-            return Problem(gave=f"{reply!r} for {peer}, with {len(present)} on the line"
-                                + (f", {present[-1]} among them" if present else ""),
-                           wire=wire, look="How many of `present` are in the same place as `peer`?")
+def check_blockers(my_blockers: Any) -> Problem | None:
+    """Those who stop a doorman."""
+    given = {str(letter).upper() for letter in my_blockers if str(letter).strip(" ,")}
+    if strange := given - set(WHY):
+        return Problem(f"{sorted(strange)!r}", look="A set of the letters A to D.")
+    for letter in ("A", "C", "B"):
+        if letter not in given:
+            return Problem(f"a server that {letter} does not stop", look=WHY[letter])
+    if "D" in given:
+        return Problem("a server that D stops", look=WHY["D"])
     return None

@@ -6,7 +6,11 @@ from collections.abc import Callable, Iterable
 from itertools import product
 from typing import Any
 
+from smtp_from_scratch.client import SMTPException
+from smtp_from_scratch.ehlo import EightBitMime, Extension
+from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.lab.check import NotYet, Problem, check
+from smtp_from_scratch.transaction import ClientSession, OutgoingMessage, Plan
 
 # --- your turn: the judge -------------------------------------------------------------------------------------------
 
@@ -40,6 +44,98 @@ def check_judge(my_judge: Callable[..., Any]) -> Problem | None:
             return Problem(gave=f"{given!r} for {verb} {argument}, after {before}",
                            wire=f"The server says {expected}." if expected else "The server obeys it.",
                            look="MAIL and VRFY carry the word themselves, in any case of letters; RCPT relies on MAIL.")
+    return None
+
+
+# --- your turn: was it UTF-8? ---------------------------------------------------------------------------------------
+
+READ: list[tuple[bytes, bool]] = [
+    (b"", True), (b"ana", True), ("josé".encode(), True), ("用户 🙂".encode(), True), ("\ue000\uffff".encode(), True),
+    (b"jos\xe9", False), (b"\xff", False), (b"\xe9", False), ("josé".encode() + b"\xc3", False),
+    (b"\xed\xa0\x80", False), (b"\x80ana", False),
+]
+
+
+@check(
+    hints=(
+        "What does an octet that is no UTF-8 become when the line is read?",
+        'any("\\ud800" <= character <= "\\udfff" for character in text)',
+        "When a line is read, octets that are no UTF-8 become surrogates, U+D800 to U+DFFF. No other text has them. "
+        "So look at each character, or try to encode the text, which raises at a surrogate.",
+    ),
+    passed="What was read is told from what could not be.",
+)
+def check_is_utf8(my_is_utf8: Callable[[str], Any]) -> Problem | None:
+    """Whether a text off the wire was UTF-8."""
+    for octets, expected in READ:
+        text = octets.decode("utf-8", "surrogateescape")
+        given = my_is_utf8(text)
+        if given is None or given is ...:
+            raise NotYet("return True or False.")
+        if bool(given) != expected:
+            return Problem(gave=f"{given!r} for {text!a}, read from {octets!r}",
+                           wire="An address that nobody can have read is accepted." if not expected
+                           else "A name in UTF-8 is refused, though it was announced.",
+                           look="U+D800 to U+DFFF, both included, and nothing else.")
+    return None
+
+
+# --- your turn: the plan --------------------------------------------------------------------------------------------
+
+
+class Utf8(Extension):
+    """SMTPUTF8, as the learner plans it; `before` is what another extension has said already."""
+
+    keyword = "SMTPUTF8"
+
+    def __init__(self, planner: Callable[[Plan], Any], before: dict[str, str | None]) -> None:
+        self.planner, self.before = planner, before
+
+    def plan(self, plan: Plan) -> None:
+        plan.mail.parameters |= self.before
+        self.planner(plan)
+
+
+PLANNED: list[tuple[str, set[str], bool, dict[str, str | None], dict[str, str | None] | None]] = [
+    ("josé@exemplo.example", {"8BITMIME"}, True, {}, {"SMTPUTF8": None, "BODY": "8BITMIME"}),
+    ("josé@exemplo.example", set(), True, {}, {"SMTPUTF8": None, "BODY": "8BITMIME"}),
+    ("ana@rio.example", {"SMTPUTF8"}, True, {}, {"SMTPUTF8": None, "BODY": "8BITMIME"}),
+    ("ana@rio.example", set(), True, {}, {}),
+    ("josé@exemplo.example", set(), False, {}, None),
+    ("josé@exemplo.example", set(), True, {"BODY": "BINARYMIME"}, {"BODY": "BINARYMIME", "SMTPUTF8": None}),
+]
+
+
+@check(
+    hints=(
+        "What does the need say, and what else must the server offer?",
+        'plan.mail.parameters["SMTPUTF8"] = None',
+        "Look for the need, and for 8BITMIME at both ends. If both are there, MAIL gets SMTPUTF8 without a value, and "
+        "a BODY where it has none. Then cross off both needs, since the plan refuses to send while one is left.",
+    ),
+    passed="What needs it says so, and nothing else does.",
+)
+def check_plan_utf8(my_plan_utf8: Callable[[Plan], Any]) -> Problem | None:
+    """What MAIL says."""
+    for number, (sender, needs, eight, before, expected) in enumerate(PLANNED):
+        client = ClientSession("rio.example", (Utf8(my_plan_utf8, before), *([EightBitMime()] if eight else [])))
+        client.learn(dict.fromkeys(("SMTPUTF8", "8BITMIME") if eight else ("SMTPUTF8",), ""))
+        message = OutgoingMessage(Envelope(sender, ["kenji@tokyo.example"]), [], needs=frozenset(needs))
+        said: dict[str, str | None] | None
+        try:
+            said = Plan(client, message).mail.parameters
+        except SMTPException:
+            said = None
+        if number == 0 and said is None:
+            raise NotYet("the need is still on the list. What does MAIL say, and which needs are met?")
+        if said != expected:
+            shown = "a message that stays here" if said is None else f"MAIL with {said or 'nothing more'}"
+            where = f"from {sender}, which needs {' and '.join(sorted(needs)) or 'nothing'}"
+            where += f", where SMTPUTF8 {'and 8BITMIME are' if eight else 'alone is'} offered"
+            where += f" and MAIL says {before} already" if before else ""
+            return Problem(gave=f"{shown}, {where}",
+                           wire="It stays here." if expected is None else f"MAIL says {expected or 'nothing more'}.",
+                           look="`setdefault` keeps a BODY that is there. Without 8BITMIME, change nothing.")
     return None
 
 
@@ -128,7 +224,7 @@ def check_way(my_way: Callable[..., Any]) -> Problem | None:
     passed="SMTP, ESMTP, ESMTPS, ESMTPA, ESMTPSA, and the same with UTF8SMTP.",
 )
 def check_with(my_with: Callable[..., Any]) -> Problem | None:
-    """The word behind `with`."""
+    """The word after `with`."""
     for extended, utf8, tls, user in product((False, True), repeat=4):
         expected = (("UTF8SMTP" if utf8 else "ESMTP") + "S" * tls + "A" * user) if extended else "SMTP"
         given = my_with(extended, utf8, tls, user)

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import IO, Any
 
-from smtp_from_scratch.client import ask
+from smtp_from_scratch.client import command
 from smtp_from_scratch.conversation import Conversation, Disconnected, read_reply, rehearse
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.lab.check import Problem, check
@@ -27,7 +27,7 @@ def play(order: str) -> Conversation[list[tuple[str, Reply | None]]]:
     yield from read_reply()
     for name in order:
         try:
-            reply = yield from ask(LINES[name])
+            reply = yield from command(LINES[name])
             if reply.code == 354:
                 yield LETTER
                 reply = yield from read_reply()
@@ -124,7 +124,7 @@ PORTS: dict[str, tuple[tuple[Any, ...], str, str]] = {
           "Which of the two submission ports is encrypted from the first octet?"),
     "b": ((587,), "plain text comes first here; on 465 a TLS handshake is due, and 25 is for other servers.",
           "Which of the two submission ports begins in the clear?"),
-    "c": ((25,), "the MX listens on 25. Behind 465 and 587 it would ask Rio for a password, and Rio has none there.",
+    "c": ((25,), "the MX listens on 25. On 465 and 587 it would ask Rio for a password, and Rio has none there.",
           "At which door may a stranger knock, a mail server without an account?"),
     "d": ((993,), "SMTP pushes and never pulls; and what POP3 has fetched, the laptop mostly does not find any more.",
           "Which of the two reading protocols keeps the letters on the server?"),

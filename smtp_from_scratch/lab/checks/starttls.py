@@ -8,29 +8,27 @@ from functools import cache
 from textwrap import dedent
 from typing import Any
 
-from smtp_from_scratch.client import SMTPNotSupportedError
+from smtp_from_scratch.client import SMTPException, SMTPNotSupportedError, SMTPResponseException
 from smtp_from_scratch.conformance.notation import NotationError, parse
-from smtp_from_scratch.conformance.player import Difference, Player
-from smtp_from_scratch.conformance.runner import Target
-from smtp_from_scratch.conformance.tls import TLSServer
-from smtp_from_scratch.conversation import Disconnected, Upgrade, read_reply, rehearse
+from smtp_from_scratch.conformance.server.player import ClientPart, Difference
+from smtp_from_scratch.conformance.server.runner import Target
+from smtp_from_scratch.conversation import Disconnected, Interruption, read_reply, rehearse
 from smtp_from_scratch.ehlo import (
-    ClientSession,
     EightBitMime,
     ExtendedSession,
     Extension,
-    Letter,
-    Offer,
+    ExtensionSet,
+    Parameter,
     Size,
-    closed,
-    deliver,
-    renew,
-    serve_extended,
+    check_requirements,
 )
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.lab.check import NotYet, Problem, check
 from smtp_from_scratch.lab.wires.authority import Authority, certificates
-from smtp_from_scratch.session import Session, Verb
+from smtp_from_scratch.session import Session, Verb, serve
+from smtp_from_scratch.starttls import TLSLayer, Upgrade
+from smtp_from_scratch.status import CodedClientSession, CodedSession
+from smtp_from_scratch.transaction import ClientSession, OutgoingMessage, Plan, leave, open_session
 from smtp_from_scratch.wire import Reply
 
 Talk = Generator[Any, Any, Any]
@@ -123,6 +121,127 @@ def read_problem(my_read: Callable[[Any], Any], server: ssl.SSLObject, what: str
                    look="Return all plain octets, in order, each once.")
 
 
+# --- your turn: TLS if it can be had --------------------------------------------------------------------------------
+
+
+def shake_hands(client: TLSLayer) -> bool:
+    """Whether a client's layer and Tokyo's server come to terms."""
+
+    def talk(layer: TLSLayer) -> Talk:
+        yield Upgrade(layer)
+        return True
+
+    try:
+        return bool(rehearse(talk(client), talk(TLSLayer(tokyo().server, server_side=True))).client)
+    except (OSError, Interruption):
+        return False
+
+
+@check(
+    hints=(
+        "Which two fields of a context say what is compared, and which one must be changed first?",
+        "context.check_hostname = False, and then context.verify_mode = ssl.CERT_NONE",
+        "A context that compares names refuses to demand no certificate. So switch off `check_hostname` first, and "
+        "`verify_mode` after it. Then set `minimum_version`, which some systems leave open.",
+    ),
+    passed="Sealed, whoever is at the other end. An eavesdropper gets nothing.",
+)
+def check_unverified(my_unverified: Callable[[], Any]) -> Iterator[Problem]:
+    """A client's settings that seal, and believe anybody."""
+    try:
+        context = my_unverified()
+    except ValueError as error:
+        yield Problem(gave=f"a ValueError: {error}", wire="No session begins.", look="Mind the order of the two.")
+        return
+    if context is None or context is ...:
+        raise NotYet("return the context.")
+    if not isinstance(context, ssl.SSLContext):
+        yield Problem(gave=repr(context), look="Return the context that `ssl.create_default_context()` made.")
+        return
+    try:
+        layer = TLSLayer(context, "whoever.example")
+    except (ValueError, ssl.SSLError) as error:
+        yield Problem(gave=f"a context that cannot be a client's: {error}",
+                      look="Begin with `ssl.create_default_context()`.")
+        return
+    if not shake_hands(layer):
+        yield Problem(gave="a client that breaks the handshake off",
+                      wire="Most servers of mail have a certificate that nobody can check: no TLS with any of them.",
+                      look="Neither a certificate nor a name in it may be demanded.")
+    if context.minimum_version < ssl.TLSVersion.TLSv1_2:
+        yield Problem(gave=f"a client that speaks {context.minimum_version.name}, where the system lets it",
+                      wire="Eve could talk both ends down to a version that has been broken (RFC 8996).",
+                      look="`context.minimum_version = ssl.TLSVersion.TLSv1_2`")
+
+
+# --- your turn: the server's end ------------------------------------------------------------------------------------
+
+
+def shaking(my_secure_server: Callable[..., Any], client: Talk) -> tuple[CodedSession, Any]:
+    """A session in the middle of a transaction, after a handshake, and what the learner's function returned."""
+    session = CodedSession("mx.tokyo.example", lambda envelope, body: None)
+    session.extended, session.state = True, "ready"
+    session.user, session.envelope = "eve", Envelope("eve@shady.example")
+    return session, rehearse(client, my_secure_server(session, tokyo().server)).server
+
+
+def shakes() -> Talk:
+    """A client that shakes hands, and hangs up."""
+    yield Upgrade(TLSLayer(tokyo().client, "mx.tokyo.example"))
+
+
+def says_noop() -> Talk:
+    """A client that goes on in the clear."""
+    yield b"NOOP\r\n"
+
+
+def hangs_up() -> Talk:
+    """A client that is gone."""
+    yield from ()
+
+
+@check(
+    hints=(
+        "What may be different after a handshake that failed, and what must be different after one that worked?",
+        "yield Upgrade(TLSLayer(context, server_side=True))   (in a `try`)",
+        "Yield the upgrade inside a `try`. If it raises an OSError or an Interruption, close the session and return "
+        "False. If not, everything said in the clear is forgotten: `session.restart()`, then `session.secure`, "
+        "then True.",
+    ),
+    passed="Nothing that was said in the clear is remembered, and no failed handshake is forgiven.",
+)
+def check_secure_server(my_secure_server: Callable[..., Any]) -> Iterator[Problem]:
+    """The server's end of a handshake."""
+    if not isinstance(my_secure_server(CodedSession("mx.tokyo.example", lambda envelope, body: None), tokyo().server),
+                      Generator):
+        raise NotYet("it is a conversation, so it has a `yield`: which want begins TLS?")
+    session, returned = shaking(my_secure_server, shakes())
+    if not returned:
+        yield Problem(gave=f"{returned!r} after a handshake that worked", wire="The server hangs up.",
+                      look="After the upgrade return True.")
+    if session.state != "start" or session.extended or session.user or session.envelope.sender:
+        yield Problem(gave=f"a session that still knows {session.user or 'the client'}, in the state {session.state!r}",
+                      wire="Eve said EHLO, and more, in the clear. Under TLS it counts as the client's.",
+                      look="`session.restart()` forgets all of it.")
+    if not session.secure:
+        yield Problem(gave="a session that is not `secure`", wire="EHLO offers STARTTLS again.",
+                      look="Note it after `restart`.")
+    for client, what in ((says_noop(), "the client went on in the clear"), (hangs_up(), "the client hung up")):
+        try:
+            session, returned = shaking(my_secure_server, client)
+        except (OSError, Interruption) as error:
+            yield Problem(gave=f"{type(error).__name__}, when {what}", wire="The session dies of an error.",
+                          look="Catch an OSError, and an Interruption, around the upgrade.")
+            return
+        if returned or session.secure:
+            yield Problem(gave=f"{returned!r} when {what}, with secure={session.secure}",
+                          wire="The server takes the line for sealed.", look="Return False, and set nothing.")
+        if session.state != "closed":
+            yield Problem(gave=f"the state {session.state!r} when {what}",
+                          wire="The session goes on in the clear: Eve only has to break the handshake.",
+                          look="The state is \"closed\" then.")
+
+
 # --- exercise 1: what is left for Eve -------------------------------------------------------------------------------
 
 TICKS = {
@@ -202,21 +321,21 @@ def check_policy(my_policy: Callable[[Reply, bool], Any]) -> Iterator[Problem]:
 # --- exercise 3: convict three servers ------------------------------------------------------------------------------
 
 
-class KeepsAll(TLSServer):
+class KeepsAll(TLSLayer):
     """What is no TLS stays in the inbox."""
 
     def receive(self, data: bytes) -> bytes:
         return data if data[:1].isalpha() else super().receive(data)
 
 
-class KeepsHalf(TLSServer):
+class KeepsHalf(TLSLayer):
     """Of what is no TLS, a last line without its end stays."""
 
     def receive(self, data: bytes) -> bytes:
         return data.rpartition(b"\r\n")[2] if data[:1].isalpha() else super().receive(data)
 
 
-class Discards(TLSServer):
+class Discards(TLSLayer):
     """What is no TLS is thrown away."""
 
     def receive(self, data: bytes) -> bytes:
@@ -228,7 +347,7 @@ class Market(Extension):
 
     keyword = "STARTTLS"
 
-    def __init__(self, layer: type[TLSServer] = TLSServer, forgets: bool = True) -> None:
+    def __init__(self, layer: type[TLSLayer] = TLSLayer, forgets: bool = True) -> None:
         self.layer, self.forgets = layer, forgets
 
     def advertise(self, session: ExtendedSession) -> str | None:
@@ -238,23 +357,23 @@ class Market(Extension):
         return {"STARTTLS": Verb(self.starttls, {"ready": "start"}, "STARTTLS", now=True)}
 
     def starttls(self, session: Session, argument: str) -> Talk:
-        assert isinstance(session, ExtendedSession)
+        assert isinstance(session, CodedSession)
         if argument or session.secure:
             return Reply(501 if argument else 503, "not so")
         yield Reply(220, "shake hands")
         try:
-            yield Upgrade(self.layer(tokyo().server))
+            yield Upgrade(self.layer(tokyo().server, server_side=True))
         except (OSError, Disconnected):
             session.state = "closed"
             return None
         if self.forgets:
-            renew(session)
+            session.restart()
         session.secure = True
         return None
 
 
 SERVERS = {
-    "A": (Market(KeepsAll), "Say something behind STARTTLS, in the same segment. What shows that it was obeyed?"),
+    "A": (Market(KeepsAll), "Say something after STARTTLS, in the same segment. What shows that it was obeyed?"),
     "B": (Market(KeepsHalf), "A line is obeyed when it is complete. What completes half a line that Eve has left?"),
     "C": (Market(Discards, forgets=False), "What did the client say in the clear that it would have to say again?"),
 }
@@ -293,14 +412,90 @@ def check_dialogues(my_dialogues: dict[str, str]) -> Iterator[Problem]:
 
 def verdict_on(extension: Extension, text: str) -> str:
     """What a server does otherwise in a dialogue; empty when it passes."""
-    session = ExtendedSession("mx.tokyo.example", lambda envelope, body: None, offer=Offer([extension]))
+    session = CodedSession("mx.tokyo.example", lambda envelope, body: None, extensions=ExtensionSet([extension]))
     [dialogue] = parse(text)
     try:
-        player = Player(dialogue, Target("", 0).values())
-        rehearse(player.conversation(), serve_extended(session), patient=True)
+        player = ClientPart(dialogue, Target("mx.tokyo.example", 0).values())
+        rehearse(player.conversation(), serve(session), patient=True)
     except Difference as difference:
         return str(difference)
     return ""
+
+
+# --- your turn: the client's step -----------------------------------------------------------------------------------
+
+
+class Refuses(Market):
+    """It offers STARTTLS, and has no certificate today."""
+
+    def starttls(self, session: Session, argument: str) -> Talk:
+        yield from ()
+        return Reply(454, "no certificate today")
+
+
+STEPS: tuple[tuple[str, Extension | None, bool, bool, type[Exception] | None], ...] = (
+    ("STARTTLS is offered", Market(), False, False, None), ("STARTTLS is offered", Market(), True, False, None),
+    ("STARTTLS is not offered", None, True, False, SMTPNotSupportedError),
+    ("STARTTLS is not offered", None, False, False, None),
+    ("STARTTLS gets 454", Refuses(), True, False, SMTPResponseException),
+    ("STARTTLS gets 454", Refuses(), False, False, None),
+    ("TLS is up already, and required", None, True, True, None),
+)
+
+
+@check(
+    hints=(
+        "Which two things can go wrong before the handshake? What does `required` say about each?",
+        'if "STARTTLS" not in client.offered: … raise SMTPNotSupportedError("…") if required, else return',
+        "There are three ways out before a handshake: TLS is up already, it is not offered, or the server does not "
+        "answer 220. In the last two, whoever requires TLS raises, and whoever does not returns. After the "
+        "handshake say EHLO again, since what was offered in the clear is forgotten.",
+    ),
+    passed="TLS where it can be had. Where it must be and cannot, an exception and no word more.",
+)
+def check_start_tls(my_start_tls: Callable[..., Any]) -> Iterator[Problem]:
+    """The client's step to TLS."""
+    for number, (what, extension, required, secure, expected) in enumerate(STEPS):
+        client = CodedClientSession("rio.example", host="mx.tokyo.example")
+        raised, verbs = stepped(my_start_tls, client, extension, required, secure)
+        if number == 0 and not raised and not verbs:
+            raise NotYet("where STARTTLS is offered, it should be said.")
+        how = f"{what}, {'required' if required else 'not required'}"
+        if isinstance(raised, SMTPException) and expected is None or type(raised) is not (expected or type(None)):
+            yield Problem(gave=f"{type(raised).__name__ if raised else 'no exception'} ({how})",
+                          wire="The letter crosses the line in the clear." if expected else "The letter stays here.",
+                          look=f"It {f'raises {expected.__name__}' if expected else 'returns'} then.")
+            return
+        if extension is None and verbs:
+            yield Problem(gave=f"{' and '.join(verbs)} ({how})", look="There is nothing to say then.")
+        if type(extension) is Market:
+            if not client.secure:
+                yield Problem(gave=f"a line in the clear ({how})", look="After 220: `secure_client(client, context)`.")
+            if "SIZE" not in client.offered or "STARTTLS" in client.offered:
+                yield Problem(gave=f"a client that believes in the offer {sorted(client.offered)} under TLS",
+                              wire="It would not know what the server can do, or would go by what Eve let it see.",
+                              look="Say EHLO again: `hello(client)`.")
+
+
+def stepped(my_start_tls: Callable[..., Any], client: ClientSession, extension: Extension | None, required: bool,
+            secure: bool) -> tuple[Exception | None, list[str]]:
+    """What the learner's function raised, and the verbs that it said in the clear."""
+    offer = ExtensionSet([Size(), *([extension] if extension else [])])
+    session = CodedSession("mx.tokyo.example", lambda envelope, body: None, extensions=offer)
+
+    def talk() -> Talk:
+        yield from open_session(client)
+        client.secure = secure
+        try:
+            yield from my_start_tls(client, tokyo().client, required)
+        except (OSError, Interruption) as error:
+            return error
+        return None
+
+    show = rehearse(talk(), serve(session))
+    said = [line.data for line in show.said if line.role == "C"]
+    verbs = [data.split()[0].decode("ascii", "replace") for data in said if data[:1].isalpha()]
+    return show.client, verbs[1:]
 
 
 # --- exercise 4: an extension of one's own --------------------------------------------------------------------------
@@ -310,8 +505,8 @@ WHERE = "RFC 8689, as the exercise tells it."
 
 def answers(extension: Extension, lines: list[str], secure: bool) -> list[Reply]:
     """What a server with SIZE, 8BITMIME and this extension replies to some lines."""
-    offer = Offer([Size(10_000_000), EightBitMime(), extension])
-    session = ExtendedSession("mx.tokyo.example", lambda envelope, body: None, offer=offer)
+    offer = ExtensionSet([Size(), EightBitMime(), extension])
+    session = CodedSession("mx.tokyo.example", lambda envelope, body: None, extensions=offer)
     session.secure = secure
 
     def client() -> Talk:
@@ -321,13 +516,13 @@ def answers(extension: Extension, lines: list[str], secure: bool) -> list[Reply]
             replies.append((yield from read_reply()))
         return replies[1:]
 
-    return list(rehearse(client(), serve_extended(session)).client)
+    return list(rehearse(client(), serve(session)).client)
 
 
 @check(
     hints=(
         "Which hooks of `Extension` do SIZE and 8BITMIME use in chapter `ehlo`? Which can see `session.secure`?",
-        'A parameter without a value: steps[0].parameters["REQUIRETLS"] = None, if client.secure.',
+        'A parameter without a value: plan.mail.parameters["REQUIRETLS"] = None, if plan.client.secure.',
         "The server's end offers the parameter only under TLS, judges that it has no value, and makes room on the "
         "line. The client's end marks MAIL when the letter needs it, and crosses the need off, but only when the "
         "session is under TLS. A need that nobody has crossed off stops the letter, and that is what you want "
@@ -337,7 +532,7 @@ def answers(extension: Extension, lines: list[str], secure: bool) -> list[Reply]
 )
 def check_requiretls(MyRequireTLS: type[Extension]) -> Iterator[Problem]:
     """REQUIRETLS, both ends."""
-    if MyRequireTLS.mail_parameters is Extension.mail_parameters:
+    if MyRequireTLS.parameters is Extension.parameters:
         raise NotYet("which hook of `Extension` tells MAIL about a new parameter?")
     yield from server_problems(MyRequireTLS)
     yield from client_problems(MyRequireTLS)
@@ -346,7 +541,7 @@ def check_requiretls(MyRequireTLS: type[Extension]) -> Iterator[Problem]:
 def server_problems(my_class: type[Extension]) -> Iterator[Problem]:
     """The server's end."""
     try:
-        offer = Offer([Size(10_000_000), EightBitMime(), my_class()])
+        offer = ExtensionSet([Size(), EightBitMime(), my_class()])
     except ValueError as error:
         yield Problem(gave=f"an extension that cannot be offered alone: {error}",
                       wire="A server on port 465 has TLS and never offers STARTTLS.", look="`requires` may stay empty.")
@@ -354,7 +549,7 @@ def server_problems(my_class: type[Extension]) -> Iterator[Problem]:
     if offer.limits["MAIL"] != 512 + 26 + 17 + 11:
         yield Problem(gave=f"{offer.limits['MAIL']} octets for MAIL with SIZE, 8BITMIME and yours",
                       wire="The longest legal line would be refused, or a longer one accepted.",
-                      look="`line_limits`: a space and ten letters are 11 octets.")
+                      look="`Parameter(check, octets=…)`: a space and ten letters are 11 octets.")
     for secure, line, code, wire in (
         (True, "MAIL FROM:<ana@rio.example> REQUIRETLS", 250, "A letter that asks for TLS, under TLS, is refused."),
         (True, "MAIL FROM:<ana@rio.example> SIZE=900 REQUIRETLS BODY=8BITMIME", 250, "Three parameters in one MAIL."),
@@ -373,13 +568,20 @@ def server_problems(my_class: type[Extension]) -> Iterator[Problem]:
             yield Problem(gave=f"{reply} for `{line}` {how}", wire=wire, look=WHERE)
 
 
+def sends(client: ClientSession, message: OutgoingMessage) -> Talk:
+    """A session with one message."""
+    yield from open_session(client)
+    yield from Plan(client, message).run()
+    yield from leave(client)
+
+
 def client_problems(my_class: type[Extension]) -> Iterator[Problem]:
     """The client's end."""
     class Liar(Extension):
         keyword = "REQUIRETLS"
 
-        def mail_parameters(self) -> dict[str, Any]:
-            return {"REQUIRETLS": lambda session, value: None}
+        def parameters(self) -> dict[str, dict[str, Parameter]]:
+            return {"MAIL": {"REQUIRETLS": Parameter(lambda session, value: None, octets=11)}}
 
     for needs, offered, secure, right in (
         (True, my_class(), True, True), (False, my_class(), True, False), (True, Size(), True, None),
@@ -387,14 +589,14 @@ def client_problems(my_class: type[Extension]) -> Iterator[Problem]:
     ):
         how = (f"a letter that {'needs' if needs else 'does not need'} it, {'under TLS' if secure else 'no TLS'}, "
                f"the server {'offers' if offered.keyword == 'REQUIRETLS' else 'does not offer'} it")
-        session = ExtendedSession("mx.tokyo.example", lambda envelope, body: None, offer=Offer([offered]))
+        session = CodedSession("mx.tokyo.example", lambda envelope, body: None, extensions=ExtensionSet([offered]))
         session.secure = secure
-        client = ClientSession("rio.example", closed([my_class()]), secure=secure)
-        letter = Letter(Envelope("ana@rio.example", ["kenji@tokyo.example"]), [b"Hello.\r\n"])
-        letter.needs |= {"REQUIRETLS"} if needs else set()
+        client = CodedClientSession("rio.example", check_requirements([my_class()]), secure=secure)
+        message = OutgoingMessage(Envelope("ana@rio.example", ["kenji@tokyo.example"]), [b"Hello.\r\n"],
+                                  needs=frozenset({"REQUIRETLS"} if needs else ()))
         marked: bool | None = None
         try:
-            said = rehearse(deliver(client, [letter]), serve_extended(session)).said
+            said = rehearse(sends(client, message), serve(session)).said
             marked = any(b"REQUIRETLS" in line.data for line in said if line.data.startswith(b"MAIL"))
         except SMTPNotSupportedError:
             pass

@@ -1,10 +1,12 @@
 """The checks of `submission`: header fields, doors, what is mended, who may be whom, who may go where."""
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any
 
 from smtp_from_scratch.lab.check import NotYet, Problem, check
+from smtp_from_scratch.wire import Reply
 
 # --- your turn: fields ----------------------------------------------------------------------------------------------
 
@@ -45,6 +47,134 @@ def check_fields(my_fields: Callable[[str], Any]) -> Problem | None:
             return Problem(gave=f"{'a ValueError' if given is None else given} for {header!r}",
                            wire="That is no header." if expected is None else f"It has {expected}.",
                            look="The name ends at the first colon, and has no space in it.")
+    return None
+
+
+# --- your turn: a full name -----------------------------------------------------------------------------------------
+
+QUALIFIED = {
+    "kenji@mail": False, "kenji@localhost": False, "a.b@mail": False, "@mail": False,
+    '"kenji@tokyo.example"@mail': False,
+    "kenji@tokyo.example": True, "kenji@x.y.example": True, "postmaster": True, "": True, "a.b": True,
+    "kenji@[192.0.2.1]": True, "kenji@[IPv6:2001:db8::1]": True, "kenji@[IPv6:::1]": True,
+}
+
+
+@check(
+    hints=(
+        "Which part of the address is the domain, and which addresses have none?",
+        'domain = address.rpartition("@")[2]',
+        "The domain is what follows the last @. Without an @ there is none, and nothing to refuse. A domain in "
+        "brackets is an address of the net; any other must have a dot.",
+    ),
+    passed="Names that mean the same in every house.",
+)
+def check_unqualified(my_unqualified: Callable[[str, str], Any]) -> Problem | None:
+    """A refusal of `kenji@mail`."""
+    answers = {address: my_unqualified(address, "5.1.2") for address in QUALIFIED}
+    if not any(answers.values()):
+        raise NotYet("`kenji@mail` needs a Reply.")
+    for address, qualified in QUALIFIED.items():
+        given = answers[address]
+        if (given is None) != qualified:
+            return Problem(gave=f"{given} for {address or 'an empty address'}",
+                           wire="It is a whole name, and the letter is refused." if qualified
+                           else "The next server delivers to a host of its own that is called so.",
+                           look="What follows the last @ needs a dot, or a bracket before it.")
+        if given is not None and not isinstance(given, Reply):
+            return Problem(gave=f"{given!r} for {address}", look="A refusal is a Reply: Reply(554, \"…\", enhanced).")
+        if given is not None and (given.code, given.enhanced) != (554, "5.1.2"):
+            return Problem(gave=f"{given} for {address}, with enhanced='5.1.2'", wire="554 5.1.2 was asked for.",
+                           look="RFC 6409 §4.2 names the code, and the caller the enhanced one.")
+    return None
+
+
+# --- your turn: long lines ------------------------------------------------------------------------------------------
+
+BLOCK = 262_144
+
+
+def letter(*lengths: int, end: bytes = b"\r\n") -> bytes:
+    """Lines of these lengths."""
+    return b"\r\n".join(b"x" * length for length in lengths) + end
+
+
+LONG: list[tuple[str, bytes, bool]] = [
+    ("no letter at all", b"", False), ("lines of 10 and 998 octets", letter(10, 998), False),
+    ("lines of 10 and 999 octets", letter(10, 999), True),
+    ("a line of 999 octets, then a short one", letter(999, 1), True),
+    ("a line of 999 octets without an end", letter(999, end=b""), True),
+    ("a line of 998 octets without an end", letter(998, end=b""), False),
+    ("a line of 1,000 octets with bare LFs in it", b"x" * 499 + b"\n" + b"y" * 500 + b"\r\n", True),
+    ("many lines of 998 octets", letter(*[998] * 600), False),
+    ("998 octets and CR, and the LF in the next block", letter(*[998] * 261, BLOCK - 261 * 1000 - 1001, 998), False),
+    ("999 octets, half of them in the next block", letter(*[998] * 261, BLOCK - 261 * 1000 - 502, 999), True),
+    ("a long line at the end of many", letter(*[998] * 600, 1200), True),
+]
+
+
+class Once(io.BytesIO):
+    """A letter that is read in blocks, and never twice."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or size < 0 or size > 4 * BLOCK:
+            raise ValueError("read in blocks: a letter may have more octets than there is memory")
+        return super().read(size)
+
+
+@check(
+    hints=(
+        "A block ends in the middle of a line. Where is the beginning of that line when the next block comes?",
+        '*lines, rest = (rest + block).split(b"\\r\\n")',
+        "Split each block at CR LF, with what was left of the block before in front of it. All parts but the last are "
+        "whole lines, and the last waits. At the end it is a line too, and a CR that waits for its LF does not count.",
+    ),
+    passed="Lines, wherever a block ends.",
+)
+def check_has_long_line(my_has_long_line: Callable[[Any], Any]) -> Problem | None:
+    """Whether a line has more than 998 octets."""
+    for what, octets, expected in LONG:
+        given = my_has_long_line(Once(octets))
+        if given is None or given is ...:
+            raise NotYet("return True or False.")
+        if bool(given) != expected:
+            return Problem(gave=f"{given!r} for {what}",
+                           wire="Some server on the way cuts the line, and the signature is broken." if expected
+                           else "A letter by the book is refused.",
+                           look="998 octets, CR LF not counted. A line may begin in one block and end in the next.")
+    return None
+
+
+# --- your turn: the own address -------------------------------------------------------------------------------------
+
+OWN = [
+    ("ana@rio.example", "ana@rio.example", True), ("ana@rio.example", "Ana@RIO.example", True),
+    ("Ana@rio.example", "ana@rio.example", True), ("ana@rio.example", "", True),
+    ("ana@rio.example", "director@bank.example", False), ("ana@rio.example", "ana@rio.example.evil.example", False),
+    ("ana@rio.example", "bana@rio.example", False), ("", "ana@rio.example", False),
+]
+
+
+@check(
+    hints=(
+        "Which two senders may Ana use?",
+        "sender.lower() == user.lower()",
+        "Two senders are hers: her own address and the empty one. Compare whole addresses, in one case of letters. "
+        "An address that only begins like hers is somebody else's.",
+    ),
+    passed="Her own address, and the empty one.",
+)
+def check_own_address(my_own_address: Callable[[str, str], Any]) -> Problem | None:
+    """Only the own address, or the null path."""
+    for user, sender, expected in OWN:
+        given = my_own_address(user, sender)
+        if given is None or given is ...:
+            raise NotYet("return True or False.")
+        if bool(given) != expected:
+            return Problem(gave=f"{given!r} for {user or 'nobody'} as {sender or '<>'}",
+                           wire="Reports could not be sent." if not sender else
+                           "Her own letter is refused." if expected else f"Kenji reads a letter from {sender}.",
+                           look="Compare whole addresses, both in small letters. The empty sender is everybody's.")
     return None
 
 
@@ -184,7 +314,7 @@ def check_accepts(my_accepts: Callable[..., Any]) -> Problem | None:
             who = user or "a stranger"
             return Problem(gave=f"{answer} for {who} at {role}, to {address}",
                            wire="That mailbox is ours." if expected else "That would be a courtesy to spammers.",
-                           look="The domain stands behind the last @. A user may write to anywhere.")
+                           look="The domain comes after the last @. A user may write to anywhere.")
         if answer is not None and not getattr(answer, "permanent", False):
             return Problem(gave=f"{answer}", look="It will not be better tomorrow: 5yz, such as 550 or 530.")
     return None

@@ -3,12 +3,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import combinations
 from typing import Any
 
 from smtp_from_scratch.lab.check import NotYet, Problem, check
 from smtp_from_scratch.lab.wires.peer import aiosmtpd_server
 from smtp_from_scratch.lab.wires.rawline import raw
+from smtp_from_scratch.wire import COMMAND_LIMIT, Reply, encode_command, parse_command, parse_reply
 
 CR_LF = b"\r\n"
 
@@ -18,29 +20,117 @@ def text_of(octets: bytes) -> str:
     return octets.decode("utf-8", "backslashreplace").rstrip("\r\n")
 
 
-# --- your turn: the octets of a reply ------------------------------------------------------------------------------
+# --- a box that gives out lines -------------------------------------------------------------------------------------
+
+LONG = b"NOOP " + b"x" * 700
+# what is fed, and what comes out in order: a line, or the name of what is raised
+FED: tuple[tuple[bytes, list[Any], str], ...] = (
+    (b"NOOP\r\nQUIT\r\n", [b"NOOP", b"QUIT"], "A line ends at CR LF."),
+    (b"\r\n", [b""], "An empty line is a line: return b\"\", not None."),
+    (b"HELO laptop\nQUIT\r\n", ["BareNewline"], "An LF without its CR ends nothing (RFC 5321 §2.3.8)."),
+    (b"\nQUIT\r\n", ["BareNewline"], "An LF without its CR ends nothing, not even at the start."),
+    (b"HELO\rlaptop\r\nQUIT\r\n", ["BareNewline", b"QUIT"], "A CR without its LF is refused, the next line not."),
+    (b"QUIT\r\r\nNOOP\r\n", ["BareNewline", b"NOOP"], "Two CRs: the first has no LF after it."),
+    (b"x" * 510 + b"\r\nQUIT\r\n", [b"x" * 510, b"QUIT"], "512 octets with CR LF are allowed."),
+    (b"x" * 511 + b"\r\nQUIT\r\n", ["LineTooLong", b"QUIT"], "513 octets with CR LF are one too many."),
+    (LONG + b"\r\nQUIT\r\n", ["LineTooLong", b"QUIT"], "The line after a long one is sound."),
+    (LONG + b"MAIL FROM:<>\r\nQUIT\r\n", ["LineTooLong", b"QUIT"],
+     "What comes after dropped octets is the same line, until its CR LF."),
+)
+
+
+def heard(box: Any, pieces: Iterable[bytes]) -> list[Any]:
+    """All lines, and the names of what was raised, in order."""
+    found: list[Any] = []
+    for piece in pieces:
+        box.feed(piece)
+        for _ in range(len(piece) + 2):
+            try:
+                line = box.line(COMMAND_LIMIT)
+            except ValueError as error:
+                found.append(type(error).__name__)
+                continue
+            if line is None:
+                break
+            found.append(line)
+    return found
 
 
 @check(
     hints=(
-        "Which of the lines has no line behind it?",
-        'f"{code}-{text}\\r\\n" for lines[:-1], and f"{code} {text}\\r\\n" for lines[-1]; then .encode().',
+        "When LF has not come, what do you keep, and what do you count?",
+        "if not end and len(self.data) > limit: self.dropped += len(self.data) - 1; self.data = self.data[-1:]",
+        "Look for the first LF. Without one, return None; over the limit, throw away all but the last octet and count "
+        "what you threw away. With one, take the line off, add the count to its length, set the count to 0, and judge: "
+        "too long, no CR before the LF, another CR inside, or a line to return.",
+    ),
+    passed="however it was cut: lines at CR LF, and nothing that pretends to be one.",
+)
+def check_inbox(MyInbox: Callable[[], Any]) -> Problem | None:
+    """A box: pieces in, lines out."""
+    if MyInbox().line(COMMAND_LIMIT) is ...:
+        raise NotYet("return a line or None, then run the cell again.")
+    box = MyInbox()
+    box.feed(b"NOOP\r\n")
+    if box.line(COMMAND_LIMIT) is None:
+        raise NotYet("`line` gives no line yet, though b\"NOOP\\r\\n\" is one.")
+    for octets, right, look in FED:
+        for how, pieces in cuttings(octets):
+            given = heard(MyInbox(), pieces)
+            if given[: len(right)] != right or (right[-1] != "BareNewline" and len(given) > len(right)):
+                shown = octets if len(octets) < 60 else octets[:12] + b"..." + octets[-24:]
+                return Problem(f"{shown!r} {how} gave {shortly(given)}", f"It should be {shortly(right)}.", look)
+    box = MyInbox()
+    for _ in range(200):
+        box.feed(b"x" * 1000)
+        with suppress(ValueError):             # ours gives up such a line in the end
+            box.line(COMMAND_LIMIT)
+    kept = [len(value) for value in vars(box).values() if isinstance(value, bytes | bytearray)] if hasattr(
+        box, "__dict__") else []
+    if max(kept, default=0) > 10_000:
+        return Problem(f"{max(kept):,} octets are kept of a line that never ends", "One caller fills your memory.",
+                       "Drop what is over the limit while it arrives.")
+    return None
+
+
+def cuttings(octets: bytes) -> Iterator[tuple[str, list[bytes]]]:
+    """In one piece, cut in two at some places, and octet by octet."""
+    yield "in one piece", [octets]
+    for at in [*range(1, min(len(octets), 24)), *range(max(24, len(octets) - 24), len(octets))]:
+        yield f"cut after {at} octets", [octets[:at], octets[at:]]
+    yield "octet by octet", [octets[i : i + 1] for i in range(len(octets))]
+
+
+def shortly(found: list[Any]) -> str:
+    """Lines and names, long lines shortened."""
+    return ", ".join(name if isinstance(name, str) else repr(name) if len(str(name)) < 60 else f"{len(name)} octets"
+                     for name in found) or "nothing"
+
+
+# --- the octets of a reply -----------------------------------------------------------------------------------------
+
+
+@check(
+    hints=(
+        "Which of the lines has no line after it?",
+        'f"{reply.code}-{text}\\r\\n" for reply.lines[:-1], the '
+        'same with a space for reply.lines[-1]; then .encode().',
         "Every line of a reply begins with the code and ends with CR LF. The octet after the code tells whether "
         "another line follows: a hyphen says yes, a space says no. So all lines but the last get the hyphen, and "
         "the text becomes octets at the very end.",
     ),
     passed="one line or many, the client knows where your reply ends.",
 )
-def check_encode(my_encode: Callable[[int, list[str]], Any]) -> Iterator[Problem | None]:
-    """Your turn: code and lines of text become octets."""
+def check_encode(my_encode_reply: Callable[[Reply], Any]) -> Iterator[Problem | None]:
+    """A reply becomes octets."""
     for code, lines in ((250, ["OK"]), (250, ["mx.tokyo.example", "HELP"]), (550, ["no", "Kenji", "here"]),
                         (220, ["mx.tokyo.example", "250 is a number", "welcome"]), (250, ["OK", "OK"]),
                         (250, ["OK", "more", "OK"])):
-        given, right = my_encode(code, list(lines)), reply_octets(code, lines)
+        given, right = my_encode_reply(Reply(code, "\n".join(lines))), reply_octets(code, lines)
         if given is None or given is ...:
             raise NotYet("return the octets of the reply, then run both cells again.")
         if given != right:
-            yield Problem(gave=f"my_encode({code}, {lines}) = {given!r}", wire=wrong_octets(given, right),
+            yield Problem(gave=f"for Reply({code}) with the lines {lines}: {given!r}", wire=wrong_octets(given, right),
                           look=f"The client expects {right!r}.")
 
 
@@ -61,11 +151,117 @@ def wrong_octets(given: object, right: bytes) -> str:
     for number, (line, want) in enumerate(zip(given.split(CR_LF), right.split(CR_LF), strict=True), 1):
         if line != want and line[:3] == want[:3] and line[3:4] != want[3:4]:
             what = "a hyphen promises another line" if want[3:4] == b"-" else "a space ends the reply"
-            return f"in line {number}, {line!r}, the octet behind the code misleads the client: {what}."
+            return f"in line {number}, {line!r}, the octet after the code misleads the client: {what}."
     return "the client hears something that was not meant."
 
 
-# --- exercise 1: eight lines and a lure ----------------------------------------------------------------------------
+# --- a reply again ---------------------------------------------------------------------------------------------------
+
+GOOD_REPLIES = ([b"250 OK"], [b"354"], [b"250-mx.tokyo.example", b"250 HELP"], [b"250-a", b"250-", b"250 250-c"],
+                [b"421 "], [b"220 one - two"], [b"250-x", b"250"], [b"250--", b"250 -"])
+BAD_REPLIES: tuple[tuple[list[bytes], str], ...] = (
+    ([b"250-welcome", b"550 but not you"], "All lines carry the same code."),
+    ([b"250-half"], "The last line promises another."), ([b"250 done", b"250 more"], "A space ended the reply before."),
+    ([b"HTTP/1.1 400"], "A code has three digits."), ([b"25 OK"], "A code has three digits."),
+    ([b"2500 OK"], "After three digits comes a space or a hyphen."), ([b"999 OK"], "A code lies between 200 and 599."),
+    ([b"100 OK"], "A code lies between 200 and 599."), ([b""], "An empty line has no code."),
+    ([b"250-a", b"550-b", b"250 c"], "All lines carry the same code, those in the middle too."),
+    ([b"250-a", b"250 b", b"250 c"], "Only the last line has a space."), ([b"250\tOK"], "A tab is no space."),
+    ([], "No line is no reply."),
+)
+
+
+@check(
+    hints=(
+        "What must be true of each line, and what of the last alone?",
+        "code, mark, text = line[:3], line[3:4], line[4:]",
+        "Cut each line into its code, the octet after it, and the text. The code is the same in all of them, and a "
+        "number from 200 to 599. The mark is a hyphen in every line but the last, and a space or nothing in the last.",
+    ),
+    passed="what is a reply is read, and the rest is not believed.",
+)
+def check_parse_reply(my_parse_reply: Callable[[list[bytes]], Any]) -> Problem | None:
+    """Lines become a reply, or BadReply."""
+    for lines in GOOD_REPLIES:
+        right = parse_reply(lines)
+        try:
+            given = my_parse_reply(list(lines))
+        except ValueError as error:
+            return Problem(f"for {lines}: {type(error).__name__}: {error}", "The client gives up a sound server.",
+                           f"This is the reply {right.code} with the text {right.text!r}.")
+        if given is None or given is ...:
+            raise NotYet("return a Reply, then run the cell again.")
+        if (getattr(given, "code", None), getattr(given, "text", None)) != (right.code, right.text):
+            return Problem(f"for {lines}: {given!r}", "The program acts on the code, people read the text.",
+                           f"We expected Reply({right.code}, {right.text!r}).")
+    for lines, look in BAD_REPLIES:
+        try:
+            given = my_parse_reply(list(lines))
+        except ValueError as error:
+            if type(error).__name__ == "BadReply":
+                continue
+            return Problem(f"for {lines}: {type(error).__name__}: {error}", "Callers expect BadReply alone.",
+                           f"{look} Raise BadReply.")
+        return Problem(f"for {lines}: {given!r}", "The client believes what nobody said.", f"{look} Raise BadReply.")
+    return None
+
+
+# --- one line, never two ---------------------------------------------------------------------------------------------
+
+
+@check(
+    hints=(
+        "Which octets may a command line not contain, and where is its one CR LF added?",
+        'line = f"{verb} {argument}" if argument else verb',
+        "Put the verb and, if there is one, a space and the argument together. If a CR, an LF or a NUL is anywhere in "
+        "it, raise ValueError. Else encode it and add CR LF.",
+    ),
+    passed="one line for each call, whoever chose the address.",
+)
+def check_encode_command(my_encode_command: Callable[..., Any]) -> Problem | None:
+    """A command becomes one line."""
+    for words in (("QUIT",), ("MAIL", "FROM:<>"), ("RCPT", "TO:<li@tokyo.example>"), ("NOOP", ""), ("HELO", "exämple")):
+        given, right = my_encode_command(*words), encode_command(*words)
+        if given is None or given is ...:
+            raise NotYet("return the octets, then run the cell again.")
+        if given != right:
+            return Problem(f"for {words}: {given!r}", "The server hears another line.", f"We expected {right!r}.")
+    for words in (("RCPT", "TO:<a@b.example>\r\nDATA"), ("RCPT", "TO:<a\n"), ("NOOP", "a\rb"), ("NOOP", "\0"),
+                  ("QUIT\r\nNOOP",), ("MAIL", "FROM:<>\r\n")):
+        try:
+            given = my_encode_command(*words)
+        except ValueError:
+            continue
+        return Problem(f"for {words}: {given!r}", "A second command, or half of one, rides along.",
+                       "Raise ValueError for CR, LF and NUL, in the verb and in the argument.")
+    return None
+
+
+@check(
+    hints=(
+        "At which space is the line cut, when the argument has spaces too?",
+        'verb, _, argument = line.partition(b" ")',
+        "Cut at the first space: before it is the verb, after it the argument. Put the verb in upper case and leave "
+        "the argument as it is, apart from spaces at its end. Decode with errors=\"surrogateescape\", so that no "
+        "octets make it raise.",
+    ),
+    passed="verb and argument, as they were meant.",
+)
+def check_parse_command(my_parse_command: Callable[[bytes], Any]) -> Problem | None:
+    """A line becomes a verb and an argument."""
+    for line in (b"QUIT", b"rcpt TO:<Li@tokyo.example>", b"MAIL FROM:<a@b.example> SIZE=5", b"Noop \t ", b"noop a  b",
+                 b"", b"HELO \xff"):
+        given, right = my_parse_command(line), parse_command(line)
+        if given is None or given is ...:
+            raise NotYet("return the verb and the argument, then run the cell again.")
+        pair = (given.verb, given.argument) if hasattr(given, "verb") else given
+        if not isinstance(pair, tuple | list) or tuple(pair) != (right.verb, right.argument):
+            return Problem(f"for {line!r}: {given!r}", "The server hears another verb, or another argument.",
+                           f"We expected {(right.verb, right.argument)!r}.")
+    return None
+
+
+# --- eight lines and a lure ----------------------------------------------------------------------------------------
 
 LINES = {
     "A": "QUIT",
@@ -93,7 +289,7 @@ READERS = ["kenji@tokyo.example", "li@tokyo.example"]
     passed="aiosmtpd took every line, and Kenji and Li each know about the boat.",
 )
 def check_eight_lines(my_order: str) -> Problem | None:
-    """Exercise 1: the lines, said one by one to aiosmtpd."""
+    """The lines, said one by one to aiosmtpd."""
     given = "".join(letter for letter in str(my_order).upper() if letter.isalnum())
     if not set(given) <= set(LINES) or len(given) != 8 or len(set(given)) != 8:
         return Problem(gave=given, wire="nothing: eight of the nine lines are said, each once.",
@@ -147,7 +343,7 @@ def misdelivered(order: str, letters: Sequence[Any]) -> Problem | None:
     return None
 
 
-# --- exercise 2: lines out of a stream -----------------------------------------------------------------------------
+# --- lines out of a stream -----------------------------------------------------------------------------------------
 
 
 @check(
@@ -161,7 +357,7 @@ def misdelivered(order: str, letters: Sequence[Any]) -> Problem | None:
     passed="every cutting gives the same lines; what is incomplete waits.",
 )
 def check_lines(my_lines: Callable[[list[bytes]], Any]) -> Iterator[Problem | None]:
-    """Exercise 2: a reply cut at every place, the smallest failing cutting first."""
+    """A reply cut at every place, the smallest failing cutting first."""
     reply = b"250-hi\r\n250 OK\r\n"
     yield lines_differ(my_lines, [b"250 OK\r\n"], "even uncut it is not read.", "Where does a line end?")
     yield lines_differ(my_lines, [reply], "two lines came in one piece.", "How often do you look into one piece?")
@@ -195,7 +391,7 @@ def lines_differ(my_lines: Callable[[list[bytes]], Any], pieces: list[bytes], wi
     return Problem(gave=f"my_lines({pieces}) = {given!r}", wire=f"{wire} The lines are {right!r}.", look=look)
 
 
-# --- exercise 3: break the hasty client ----------------------------------------------------------------------------
+# --- break the hasty client ----------------------------------------------------------------------------------------
 
 QUESTIONS = ("(connect)", "HELO", "MAIL", "RCPT Kenji", "RCPT Li", "QUIT")
 CODES = [220, 250, 250, 550, 250, 221]
@@ -213,7 +409,7 @@ REPLY = re.compile(rb"(?:([2-5]\d\d)-[^\r\n]*\r\n)*([2-5]\d\d)(?: [^\r\n]*)?\r\n
     passed="you kept every rule, and the client reports what nobody said.",
 )
 def check_pieces(my_pieces: list[bytes]) -> Problem | None:
-    """Exercise 3: a server that keeps every rule, and deceives."""
+    """A server that keeps every rule, and deceives."""
     pieces = list(my_pieces)
     if not all(isinstance(piece, bytes) and piece for piece in pieces):
         return Problem(gave=f"{pieces!r}", wire="`recv` returns bytes, and never an empty piece while the line stands.",
@@ -257,7 +453,7 @@ def prophecy(pieces: Sequence[bytes], ends: Sequence[int]) -> int | None:
     return next((reply for reply, start in enumerate([0, *ends[:-1]]) if piece_of[start] < reply), None)
 
 
-# --- exercise 4: which replies are complete? -----------------------------------------------------------------------
+# --- which replies are complete? -----------------------------------------------------------------------------------
 
 COMPLETE: dict[int, tuple[list[int], str]] = {
     1: ([220], "the greeting is whole; of the next line no end has come."),
@@ -279,7 +475,7 @@ COMPLETE: dict[int, tuple[list[int], str]] = {
     passed="you read as a stream reader does.",
 )
 def check_complete(my_complete: Mapping[int, Any]) -> Problem | None:
-    """Exercise 4: codes that are complete after each recv."""
+    """Codes that are complete after each recv."""
     for number, (codes, wire) in COMPLETE.items():
         given = my_complete.get(number, "nothing")
         given = [given] if isinstance(given, int) else given

@@ -9,7 +9,7 @@ from smtp_from_scratch.lab.figures.faces import Face, rich, table
 
 if TYPE_CHECKING:                              # at run time only where a dialogue is played: lab loads no chapter
     from smtp_from_scratch.conformance.notation import Dialogue
-    from smtp_from_scratch.conformance.runner import Outcome, Target
+    from smtp_from_scratch.conformance.server.runner import Outcome, Target
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 SIGNS = {PASSED: "✓", FAILED: "✗", SKIPPED: "–"}
@@ -54,7 +54,7 @@ def dialogues(server: Callable[[], Any] | tuple[str, int], *files: str, only: st
     a `password` the server is asked what it offers, in the clear and under TLS; with `lmtp`, it speaks LMTP, and is
     asked, too; with `submission`, it takes letters from its users only.
     """
-    from smtp_from_scratch.conformance.runner import Target, all_dialogues, inquire, play, probe
+    from smtp_from_scratch.conformance.server.runner import Target, all_dialogues, inquire, play, probe
     from smtp_from_scratch.conversation import rehearse
 
     chosen = [dialogue for dialogue in all_dialogues()
@@ -67,7 +67,7 @@ def dialogues(server: Callable[[], Any] | tuple[str, int], *files: str, only: st
         if user or lmtp:
             probe(target)
         return DialogueTable([play(dialogue, target) for dialogue in chosen])
-    target = Target("", 0, refused=refused, keywords=keywords, user=user, password=password, lmtp=lmtp,
+    target = Target("localhost", 0, refused=refused, keywords=keywords, user=user, password=password, lmtp=lmtp,
                     submission=submission)
     if user or lmtp:
         rehearse(inquire(target), server(), patient=True)
@@ -76,14 +76,14 @@ def dialogues(server: Callable[[], Any] | tuple[str, int], *files: str, only: st
 
 def rehearsed(dialogue: Dialogue, target: Target, server: Callable[[], Any]) -> Outcome:
     """One dialogue in memory; an error of the server's code is a failure, too."""
-    from smtp_from_scratch.conformance.player import Difference, Player
-    from smtp_from_scratch.conformance.runner import Outcome, obstacle
+    from smtp_from_scratch.conformance.server.player import ClientPart, Difference
+    from smtp_from_scratch.conformance.server.runner import Outcome, obstacle
     from smtp_from_scratch.conversation import rehearse
 
     if reason := obstacle(dialogue, target):
         return Outcome(dialogue, SKIPPED, reason)
     try:
-        rehearse(Player(dialogue, target.values()).conversation(), server(), patient=True)
+        rehearse(ClientPart(dialogue, target.values()).conversation(), server(), patient=True)
     except Difference as difference:
         return Outcome(dialogue, FAILED, str(difference), difference.line)
     except Exception as error:
@@ -98,7 +98,7 @@ def client_dialogues(client: Callable[[Any, bytes], Any], *files: str, only: str
     by its `refused` (a list may hold several such receipts); an exception says that it did not. `files` are names such
     as "client-session", `only` a part of a title.
     """
-    from smtp_from_scratch.conformance.runner import all_dialogues
+    from smtp_from_scratch.conformance.server.runner import all_dialogues
 
     return DialogueTable([rehearsed_at(dialogue, client) for dialogue in all_dialogues()
                           if dialogue.end == "client" and dialogue.source.partition(".")[0] in files
@@ -107,10 +107,10 @@ def client_dialogues(client: Callable[[Any, bytes], Any], *files: str, only: str
 
 def rehearsed_at(dialogue: Dialogue, client: Callable[[Any, bytes], Any]) -> Outcome:
     """One dialogue at a client; an error of its code is a failure, too."""
-    from smtp_from_scratch.conformance.client_runner import rehearsed as play
-    from smtp_from_scratch.conformance.player import Difference
-    from smtp_from_scratch.conformance.runner import Outcome
-    from smtp_from_scratch.conformance.tasks import task_of
+    from smtp_from_scratch.conformance.client.runner import rehearsed as play
+    from smtp_from_scratch.conformance.client.tasks import task_of
+    from smtp_from_scratch.conformance.server.player import Difference
+    from smtp_from_scratch.conformance.server.runner import Outcome
 
     task = task_of(dialogue)
     if task.tls or task.user or task.twice or task.notify or task.ret or task.envid or task.orcpt:

@@ -87,7 +87,7 @@ class Sketch:
         bottom = self.y + 44 + 44 * self.deep
         for name, end in sorted(self.diagram.ends):
             bottom += 22
-            self.to_the_end(name, end, bottom)
+            to_the_end(self, name, end, bottom)
         for state, x in self.x.items():
             self.pen.box(x - self.half, self.y - 18, 2 * self.half, 36, fill=PAPER, stroke=SERVER, line=2, radius=12)
             self.pen.text(x, self.y + 5, state, anchor="middle", size=14, bold=True)
@@ -103,37 +103,39 @@ class Sketch:
         x0, x1, y, half, pen = self.x[edge[0]], self.x[edge[1]], self.y, self.half, self.pen
         if reach == 0:
             pen.curve([(x0 - 16, y - 18), (x0 - 26, y - 54), (x0 + 26, y - 54), (x0 + 16, y - 19)], CLIENT)
-            self.label((x0, y - 52), names)
+            label(pen, (x0, y - 52), names)
         elif reach == 1:
             pen.arrow((x0 + half + 1, y), (x1 - half - 2, y), CLIENT)
-            self.label(((x0 + x1) / 2, y - 8), names)
+            label(pen, ((x0 + x1) / 2, y - 8), names)
         elif reach > 1:
             top = y - 18 - 46 * (reach - 1)
             pen.curve([(x0 + 20, y - 18), (x0 + 30, top), (x1 - 30, top), (x1 - 20, y - 19)], CLIENT)
-            self.label(((x0 + x1) / 2, y - 18 - 34 * (reach - 1) - 8), names)
+            label(pen, ((x0 + x1) / 2, y - 18 - 34 * (reach - 1) - 8), names)
         else:
             low = y + 18 + 56 * -reach
             points = [(x0 - 8, y + 18), (x0 - 18, low), (x1 - 8 * reach, low), (x1 - 6 * (reach + 1), y + 19)]
             pen.curve(points, CLIENT)
-            self.label(((x0 + x1) / 2 - 4, y + 18 + 42 * -reach + 5), names)
+            label(pen, ((x0 + x1) / 2 - 4, y + 18 + 42 * -reach + 5), names)
 
-    def to_the_end(self, name: str, end: str, y: float) -> None:
-        """A verb that leads to the end from everywhere: one line along the bottom."""
-        pen = self.pen
-        for state, x in self.x.items():
-            if state != end:
-                pen.line((x - self.half + 8, self.y + 18), (x - self.half + 8, y), stroke=WAITING, dash="3 3")
-        first = min(self.x.values()) - self.half + 8
-        pen.line((first, y), (self.x[end], y), stroke=WAITING, dash="3 3")
-        pen.arrow((self.x[end], y), (self.x[end], self.y + 20), WAITING)
-        self.label((self.x[end] - self.gap / 2, y + 4), [name])
 
-    def label(self, at: tuple[float, float], names: list[str]) -> None:
-        """Verbs on a patch of paper."""
-        text = " ".join(names)
-        wide = len(text) * LETTER + 4
-        self.pen.box(at[0] - wide / 2, at[1] - 12, wide, 16, fill="#ffffff", stroke="none")
-        self.pen.text(at[0], at[1], text, anchor="middle", mono=True)
+def to_the_end(sketch: Sketch, name: str, end: str, y: float) -> None:
+    """A verb that leads to the end from everywhere: one line along the bottom."""
+    pen, x_of = sketch.pen, sketch.x
+    for state, x in x_of.items():
+        if state != end:
+            pen.line((x - sketch.half + 8, sketch.y + 18), (x - sketch.half + 8, y), stroke=WAITING, dash="3 3")
+    first = min(x_of.values()) - sketch.half + 8
+    pen.line((first, y), (x_of[end], y), stroke=WAITING, dash="3 3")
+    pen.arrow((x_of[end], y), (x_of[end], sketch.y + 20), WAITING)
+    label(pen, (x_of[end] - sketch.gap / 2, y + 4), [name])
+
+
+def label(pen: Drawing, at: tuple[float, float], names: list[str]) -> None:
+    """Verbs on a patch of paper."""
+    text = " ".join(names)
+    wide = len(text) * LETTER + 4
+    pen.box(at[0] - wide / 2, at[1] - 12, wide, 16, fill="#ffffff", stroke="none")
+    pen.text(at[0], at[1], text, anchor="middle", mono=True)
 
 
 def state_diagram(verbs: Mapping[str, Any]) -> StateDiagram:

@@ -7,7 +7,16 @@ from textwrap import wrap
 from typing import Any
 
 from smtp_from_scratch.lab.figures.faces import Face
-from smtp_from_scratch.lab.figures.overheard import ATTACKER, GUESSABLE, OPAQUE, READABLE, Row, given_away, overheard
+from smtp_from_scratch.lab.figures.overheard import (
+    ATTACKER,
+    DECODABLE,
+    GUESSABLE,
+    OPAQUE,
+    READABLE,
+    Row,
+    given_away,
+    overheard,
+)
 from smtp_from_scratch.lab.figures.style import COLORS, FAINT, INK, PAPER, TLS, TROUBLE, plural, shorten
 from smtp_from_scratch.lab.figures.svg import Drawing
 from smtp_from_scratch.lab.figures.widget import Interactive, column, pane
@@ -16,10 +25,10 @@ from smtp_from_scratch.lab.figures.widget import row as beside
 WIDE, GAP, LINE, HEAD = 860.0, 12.0, 18.0, 62.0          # px: the figure, between panels, a row, above the rows
 LANE, STUB, LETTER = 26.0, 18.0, 7.4           # px: from the edge to a lifeline, an arrow, a letter
 MOST = 34                                      # rows of a panel in the picture
-NAMES = {READABLE: "readable", GUESSABLE: "guessable", OPAQUE: "opaque"}
-CHIPS = {READABLE: PAPER, GUESSABLE: "#d2d2d2", OPAQUE: "#a9dccb", ATTACKER: "#efd5e3"}
+NAMES = {READABLE: "readable", DECODABLE: "decodable", GUESSABLE: "guessable", OPAQUE: "opaque"}
+CHIPS = {READABLE: PAPER, DECODABLE: "#f3e3b3", GUESSABLE: "#d2d2d2", OPAQUE: "#a9dccb", ATTACKER: "#efd5e3"}
 SOFT = "#555555"
-LEGEND = "R readable · G guessable · O opaque: sealed by TLS · ⚠ a secret, or an attacker at work"
+LEGEND = "R readable · D decodable: base64 · G guessable · O opaque: TLS · ⚠ a secret, or an attacker at work"
 ARROWS = {"C": "C→S", "S": "S→C"}
 Switches = tuple[bool, str, bool]              # STARTTLS, mechanism, an attacker who strips
 
@@ -32,7 +41,7 @@ class Overheard(Face):
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many rows are readable, guessable, opaque."""
+        """How many rows are readable, decodable, guessable, opaque."""
         return {name: sum(row.mark == mark for row in self.rows) for mark, name in NAMES.items()}
 
     @property
@@ -49,7 +58,7 @@ class Overheard(Face):
     def text(self) -> str:
         rows = [self.title] if self.title else []
         for row in self.rows:
-            front = row.mark if row.mark == ATTACKER else f"{row.mark}  {ARROWS[row.who]}"
+            front = row.mark if row.mark == ATTACKER else f"{row.mark}  {ARROWS[row.role]}"
             size = f", {plural(row.octets, 'octet')}" if row.kind == "tls" else ""
             rows.append(f"{front}  {shorten(row.text, 72)}{size}".rstrip())
             rows += [f"        {part}" for part in meaning(row, 68)]
@@ -197,9 +206,9 @@ class Lanes:
     def row(self, row: Row, y: float) -> float:
         """One row, and what it means under it; returns where the next one begins."""
         pen, base = self.pen, y + 13
-        self.chip(row, y)
+        chip(pen, row, self.middle, y)
         if row.mark == ATTACKER:
-            self.mark_trouble(shorten(row.text, self.letters), y)
+            mark_trouble(pen, shorten(row.text, self.letters), self.middle + 22, y)
         elif row.kind == "tls":
             words = shorten(f"{row.text}, {plural(row.octets, 'octet')}", self.letters)
             if row.mark == OPAQUE:
@@ -209,33 +218,14 @@ class Lanes:
         else:
             pen.text(self.middle + 22, base, shorten(row.text, self.letters), mono=True)
         if row.mark != ATTACKER:
-            self.arrows(row.who, y + LINE / 2)
+            arrows(pen, self.x, row.role, y + LINE / 2)
         for part in meaning(row, self.letters):
             y += LINE
             if row.secret:
-                self.mark_trouble(part, y)
+                mark_trouble(pen, part, self.middle + 22, y)
             else:
                 pen.text(self.middle + 22, y + 13, part, mono=True, bold=True)
         return y + LINE
-
-    def chip(self, row: Row, y: float) -> None:
-        """The letter that tells how well a row is understood."""
-        edge = TROUBLE if row.mark == ATTACKER else INK
-        self.pen.box(self.middle, y + 1.5, 15, 15, fill=CHIPS[row.mark], stroke=edge, line=0.8, radius=3)
-        self.pen.text(self.middle + 7.5, y + 13.3, row.mark, anchor="middle", size=12, bold=True)
-
-    def mark_trouble(self, words: str, y: float) -> None:
-        """Words in a box of the color of trouble; they carry a sign for those who do not see the color."""
-        self.pen.box(self.middle + 18, y + 1, 8 + len(words) * LETTER, LINE - 2, fill=CHIPS[ATTACKER], stroke=TROUBLE,
-                     line=1.5, radius=2)
-        self.pen.text(self.middle + 22, y + 13, words, mono=True, bold=True)
-
-    def arrows(self, who: str, y: float) -> None:
-        """From the speaker's lifeline to the wire, and from the wire to the other one."""
-        color, away = COLORS[who], 1 if who == "C" else -1
-        start, end = self.x[who], self.x["S" if who == "C" else "C"]
-        self.pen.line((start, y), (start + away * STUB, y), stroke=color)
-        self.pen.arrow((end - away * STUB, y), (end - away * 1, y), color, line=1.5)
 
     def foot(self, low: float) -> float:
         """How much was understood, and what that gave away."""
@@ -245,3 +235,24 @@ class Lanes:
         for index, words in enumerate(lines):
             self.pen.text(self.left + 2, low + 36 + index * 16, words, size=13, bold=True)
         return low + 36 + len(lines) * 16
+
+
+def chip(pen: Drawing, row: Row, x: float, y: float) -> None:
+    """The letter that tells how well a row is understood."""
+    edge = TROUBLE if row.mark == ATTACKER else INK
+    pen.box(x, y + 1.5, 15, 15, fill=CHIPS[row.mark], stroke=edge, line=0.8, radius=3)
+    pen.text(x + 7.5, y + 13.3, row.mark, anchor="middle", size=12, bold=True)
+
+
+def mark_trouble(pen: Drawing, words: str, x: float, y: float) -> None:
+    """Words in a box of the color of trouble; they carry a sign for those who do not see the color."""
+    pen.box(x - 4, y + 1, 8 + len(words) * LETTER, LINE - 2, fill=CHIPS[ATTACKER], stroke=TROUBLE, line=1.5, radius=2)
+    pen.text(x, y + 13, words, mono=True, bold=True)
+
+
+def arrows(pen: Drawing, x: Mapping[str, float], who: str, y: float) -> None:
+    """From the speaker's lifeline to the wire, and from the wire to the other one."""
+    color, away = COLORS[who], 1 if who == "C" else -1
+    start, end = x[who], x["S" if who == "C" else "C"]
+    pen.line((start, y), (start + away * STUB, y), stroke=color)
+    pen.arrow((end - away * STUB, y), (end - away * 1, y), color, line=1.5)

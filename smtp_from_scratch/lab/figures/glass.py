@@ -9,10 +9,10 @@ from typing import Any
 
 from smtp_from_scratch.lab.figures.faces import Face
 from smtp_from_scratch.lab.figures.ladder import LETTER, Flight, flights_of
-from smtp_from_scratch.lab.figures.script import Line, body_size, lines_of
 from smtp_from_scratch.lab.figures.style import COLORS, FAINT, NAMES, TLS, WAITING, plural, shorten, shown
 from smtp_from_scratch.lab.figures.svg import Drawing, Point
 from smtp_from_scratch.lab.figures.widget import Interactive, column, pane, row
+from smtp_from_scratch.transcript import Line, body_size, lines_of
 
 TRIP, ROW, CUT = 25.0, 15.0, 62.0              # px: a trip one way, a line of text, the middle that is left out
 MOST, FIRST, LAST = 14, 7, 4                   # round trips that are shown; if there are more, the first and last ones
@@ -33,17 +33,17 @@ class Passage:
         start = lines[0].when if lines else 0.0
         whens = [line.when - start for line in lines]
         unit = beat(whens)
-        shift = (3 if lines[0].who == "S" else 2) if dial and lines else 0
+        shift = (3 if lines[0].role == "S" else 2) if dial and lines else 0
         if unit:
             timed = [replace(line, when=round(when / unit, 1)) for line, when in zip(lines, whens, strict=True)]
         else:
             timed = caused(lines, latency) if latency else lines
-        timed = sorted(timed, key=lambda line: (line.when, line.who)) if unit or latency else timed
+        timed = sorted(timed, key=lambda line: (line.when, line.role)) if unit or latency else timed
         self.dial = dial
         self.flights = flights_of(timed, 1.0, bool(unit or latency))
         for flight in self.flights:
             flight.left, flight.arrived = round(flight.left + shift, 1), round(flight.arrived + shift, 1)
-        self.trips = max((flight.arrived for flight in self.flights if flight.who == "S"), default=2.0 * dial)
+        self.trips = max((flight.arrived for flight in self.flights if flight.role == "S"), default=2.0 * dial)
 
     @property
     def round_trips(self) -> int:
@@ -77,15 +77,7 @@ class Passage:
     @property
     def hidden(self) -> list[Flight]:
         """Flights that were not noted, but that time passed for: a TLS handshake, heard above TLS."""
-        found: list[Flight] = []
-        asked = False
-        for before, after in pairwise(self.flights):
-            missing = round(after.left - before.arrived)
-            asked = asked or any(label_of(line) == "STARTTLS" for line in before.lines)
-            if asked and before.who != after.who and missing >= 2:
-                found += [Flight(0, (after.who, before.who)[n % 2], before.arrived + n, before.arrived + n + 1)
-                          for n in range(missing)]
-        return found
+        return unheard_in(self.flights)
 
 
 class GlassLine(Interactive):
@@ -174,7 +166,7 @@ class Ladders(Face):
             left, arrived = (trips * self.rtt / 2 for trips in (flight.left, flight.arrived))
             said = ", ".join(labels_of(flight, sizes=True)) if flight.number else hidden_label(flight, passage)
             number = f"{flight.number:6}" if flight.number else "     –"
-            yield f"{number}{left:8.3f} s{arrived:8.3f} s  {NAMES[flight.who]}  {said}"
+            yield f"{number}{left:8.3f} s{arrived:8.3f} s  {NAMES[flight.role]}  {said}"
 
     def svg(self, width: float = WIDE) -> str:
         pen, room = Drawing(), (width - 3 * GAP) / 2
@@ -200,25 +192,8 @@ class Rungs:
         self.x = {"C": self.left + CLOCK + CLIENTS, "S": self.left + room - SERVERS}
         self.flights = in_order(passage)
         letters = {"C": int((CLIENTS - 16) // LETTER), "S": int((SERVERS - 12) // LETTER)}
-        self.rows = {id(flight): packed(labels_of(flight), letters[flight.who]) for flight in self.flights}
-        self.heights = self.scale()
-
-    def scale(self) -> dict[float, float]:
-        """How far down each moment is: even steps, wider where words need room, the middle left out."""
-        start, end = self.passage.cut
-        moments = {moment for flight in self.flights for moment in (flight.left, flight.arrived)} | {start, end}
-        moments = {moment for moment in moments if not start < moment < end}
-        heights, y, before = dict[float, float](), self.top + 8, 0.0
-        free = dict.fromkeys("CS", y)
-        for moment in sorted(moments):
-            y += CUT if end and moment == end else min(2.0, moment - before) * TRIP
-            leaving = [flight for flight in self.flights if flight.left == moment]
-            y = max([y, *(free[flight.who] for flight in leaving)])
-            for flight in leaving:
-                free[flight.who] = y + ROW * len(self.rows[id(flight)]) + 5
-            heights[moment], before = y, moment
-        self.bottom = max([y, *(height - ROW for height in free.values())])
-        return heights
+        self.rows = {id(flight): packed(labels_of(flight), letters[flight.role]) for flight in self.flights}
+        self.heights, self.bottom = scale(self.flights, self.rows, passage.cut, self.top)
 
     def draw(self, name: str) -> float:
         """Draw it; returns where it ends."""
@@ -231,15 +206,15 @@ class Rungs:
         for flight in self.flights:
             self.arrow(flight)
         if any(self.passage.cut):
-            self.leave_out()
+            leave_out(self)
         pen.text(self.left + self.room / 2, end + 20, self.passage.summary(self.rtt), anchor="middle", size=14,
                  bold=True)
         return end + 26
 
     def wait(self) -> None:
         """Gray over the line where the client stands still: from the end of its flight until it hears something."""
-        leaving = sorted({flight.left for flight in self.flights if flight.who == "C"} | {0.0})
-        heard = sorted(flight.arrived for flight in self.flights if flight.who == "S")
+        leaving = sorted({flight.left for flight in self.flights if flight.role == "C"} | {0.0})
+        heard = sorted(flight.arrived for flight in self.flights if flight.role == "S")
         for moment in leaving:
             until = next((time for time in heard if time > moment), None)
             if until is not None and moment in self.heights and until in self.heights:
@@ -248,7 +223,7 @@ class Rungs:
 
     def arrow(self, flight: Flight) -> None:
         """One flight, its number in the middle, its words outside."""
-        pen, who = self.pen, flight.who
+        pen, who = self.pen, flight.role
         if flight.arrived not in self.heights:
             return
         label = str(flight.number or hidden_label(flight, self.passage).removesuffix(" handshake"))
@@ -267,19 +242,38 @@ class Rungs:
         if who == "C":
             pen.text(self.left + 2, y0 + 4, f"{flight.left * self.rtt / 2:.2f} s", color=SOFT)
 
-    def leave_out(self) -> None:
-        """The middle: so many round trips more, drawn as a band."""
-        start, end = self.passage.cut
-        top, low = self.heights[start] + 10, self.heights[end] - 10
-        x0, x1, count = self.x["C"], self.x["S"], int(end - start) // 2
-        self.pen.box(x0 - 5, top, 10, low - top, fill=WAITING, stroke="none", radius=2)
-        height, strokes = low - top, min(2 * count, 24)
-        points = [(x1 if index % 2 else x0, top + height * index / strokes) for index in range(strokes + 1)]
-        path = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-        self.pen.path(f"M{path}", stroke="#c4c4c4", line=1)
-        middle = (self.left + CLOCK + x1) / 2
-        self.pen.box(middle - 98, (top + low) / 2 - 11, 196, 22, fill="#ffffff", stroke=SOFT, radius=11)
-        self.pen.text(middle, (top + low) / 2 + 4.5, self.passage.note, anchor="middle", size=13)
+
+def leave_out(rungs: Rungs) -> None:
+    """The middle: so many round trips more, drawn as a band."""
+    (start, end), pen = rungs.passage.cut, rungs.pen
+    top, low = rungs.heights[start] + 10, rungs.heights[end] - 10
+    x0, x1, count = rungs.x["C"], rungs.x["S"], int(end - start) // 2
+    pen.box(x0 - 5, top, 10, low - top, fill=WAITING, stroke="none", radius=2)
+    height, strokes = low - top, min(2 * count, 24)
+    points = [(x1 if index % 2 else x0, top + height * index / strokes) for index in range(strokes + 1)]
+    path = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+    pen.path(f"M{path}", stroke="#c4c4c4", line=1)
+    middle = (rungs.left + CLOCK + x1) / 2
+    pen.box(middle - 98, (top + low) / 2 - 11, 196, 22, fill="#ffffff", stroke=SOFT, radius=11)
+    pen.text(middle, (top + low) / 2 + 4.5, rungs.passage.note, anchor="middle", size=13)
+
+
+def scale(flights: Sequence[Flight], rows: Mapping[int, list[str]], cut: tuple[float, float],
+          top: float) -> tuple[dict[float, float], float]:
+    """How far down each moment is, and the end: even steps, wider where words need room, the middle left out."""
+    start, end = cut
+    moments = {moment for flight in flights for moment in (flight.left, flight.arrived)} | {start, end}
+    moments = {moment for moment in moments if not start < moment < end}
+    heights, y, before = dict[float, float](), top + 8, 0.0
+    free = dict.fromkeys("CS", y)
+    for moment in sorted(moments):
+        y += CUT if end and moment == end else min(2.0, moment - before) * TRIP
+        leaving = [flight for flight in flights if flight.left == moment]
+        y = max([y, *(free[flight.role] for flight in leaving)])
+        for flight in leaving:
+            free[flight.role] = y + ROW * len(rows[id(flight)]) + 5
+        heights[moment], before = y, moment
+    return heights, max([y, *(height - ROW for height in free.values())])
 
 
 def clock(pen: Drawing, passage: Passage, rtt: float, slowest: float, y: float, width: float, name: str) -> float:
@@ -311,10 +305,10 @@ def caused(lines: Iterable[Line], latency: float) -> list[Line]:
     flying: dict[str, list[tuple[float, int]]] = {"C": [], "S": []}      # to whom: when it arrives, its trip
     result = []
     for line in sorted(lines, key=lambda line: line.when):
-        arrived = [trip for due, trip in flying[line.who] if due <= line.when + latency / 20]
-        flying[line.who] = flying[line.who][len(arrived) :]
-        trips = heard[line.who] = max([heard[line.who], *arrived])
-        flying["S" if line.who == "C" else "C"].append((line.when + latency, trips + 1))
+        arrived = [trip for due, trip in flying[line.role] if due <= line.when + latency / 20]
+        flying[line.role] = flying[line.role][len(arrived) :]
+        trips = heard[line.role] = max([heard[line.role], *arrived])
+        flying["S" if line.role == "C" else "C"].append((line.when + latency, trips + 1))
         result.append(replace(line, when=float(trips)))
     return result
 
@@ -332,6 +326,19 @@ def in_order(passage: Passage) -> list[Flight]:
     start, end = passage.cut
     unheard = [flight for flight in passage.hidden if not start <= flight.left < end]
     return sorted([*dial, *unheard, *passage.shown()], key=lambda flight: flight.left)
+
+
+def unheard_in(flights: Sequence[Flight]) -> list[Flight]:
+    """Flights between these that were not noted, but that time passed for."""
+    found: list[Flight] = []
+    asked = False
+    for before, after in pairwise(flights):
+        missing = round(after.left - before.arrived)
+        asked = asked or any(label_of(line) == "STARTTLS" for line in before.lines)
+        if asked and before.role != after.role and missing >= 2:
+            found += [Flight(0, (after.role, before.role)[n % 2], before.arrived + n, before.arrived + n + 1)
+                      for n in range(missing)]
+    return found
 
 
 def hidden_label(flight: Flight, passage: Passage) -> str:

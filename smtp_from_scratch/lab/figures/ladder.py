@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from smtp_from_scratch.lab.figures.faces import Face
-from smtp_from_scratch.lab.figures.script import Line, body_size, lines_of
 from smtp_from_scratch.lab.figures.style import COLORS, NAMES, WAITING, plural, shorten
 from smtp_from_scratch.lab.figures.svg import Drawing
+from smtp_from_scratch.transcript import Line, body_size, lines_of
 
 ROW, STEP = 16.0, 34.0                         # px: one line of text; one flight on its way
 MOST_FLIGHTS = 26                              # a longer ladder is shown without its middle
@@ -20,7 +20,7 @@ class Flight:
     """Octets that leave without waiting: when (seconds), who, and the lines in it."""
 
     number: int
-    who: str
+    role: str
     left: float
     arrived: float
     lines: list[Line] = field(default_factory=list)
@@ -85,7 +85,7 @@ class Ladder(Face):
             number = f"{flight.number:3}" if not index else "   "
             space = "─" if last else " "
             fill = space * (wide - len(text))
-            if flight.who == "C":
+            if flight.role == "C":
                 arrow = f"{space}{space} {text} {fill}{space}{'>' if last else ' '}"
             else:
                 arrow = f"{'<' if last else ' '}{space} {text} {fill}{space}{space}"
@@ -120,10 +120,10 @@ class Rungs:
                 y, self.spoke = y + 18, {}
                 before = -1.0
                 continue
-            y = max(y + (self.fall(flight.left - before) if before >= 0 else 0.0), self.bottom[flight.who])
+            y = max(y + (self.fall(flight.left - before) if before >= 0 else 0.0), self.bottom[flight.role])
             y, before = self.flight(flight, y), flight.left
         end = max(*self.bottom.values(), *self.heard.values()) + 8
-        return self.finish(end)
+        return finish(self, end)
 
     def fall(self, seconds: float) -> float:
         """How far down the page so much time is."""
@@ -132,12 +132,11 @@ class Rungs:
 
     def flight(self, flight: Flight, y: float) -> float:
         """One flight that leaves at height `y`; returns where the next one may leave."""
-        pen, who, other = self.pen, flight.who, "S" if flight.who == "C" else "C"
+        pen, who, other = self.pen, flight.role, "S" if flight.role == "C" else "C"
         away = -1 if who == "C" else 1
         start, end = self.x[who], self.x[other]
         slant = STEP if self.ladder.latency else 0.0
-        if who in self.spoke and self.heard[who] > self.spoke[who] + 4:
-            self.wait(who, self.spoke[who], self.heard[who])
+        self.wait(who)
         pen.arrow((start - away * 2, y), (end + away * 2, y + slant), COLORS[who])
         middle = (start + end) / 2
         pen.box(middle - 11, y + slant / 2 - 9, 22, 18, fill="#ffffff", stroke=COLORS[who], radius=9)
@@ -152,26 +151,28 @@ class Rungs:
         self.bottom[who] = y + len(flight.labels) * ROW + 6
         return y if self.ladder.latency else max(y + 26, self.bottom[who])
 
-    def wait(self, who: str, start: float, end: float) -> None:
-        """Gray along a lifeline: this end stands still."""
-        self.pen.box(self.x[who] - 4, start, 8, end - start, fill=WAITING, stroke="none", radius=2)
+    def wait(self, who: str) -> None:
+        """Gray along a lifeline where this end stands still: from what it said to what it heard."""
+        start, end = self.spoke.get(who), self.heard[who]
+        if start is not None and end > start + 4:
+            self.pen.box(self.x[who] - 4, start, 8, end - start, fill=WAITING, stroke="none", radius=2)
 
-    def finish(self, end: float) -> str:
-        ladder, words = self.ladder, self.pen
-        for who in "CS":
-            if who in self.spoke and self.heard[who] > self.spoke[who] + 4:
-                self.wait(who, self.spoke[who], self.heard[who])
-        paper, self.pen = words.shapes, Drawing()
-        pen = self.pen
-        if ladder.title:
-            pen.text(self.width / 2, 24, ladder.title, anchor="middle", size=15, bold=True)
-        for who, x in self.x.items():
-            pen.text(x, self.top - 8, NAMES[who], anchor="middle", size=14, bold=True, color=COLORS[who])
-            pen.line((x, self.top), (x, end), stroke=COLORS[who], line=2)
-        pen.shapes += paper
-        note = " · gray: waiting" if 'fill="#999999"' in "".join(paper) else ""
-        pen.text(self.width / 2, end + 22, ladder.summary + note, anchor="middle", size=13)
-        return pen.render(self.width, end + 36, ladder.title or f"A ladder of {ladder.summary}", ladder.text())
+
+def finish(rungs: Rungs, end: float) -> str:
+    """Lifelines, once their length is known; what was drawn already lies over them."""
+    ladder, words = rungs.ladder, rungs.pen
+    for who in "CS":
+        rungs.wait(who)
+    paper, pen = words.shapes, Drawing()
+    if ladder.title:
+        pen.text(rungs.width / 2, 24, ladder.title, anchor="middle", size=15, bold=True)
+    for who, x in rungs.x.items():
+        pen.text(x, rungs.top - 8, NAMES[who], anchor="middle", size=14, bold=True, color=COLORS[who])
+        pen.line((x, rungs.top), (x, end), stroke=COLORS[who], line=2)
+    pen.shapes += paper
+    note = " · gray: waiting" if 'fill="#999999"' in "".join(paper) else ""
+    pen.text(rungs.width / 2, end + 22, ladder.summary + note, anchor="middle", size=13)
+    return pen.render(rungs.width, end + 36, ladder.title or f"A ladder of {ladder.summary}", ladder.text())
 
 
 def flights_of(lines: Iterable[Line], latency: float, clock: bool) -> list[Flight]:
@@ -179,10 +180,10 @@ def flights_of(lines: Iterable[Line], latency: float, clock: bool) -> list[Fligh
     flights: list[Flight] = []
     for line in lines:
         last = flights[-1] if flights else None
-        same = last and last.who == line.who and (not clock or abs(last.left - line.when) < 1e-9)
+        same = last and last.role == line.role and (not clock or abs(last.left - line.when) < 1e-9)
         if not same or last is None:
             left = line.when if clock else last.arrived if last else 0.0
-            last = Flight(len(flights) + 1, line.who, left, left + latency)
+            last = Flight(len(flights) + 1, line.role, left, left + latency)
             flights.append(last)
         last.lines.append(line)
     return flights

@@ -1,4 +1,4 @@
-"""What somebody on the line understands: readable, guessable, or opaque, line by line."""
+"""What somebody on the line understands: readable, decodable, guessable, or opaque, line by line."""
 from __future__ import annotations
 
 import base64
@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from smtp_from_scratch.lab.figures.script import HANDSHAKE, Line, Reader, Record, said_of
 from smtp_from_scratch.lab.figures.style import plural, shown
 from smtp_from_scratch.lab.figures.tlsrecords import Records
+from smtp_from_scratch.transcript import HANDSHAKE, Line, Reader, Record, said_of
 
-READABLE, GUESSABLE, OPAQUE, ATTACKER = "R", "G", "O", "⚠"
+READABLE, DECODABLE, GUESSABLE, OPAQUE, ATTACKER = "R", "D", "G", "O", "⚠"
 BODY_ROWS = 6                                  # lines of a letter that are shown
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
 _AUTH = re.compile(rb"(?i)AUTH +(\S+)(?: +(\S+))?\s*$")
@@ -26,7 +26,7 @@ class Row:
     `gives` names what an eavesdropper learns from it; `secret` says that nobody else should have.
     """
 
-    who: str
+    role: str
     mark: str
     text: str
     means: str = ""
@@ -34,6 +34,25 @@ class Row:
     secret: bool = False
     octets: int = 0
     kind: str = ""
+
+
+def gives_password(mechanism: str, responses: int, text: str) -> bool:
+    """Whether this response, the how-manieth of a mechanism, is the password itself, or has it inside."""
+    if mechanism == "PLAIN":
+        return text.count("\\0") == 2
+    if mechanism == "LOGIN":
+        return responses == 2
+    return not mechanism.startswith(("CRAM-", "SCRAM-"))
+
+
+def given(mechanism: str, text: str, secret: bool) -> tuple[str, ...]:
+    """What an eavesdropper has of a response."""
+    gives = ["the password"] if secret else []
+    if not secret and _DIGEST.fullmatch(text):
+        gives.append("a proof to try passwords on")
+    if mechanism == "PLAIN" or not secret and not text.startswith("c="):
+        gives.append("the user name")
+    return tuple(gives)
 
 
 class Ear(Reader):
@@ -47,7 +66,7 @@ class Ear(Reader):
         self.responses = 0                     # how many the client has given in this AUTH
 
     def feed(self, record: Record) -> None:
-        who, note = record.who, getattr(record, "note", "")
+        who, note = record.role, getattr(record, "note", "")
         if self.rest.get(who) == HANDSHAKE[:1]:          # a cut inside the first record's header
             record = Line(record.when, who, self.rest.pop(who) + record.data, "")
         super().feed(record)
@@ -55,11 +74,11 @@ class Ear(Reader):
             self.rows.append(Row(who, ATTACKER, note, kind="deed"))
 
     def seal(self, record: Record) -> None:
-        self.sealed.add(record.who)
-        for sealed in self.tls[record.who].feed(record.data):
+        self.sealed.add(record.role)
+        for sealed in self.tls[record.role].feed(record.data):
             gives = ("when, and how many octets",) if sealed.opaque else ()
             name = sealed.server_name
-            self.rows.append(Row(record.who, OPAQUE if sealed.opaque else GUESSABLE, f"TLS {sealed.text}",
+            self.rows.append(Row(record.role, OPAQUE if sealed.opaque else GUESSABLE, f"TLS {sealed.text}",
                                  f"server name: {name}" if name else "",
                                  (*gives, "the server's name") if name else gives, octets=sealed.size, kind="tls"))
 
@@ -69,7 +88,7 @@ class Ear(Reader):
 
     def row(self, line: Line) -> Row:
         """How one line is understood."""
-        row = Row(line.who, READABLE, shown(line.data), octets=len(line.data), kind=line.kind)
+        row = Row(line.role, READABLE, shown(line.data), octets=len(line.data), kind=line.kind)
         if line.kind == "command":
             if match := _AUTH.match(line.data):
                 self.mechanism, self.responses = match[1].decode("ascii", "replace").upper(), 0
@@ -79,10 +98,10 @@ class Ear(Reader):
         if line.kind == "secret":
             return self.response(row, line.data.strip())
         if line.kind == "reply" and line.data[:4] == b"334 " and (text := decoded(line.data[4:])):
-            return replace(row, mark=GUESSABLE, means=text)
+            return replace(row, mark=DECODABLE, means=text)
         if line.kind == "body":
             text = decoded(line.data) if len(line.data) > 18 else ""
-            return replace(row, mark=GUESSABLE if text else READABLE, means=text, gives=("the letter",))
+            return replace(row, mark=DECODABLE if text else READABLE, means=text, gives=("the letter",))
         return row
 
     def response(self, row: Row, data: bytes) -> Row:
@@ -91,21 +110,8 @@ class Ear(Reader):
         text = decoded(data)
         if not text:
             return row
-        secret = self.gives_password(text)
-        gives = ["the password"] if secret else []
-        if not secret and _DIGEST.fullmatch(text):
-            gives.append("a proof to try passwords on")
-        if self.mechanism == "PLAIN" or not secret and not text.startswith("c="):
-            gives.append("the user name")
-        return replace(row, mark=GUESSABLE, means=text, secret=secret, gives=tuple(gives))
-
-    def gives_password(self, text: str) -> bool:
-        """Whether this response is the password itself, or has it inside."""
-        if self.mechanism == "PLAIN":
-            return text.count("\\0") == 2
-        if self.mechanism == "LOGIN":
-            return self.responses == 2
-        return not self.mechanism.startswith(("CRAM-", "SCRAM-"))
+        secret = gives_password(self.mechanism, self.responses, text)
+        return replace(row, mark=DECODABLE, means=text, secret=secret, gives=given(self.mechanism, text, secret))
 
 
 def decoded(data: bytes) -> str:
@@ -124,7 +130,7 @@ def decoded(data: bytes) -> str:
 def overheard(source: Any) -> list[Row]:
     """Everything that crossed the wire, row by row, as an eavesdropper understands it."""
     said = said_of(source)
-    ear = Ear(hears_server=any(record.who == "S" for record in said))
+    ear = Ear(hears_server=any(record.role == "S" for record in said))
     for record in said:
         ear.feed(record)
     ear.finish()
@@ -143,7 +149,7 @@ def condensed(rows: Iterable[Row]) -> list[Row]:
             more = replace(last, text=f"… {plural(lines, 'line')} more of the letter …", means="",
                            octets=row.octets + (last.octets if lines > 1 else 0))
             result[-1 if lines > 1 else len(result) :] = [more]
-        elif last and row.mark == OPAQUE and (last.mark, last.who) == (OPAQUE, row.who):
+        elif last and row.mark == OPAQUE and (last.mark, last.role) == (OPAQUE, row.role):
             result[-1] = replace(last, text=f"TLS {records(last.text) + 1} records", octets=last.octets + row.octets)
         else:
             result.append(row)

@@ -25,7 +25,7 @@ class Player(Interactive):
         for number, step in enumerate(self.steps, 1):
             for index, line in enumerate(spoken(step)):
                 front = f"{number:2}  {step.state:12}" if index == 0 else " " * 16
-                rows.append(f"{front}  {step.who}: {line}".rstrip())
+                rows.append(f"{front}  {step.role}: {line}".rstrip())
         return "\n".join(rows)
 
     def html(self) -> str:
@@ -54,7 +54,7 @@ class Player(Interactive):
 
     def _status(self) -> str:
         if self.at == 0:
-            first = NAMES[self.steps[0].who] if self.steps else "end"
+            first = NAMES[self.steps[0].role] if self.steps else "end"
             return f"Nobody has spoken yet. Next: the {first}."
         step = self.steps[self.at - 1]
         following = f"Next: the {NAMES[step.next]}." if step.next else "That was all."
@@ -64,7 +64,7 @@ class Player(Interactive):
     def _row(self, index: int) -> list[str]:
         """Number, speaker, words, the state after them; the step that was played last has a sign."""
         step, current = self.steps[index], hasattr(self, "_pane") and index == self.at - 1
-        row = [str(index + 1), speaker(step.who), pre("\n".join(spoken(step))), step.state]
+        row = [str(index + 1), speaker(step.role), pre("\n".join(spoken(step))), step.state]
         return [f"<b>▶&nbsp;{row[0]}</b>", *row[1:3], f"<b>{row[3]}</b>"] if current else row
 
 

@@ -1,7 +1,7 @@
 """You are the server: the client's line appears, you choose the reply."""
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -102,13 +102,7 @@ class YouAreTheServer(Interactive):
         return "\n".join([*rows, f"Answers: {answers}"])
 
     def html(self) -> str:
-        asked = table(["", "the client says", "choose your reply"],
-                      [[str(number), f"<code>{escape(played.client, quote=False)}</code>",
-                        "<br>".join(escape(choice, quote=False) for choice in played.choices)]
-                       for number, played in enumerate(self.rounds, 1)])
-        answers = "".join(f"<li><b>{escape(played.answer)}</b>: {rich(played.why[played.right])}</li>"
-                          for played in self.rounds)
-        return f"{asked}<details><summary>the answers, with their reasons</summary><ol>{answers}</ol></details>"
+        return sheet(self.rounds)
 
     def choose(self, number: int) -> None:
         """Answer the client with the choice of this number, from 0."""
@@ -145,23 +139,41 @@ class YouAreTheServer(Interactive):
         for number, made in enumerate(self._buttons):
             made.description = choices[number] if number < len(choices) else ""
             made.layout.display = "" if number < len(choices) else "none"
-        self._pane.value = card(self._dialogue() + self._remark() + self._question())
+        self._pane.value = card(
+            said_before(self.rounds[: self.at]) + remark(self.says, self.right)
+            + question(self.rounds[self.at :], self.wrong))
 
-    def _dialogue(self) -> str:
-        return "".join(line("client", CLIENT, played.client) + line("you", SERVER, played.answer)
-                       for played in self.rounds[: self.at])
 
-    def _remark(self) -> str:
-        if not self.says:
-            return ""
-        word, color = ("Right.", TLS) if self.right else ("Not that one.", TROUBLE)
-        return (f'<div aria-live="polite" style="border-left:5px solid {color};margin:8px 0;padding-left:8px">'
-                f"<b>{word}</b> {escape(self.says)}</div>")
+def sheet(rounds: Sequence[Round]) -> str:
+    """All rounds on paper, the answers folded."""
+    asked = table(["", "the client says", "choose your reply"],
+                  [[str(number), f"<code>{escape(played.client, quote=False)}</code>",
+                    "<br>".join(escape(choice, quote=False) for choice in played.choices)]
+                   for number, played in enumerate(rounds, 1)])
+    answers = "".join(f"<li><b>{escape(played.answer)}</b>: {rich(played.why[played.right])}</li>"
+                      for played in rounds)
+    return f"{asked}<details><summary>the answers, with their reasons</summary><ol>{answers}</ol></details>"
 
-    def _question(self) -> str:
-        if self.at == len(self.rounds):
-            return f"The session is over, with {plural(self.wrong, 'wrong answer')}."
-        return line("client", CLIENT, self.rounds[self.at].client) + "<div>What do you say?</div>"
+
+def said_before(rounds: Iterable[Round]) -> str:
+    """The dialogue so far."""
+    return "".join(line("client", CLIENT, played.client) + line("you", SERVER, played.answer) for played in rounds)
+
+
+def remark(says: str, right: bool) -> str:
+    """What is said about the last choice."""
+    if not says:
+        return ""
+    word, color = ("Right.", TLS) if right else ("Not that one.", TROUBLE)
+    return (f'<div aria-live="polite" style="border-left:5px solid {color};margin:8px 0;padding-left:8px">'
+            f"<b>{word}</b> {escape(says)}</div>")
+
+
+def question(rounds: Iterable[Round], wrong: int) -> str:
+    """The client's next line, or how it went."""
+    for played in rounds:
+        return line("client", CLIENT, played.client) + "<div>What do you say?</div>"
+    return f"The session is over, with {plural(wrong, 'wrong answer')}."
 
 
 def line(who: str, color: str, text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from smtp_from_scratch.lab.figures.script import Line, lines_of
+from smtp_from_scratch.transcript import Line, lines_of
 
 # Where a positive reply leads, whatever the state before (RFC 5321 §4.1.4).
 LEADS_TO = {"HELO": "ready", "EHLO": "ready", "LHLO": "ready", "MAIL": "mail", "RCPT": "rcpt", "RSET": "ready",
@@ -31,7 +31,7 @@ MEANS = {
 class Step:
     """One thing said: its lines, the server's state after it, who speaks next, and what it means."""
 
-    who: str
+    role: str
     lines: tuple[Line, ...]
     state: str
     next: str
@@ -43,14 +43,14 @@ def steps_of(source: Any) -> list[Step]:
     groups = grouped(lines_of(source))
     state, waiting, steps = "start", list[str](), list[Step]()
     for number, group in enumerate(groups):
-        if group[0].who == "C":
+        if group[0].role == "C":
             name = name_of(group)
             waiting.append(name)
             means = MEANS.get(name, "")
         else:
             state, means = hear_reply(group[-1].text, state, waiting)
-        following = groups[number + 1][0].who if number + 1 < len(groups) else ""
-        steps.append(Step(group[0].who, tuple(group), state, following, means))
+        following = groups[number + 1][0].role if number + 1 < len(groups) else ""
+        steps.append(Step(group[0].role, tuple(group), state, following, means))
     return steps
 
 
@@ -59,12 +59,12 @@ def grouped(lines: list[Line]) -> list[list[Line]]:
     groups: list[list[Line]] = []
     going_on = ""                              # who has not finished yet
     for line in lines:
-        if going_on == line.who:
+        if going_on == line.role:
             groups[-1].append(line)
         else:
             groups.append([line])
-        goes_on = line.text[3:4] == "-" if line.who == "S" else line.kind == "body"
-        going_on = line.who if goes_on else ""
+        goes_on = line.text[3:4] == "-" if line.role == "S" else line.kind == "body"
+        going_on = line.role if goes_on else ""
     return groups
 
 

@@ -10,10 +10,10 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 
-from smtp_from_scratch.lab.figures.script import HANDSHAKE, Line, Reader
 from smtp_from_scratch.lab.figures.transcript import Transcript
 from smtp_from_scratch.lab.wires.link import Call, Link
 from smtp_from_scratch.lab.wires.peer import Heard
+from smtp_from_scratch.transcript import HANDSHAKE, Line, Reader
 
 Deed = tuple[str, bytes, str]                  # who seems to say it, the octets, a note if they are not the truth
 HELD = b"(held back)"
@@ -71,7 +71,7 @@ class Stripping(Attack):
         super().__init__(link, client)
 
     def meddle(self, line: Line) -> Iterator[Deed]:
-        if line.who == "S":
+        if line.role == "S":
             if reply := self.answered(line):
                 yield self.stripped(reply)
                 if self.asked:
@@ -110,15 +110,15 @@ class Injecting(Attack):
         super().__init__(link, client)
 
     def meddle(self, line: Line) -> Iterator[Deed]:
-        yield line.who, line.data, ""
-        if line.who == "S":
+        yield line.role, line.data, ""
+        if line.role == "S":
             matches = self.answered(line) and self.asked and self.asked.popleft().strip().upper() == self.when
         else:
             matches = line.kind == "command" and line.data.strip().upper() == self.when
             if line.kind != "body":
                 self.asked.append(line.data)
-        if matches and self.into == {"C": "server", "S": "client"}[line.who]:
-            yield line.who, self.what, "the attacker added this"
+        if matches and self.into == {"C": "server", "S": "client"}[line.role]:
+            yield line.role, self.what, "the attacker added this"
 
 
 def word(data: bytes) -> bytes:

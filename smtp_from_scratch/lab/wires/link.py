@@ -14,6 +14,7 @@ import queue
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -56,12 +57,12 @@ class Link:
     @property
     def round_trips(self) -> int:
         """How many round trips the sessions over this link took, the dial included; of several sessions the sum."""
-        return sum(call.round_trips for call in self.calls)
+        return sum(call.trips.round_trips for call in self.calls)
 
     @property
     def turns(self) -> int:
         """How often somebody else began to speak, the dial not included; of several sessions the sum."""
-        return sum(len(call.trips) for call in self.calls)
+        return sum(len(call.trips.carried) for call in self.calls)
 
     def stop(self) -> None:
         """Cut the line."""
@@ -80,40 +81,18 @@ class Link:
         self.stop()
 
 
-class Call:
-    """One connection over a link: two sockets, the parcels under way, and who has heard how much."""
+class End:
+    """One end of a call: its socket, once there is one, and the parcels under way to it."""
 
-    def __init__(self, link: Link, client: socket.socket) -> None:
-        self.link = link
-        self.dialed = time.monotonic() + link.rtt        # the client's `connect` returned before: loopback is instant
-        self.sockets = {"C": client}
-        self.parcels: dict[str, queue.SimpleQueue[Parcel]] = {who: queue.SimpleQueue() for who in "CS"}
-        self.heard = {"C": 2, "S": 3}          # the number of the last trip that arrived: SYN-ACK; ACK
-        self.trips: set[int] = set()           # numbers of the flights that carried octets
-        self.open = 2                          # directions that still carry something
-        for work, who in ((self.take_in, "C"), (self.hand_out, "C"), (self.dial, "S")):
-            threading.Thread(target=work, args=(who,), name="link", daemon=True).start()
+    def __init__(self, sock: socket.socket | None = None) -> None:
+        self.socket = sock
+        self.parcels: queue.SimpleQueue[Parcel] = queue.SimpleQueue()
 
-    @property
-    def round_trips(self) -> int:
-        """Trips there and back, until the client heard the server's last word."""
-        return self.heard["C"] // 2
-
-    def dial(self, who: str) -> None:
-        """Dialing costs a round trip, and the server hears of it half a one later."""
-        time.sleep(max(0.0, self.dialed + self.link.rtt / 2 - time.monotonic()))
-        try:
-            self.sockets[who] = socket.create_connection(self.link.target, 10.0)
-        except OSError:
-            return self.cut()
-        if not self.open:                      # the line was cut meanwhile
-            return self.cut()
-        threading.Thread(target=self.take_in, args=(who,), name="link", daemon=True).start()
-        self.hand_out(who)
-
-    def take_in(self, who: str) -> None:
-        """Read what one end says, until it hangs up."""
-        sock, data = self.sockets[who], b"-"
+    def listen(self, said: Callable[[bytes], None]) -> None:
+        """Read what this end says, until it hangs up: then `said` is told of nothing."""
+        sock, data = self.socket, b"-"
+        if sock is None:
+            return
         with contextlib.suppress(OSError):
             sock.settimeout(None)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -122,7 +101,78 @@ class Call:
                 data = sock.recv(65_536)
             except OSError:
                 data = b""
-            self.pass_on(who, data)
+            said(data)
+
+    def hand_out(self, arrived: Callable[[int], None]) -> None:
+        """Give this end what is due, until the other one has hung up; `arrived` is told the number of each trip."""
+        with contextlib.suppress(OSError):
+            while self.socket:
+                due, trip, data = self.parcels.get()
+                time.sleep(max(0.0, due - time.monotonic()))
+                if not data:
+                    return self.socket.shutdown(socket.SHUT_WR)
+                arrived(trip)
+                self.socket.sendall(data)
+
+    def cut(self) -> None:
+        """Hang up."""
+        if self.socket:
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
+            self.socket.close()
+
+
+class Trips:
+    """The trips of one connection, by number: see above."""
+
+    def __init__(self) -> None:
+        self.heard = {"C": 2, "S": 3}          # the last trip that arrived: SYN-ACK; ACK
+        self.carried: set[int] = set()         # flights that carried octets
+
+    @property
+    def round_trips(self) -> int:
+        """Trips there and back, until the client heard the server's last word."""
+        return self.heard["C"] // 2
+
+    def depart(self, who: str, carries: bool) -> int:
+        """The number of a trip that begins now."""
+        trip = self.heard[who] + 1
+        if carries:
+            self.carried.add(trip)
+        return trip
+
+    def arrive(self, who: str, trip: int) -> None:
+        """This end has heard of it."""
+        self.heard[who] = max(self.heard[who], trip)
+
+
+class Call:
+    """One connection over a link: two ends, and the trips between them."""
+
+    def __init__(self, link: Link, client: socket.socket) -> None:
+        self.link = link
+        self.dialed = time.monotonic() + link.rtt        # the client's `connect` returned before: loopback is instant
+        self.ends = {"C": End(client), "S": End()}
+        self.trips = Trips()
+        self.open = 2                          # directions that still carry something
+        for work, who in ((self.take_in, "C"), (self.hand_out, "C"), (self.dial, "S")):
+            threading.Thread(target=work, args=(who,), name="link", daemon=True).start()
+
+    def dial(self, who: str) -> None:
+        """Dialing costs a round trip, and the server hears of it half a one later."""
+        time.sleep(max(0.0, self.dialed + self.link.rtt / 2 - time.monotonic()))
+        try:
+            self.ends[who].socket = socket.create_connection(self.link.target, 10.0)
+        except OSError:
+            return self.cut()
+        if not self.open:                      # the line was cut meanwhile
+            return self.cut()
+        threading.Thread(target=self.take_in, args=(who,), name="link", daemon=True).start()
+        self.hand_out(who)
+
+    def take_in(self, who: str) -> None:
+        """Read what one end says."""
+        self.ends[who].listen(lambda data: self.pass_on(who, data))
 
     def pass_on(self, who: str, data: bytes) -> None:
         """What becomes of octets that one end said; none: it hung up."""
@@ -141,22 +191,12 @@ class Call:
 
     def send(self, who: str, data: bytes) -> None:
         """Send octets of `who` on their way."""
-        trip = self.heard[who] + 1
-        if data:
-            self.trips.add(trip)
-        self.parcels[OTHER[who]].put((self.now(who) + self.link.rtt / 2, trip, data))
+        trip = self.trips.depart(who, bool(data))
+        self.ends[OTHER[who]].parcels.put((self.now(who) + self.link.rtt / 2, trip, data))
 
     def hand_out(self, who: str) -> None:
         """Give one end what is due."""
-        with contextlib.suppress(OSError):
-            while True:
-                due, trip, data = self.parcels[who].get()
-                time.sleep(max(0.0, due - time.monotonic()))
-                if not data:
-                    self.sockets[who].shutdown(socket.SHUT_WR)
-                    break
-                self.heard[who] = max(self.heard[who], trip)
-                self.sockets[who].sendall(data)
+        self.ends[who].hand_out(lambda trip: self.trips.arrive(who, trip))
         self.open -= 1
         if not self.open:
             self.cut()
@@ -164,10 +204,8 @@ class Call:
     def cut(self) -> None:
         """Hang up on both."""
         self.open = 0
-        for sock in list(self.sockets.values()):
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-            sock.close()
+        for end in self.ends.values():
+            end.cut()
 
 
 def slow_link(address: tuple[str, int], rtt: float, transcript: Transcript | None = None) -> Link:

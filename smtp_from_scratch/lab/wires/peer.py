@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, cast
@@ -29,7 +29,7 @@ class Heard:
     """One record of a transcript."""
 
     when: float
-    who: str
+    role: str
     data: bytes
 
 
@@ -57,27 +57,11 @@ class aiosmtpd_server:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="aiosmtpd", daemon=True)
         self._thread.start()                   # a kernel runs a loop of its own in this thread
-        listening = self._loop.create_server(self._protocol, "127.0.0.1", 0)
+        listening = self._loop.create_server(
+            lambda: recorded(self._handler, self._note, loop=self._loop, **self._options), "127.0.0.1", 0)
         self._server = asyncio.run_coroutine_threadsafe(listening, self._loop).result(5.0)
         self.address = self._server.sockets[0].getsockname()[:2]
         started(self)
-
-    def _protocol(self) -> asyncio.BaseProtocol:
-        from aiosmtpd.smtp import SMTP
-
-        note = self._note
-
-        class Recorded(SMTP):  # type: ignore[misc, unused-ignore]
-            """aiosmtpd's server, overheard."""
-
-            def connection_made(self, transport: Any) -> None:
-                super().connection_made(cast(Any, Overheard(transport, note)))
-
-            def data_received(self, data: bytes) -> None:
-                note("C", data)
-                super().data_received(data)
-
-        return Recorded(self._handler, loop=self._loop, **self._options)
 
     def _note(self, who: str, data: bytes) -> None:
         self.transcript(Heard(time.monotonic(), who, bytes(data)))
@@ -107,6 +91,21 @@ class aiosmtpd_server:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         self.stop()
+
+
+def recorded(handler: Any, note: Callable[[str, bytes], None], **options: Any) -> asyncio.BaseProtocol:
+    """aiosmtpd's server for one connection, overheard."""
+    from aiosmtpd.smtp import SMTP
+
+    class Recorded(SMTP):  # type: ignore[misc, unused-ignore]
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(cast(Any, Overheard(transport, note)))
+
+        def data_received(self, data: bytes) -> None:
+            note("C", data)
+            super().data_received(data)
+
+    return Recorded(handler, **options)
 
 
 class Keeper:

@@ -1,0 +1,95 @@
+"""Where a body waits until it is delivered: in memory while there is room, then on disk."""
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import threading
+
+from .envelope import Newlines
+from .printable import logger
+from .wire import Reply
+
+__all__ = ["MEMORY", "SPOOL_IN_MEMORY", "Memory", "Spool"]
+
+log = logger(__name__)
+
+
+class Memory:
+    """Octets that all bodies on their way in may keep in memory together; the rest goes to disk."""
+
+    def __init__(self, octets: int = 67_108_864) -> None:
+        self.free, self._lock = octets, threading.Lock()
+
+    def take(self, octets: int) -> bool:
+        """Whether there is room for so many more."""
+        with self._lock:
+            if octets > self.free:
+                return False
+            self.free -= octets
+            return True
+
+    def give_back(self, octets: int) -> None:
+        """So many are free again."""
+        with self._lock:
+            self.free += octets
+
+
+MEMORY = Memory()                                       # of this process
+SPOOL_IN_MEMORY = 1_048_576                             # octets of one body kept in memory, the rest on disk
+
+
+class Spool:
+    """A body on its way in: counted, its line ends checked; in memory as long as there is room, then on disk.
+
+    `limit`: octets that it may have. `fault` is the reply that is due at its end because something is wrong with it;
+    from then on nothing is kept.
+    """
+
+    def __init__(self, limit: int | None, memory: Memory, binary: bool = False) -> None:
+        self.limit, self.memory, self.binary, self.octets = limit, memory, binary, 0
+        self.fault: Reply | None = None
+        self.file = tempfile.SpooledTemporaryFile()     # goes to disk when we say so
+        self._in_memory, self._on_disk = 0, False
+        self._newlines = Newlines()
+
+    def add(self, block: bytes) -> None:
+        """Take in some octets; beyond the limit they are only counted (RFC 5321 §4.5.3.1.9)."""
+        self.octets += len(block)
+        if not self.binary:
+            self._newlines.see(block)
+        if self.limit is not None and self.octets > self.limit:
+            self.fault = self.fault or Reply(552, f"a message may have {self.limit} octets", "5.3.4")
+        if self.fault is None:
+            try:
+                self._make_room(len(block))
+                self.file.write(block)
+            except OSError:
+                log.exception("no room for a message")
+                self.fault = Reply(452, "no room for the message now; please try again later", "4.3.1")
+
+    def _make_room(self, octets: int) -> None:
+        if self._on_disk:
+            return
+        self._on_disk = self._in_memory + octets > SPOOL_IN_MEMORY or not self.memory.take(octets)
+        if self._on_disk:
+            self.file.rollover()
+            self._give_back()
+        else:
+            self._in_memory += octets
+
+    def _give_back(self) -> None:
+        self.memory.give_back(self._in_memory)
+        self._in_memory = 0
+
+    def finish(self) -> Reply | None:
+        """What is wrong with the whole body, or None: a CR or an LF that stands alone comes first (RFC 5321 §2.3.8)."""
+        self._newlines.see(b"", final=True)
+        if self._newlines.bare:
+            return Reply(554, "a CR or an LF stands alone in the message; lines end with CR LF", "5.6.0")
+        return self.fault
+
+    def close(self) -> None:
+        """Drop it."""
+        self._give_back()
+        with contextlib.suppress(OSError):              # a full disk complains once more here
+            self.file.close()

@@ -1,0 +1,59 @@
+"""`check-client`: does a client conform?"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from smtp_from_scratch.cli.check import tell
+from smtp_from_scratch.cli.common import OK, UNREACHABLE, USAGE, complain, octets
+
+
+def add_parser(commands: Any) -> None:
+    """The options."""
+    client = commands.add_parser("check-client", help="does a client conform?", usage=(
+        "smtp-from-scratch check-client [options] -- COMMAND… (with {host} and {port} in it)"),
+        description="Plays the server's part of dialogues from the RFCs at a command that sends mail. In COMMAND, "
+        "{host}, {port}, {sender}, {recipient}, {recipients} (repeated, with the option before it), {recipients,}, "
+        "{file} (the letter), {user}, {password}, {password_file}, {ca_file} and others are filled in; words between "
+        "[ and ] are left out when a dialogue has no use for what stands in braces there.")
+    client.add_argument("command", nargs="*", metavar="COMMAND", help="after --: a command that sends a letter")
+    client.add_argument("--rfc", action="append", metavar="N", default=[], help="only this RFC; may be repeated")
+    client.add_argument("--only", metavar="TITLE", default="", help="only dialogues with this in their title")
+    client.add_argument("--list", action="store_true", help="say which dialogues there are, and play none")
+    client.add_argument("--stdin", action="store_true", help="the command reads the letter from standard input")
+    client.add_argument("--patience", type=float, metavar="S", default=10.0,
+                        help="seconds for the client's next line (default 10)")
+    client.add_argument("--at-once", type=octets, metavar="N", default=4, help="commands at a time (default 4)")
+    client.add_argument("--json", action="store_true", help="the outcomes as JSON on standard output")
+    client.add_argument("--junit", metavar="F", help="write the outcomes to this file, as CI systems read them")
+    client.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Play the server's part at a command; 1 when it breaks a MUST."""
+    from smtp_from_scratch.conformance import report
+    from smtp_from_scratch.conformance.client import runner as client_runner
+    from smtp_from_scratch.conformance.client import tasks
+    from smtp_from_scratch.conformance.server import runner
+
+    dialogues = [dialogue for dialogue in runner.all_dialogues() if dialogue.end == "client"
+                 and (not options.rfc or dialogue.rfc in options.rfc)
+                 and options.only.lower() in dialogue.title.lower()]
+    if options.list:
+        print(report.listing(dialogues))
+        return OK
+    if not dialogues:
+        return complain("no dialogue is called that; --list shows them all", USAGE)
+    try:
+        tasks.check_command(options.command)
+    except tasks.BadCommand as error:
+        return complain(str(error), USAGE)
+    words = tuple(options.command)
+    target = client_runner.ClientTarget(client_runner.Command(words, options.stdin), words, options.stdin,
+                                        patience=options.patience)
+    try:
+        client_runner.probe(target)
+    except OSError as error:
+        return complain(f"cannot examine {words[0]}: {error}", UNREACHABLE)
+    return tell(client_runner.check(target, dialogues, options.at_once), len(dialogues), " ".join(words), options)

@@ -1,0 +1,85 @@
+"""What commands share: exit codes, kinds of arguments, files, complaints."""
+
+from __future__ import annotations
+
+import argparse
+import ssl
+import sys
+
+from smtp_from_scratch.envelope import BadPath, parse_path
+from smtp_from_scratch.printable import printable
+
+OK, REFUSED, USAGE, UNREACHABLE, DEFERRED = 0, 1, 2, 69, 75     # exit codes; the last two are sysexits.h's
+
+
+def host_port(text: str) -> tuple[str, int]:
+    """`HOST:PORT`, `[::1]:PORT`."""
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise argparse.ArgumentTypeError(f"write an IPv6 address in brackets: [{host}]:{port}")
+    if not (colon and host and port.isascii() and port.isdigit() and int(port) < 65_536):
+        raise argparse.ArgumentTypeError(f"expected HOST:PORT, got {text!r}")
+    return host, int(port)
+
+
+def octets(text: str) -> int:
+    """A number of octets, above 0."""
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"expected a number of octets, got {text!r}")
+    return int(text)
+
+
+def count(text: str) -> int:
+    """How many, at least one."""
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """A time in seconds, above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not number > 0:
+        raise argparse.ArgumentTypeError(f"expected a number of seconds, got {text!r}")
+    return number
+
+
+def mailbox(text: str) -> str:
+    """An address, with or without angle brackets."""
+    bare = text[1:-1] if text.startswith("<") and text.endswith(">") else text
+    try:
+        path, rest = parse_path(f"<{bare}>")
+    except BadPath as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if rest or not path.mailbox:
+        raise argparse.ArgumentTypeError(f"expected an address, got {text!r}")
+    return bare
+
+
+def mailbox_or_null(text: str) -> str:
+    """An address, or `<>` or nothing for the null path."""
+    return "" if text in ("", "<>") else mailbox(text)
+
+
+def first_line(name: str | None) -> str:
+    """The first line of a file: a password; raises OSError."""
+    if not name:
+        return ""
+    with open(name, encoding="utf-8") as file:
+        return file.readline().rstrip("\r\n")
+
+
+def trusting(name: str | None) -> ssl.SSLContext | None:
+    """A TLS context that trusts the certificates in a file; None without one. Raises OSError."""
+    return ssl.create_default_context(cafile=name) if name else None
+
+
+def complain(text: str, code: int) -> int:
+    """Say on standard error what is wrong, and return the exit code."""
+    print(f"smtp-from-scratch: {printable(text)}", file=sys.stderr)
+    return code

@@ -1,0 +1,155 @@
+"""`send`: messages from files, as they are."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import shutil
+import ssl
+import sys
+import tempfile
+from collections.abc import Iterable
+from typing import IO, Any
+
+from smtp_from_scratch.cli.common import (
+    DEFERRED,
+    OK,
+    REFUSED,
+    UNREACHABLE,
+    USAGE,
+    complain,
+    first_line,
+    host_port,
+    mailbox,
+    mailbox_or_null,
+)
+from smtp_from_scratch.client import Receipt, SMTPResponseException, SMTPServerDisconnected
+from smtp_from_scratch.dsn import request
+from smtp_from_scratch.envelope import Envelope
+from smtp_from_scratch.printable import printable
+from smtp_from_scratch.smtp import Client, client_extensions
+from smtp_from_scratch.starttls import unverified
+from smtp_from_scratch.transcript import Transcript
+
+
+def add_parser(commands: Any) -> None:
+    """The options."""
+    send = commands.add_parser("send", help="send letters", description="Sends letters from files, as they are.")
+    send.add_argument("--server", type=host_port, metavar="HOST:PORT", required=True)
+    send.add_argument("--from", dest="sender", type=mailbox_or_null, metavar="A", required=True,
+                      help="the envelope's sender; <> for none")
+    send.add_argument("--to", dest="recipients", action="append", type=mailbox, metavar="B", required=True,
+                      help="a recipient; may be repeated")
+    send.add_argument("--hostname", metavar="NAME", default="", help="what to call ourselves in EHLO")
+    send.add_argument("--user", metavar="U", default="", help="log in as U; never without TLS")
+    send.add_argument("--password-file", metavar="F", help="a file with U's password in its first line")
+    sealed = send.add_mutually_exclusive_group()
+    sealed.add_argument("--starttls", action="store_true", help="no mail without TLS, and to nobody unverified "
+                        "(default: TLS where it is offered; with --user as if this was given)")
+    sealed.add_argument("--implicit-tls", action="store_true", help="TLS from the first octet on, as on port 465")
+    send.add_argument("--ca-file", metavar="F", help="certificates to trust, in place of the system's")
+    send.add_argument("--notify", metavar="EVENTS", default="", help="report on these events: NEVER, or some of "
+                      "SUCCESS,FAILURE,DELAY; to servers without DSN nothing is said of it")
+    send.add_argument("--ret", choices=["FULL", "HDRS"], default="", help="how much of the letter a report returns")
+    send.add_argument("--envid", metavar="ID", default="", help="what reports shall call the letter")
+    send.add_argument("--orcpt", metavar="A", default="", help="the address that was first written to, if it is "
+                      "another than that of --to, such as rfc822;list@oslo.example")
+    send.add_argument("--without", action="append", metavar="KEYWORD", default=[],
+                      help="make no use of an extension; may be repeated")
+    send.add_argument("--eager", action="store_true", help="let small bodies fly along with the envelope, where "
+                      "CHUNKING is offered: only to servers that you know")
+    send.add_argument("--timeout", type=float, metavar="S", default=None, help="seconds that any wait may take")
+    send.add_argument("--show", action="store_true", help="the dialogue, on standard error")
+    send.add_argument("files", nargs="+", metavar="FILE", help="a letter; - is standard input")
+    send.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Send each file; a line for each recipient on standard output."""
+    with contextlib.ExitStack() as stack:
+        try:
+            files = [sys.stdin.buffer if name == "-" else stack.enter_context(open(name, "rb"))
+                     for name in options.files]
+        except OSError as error:
+            return complain(f"cannot read {error.filename}: {error.strerror}", USAGE)
+        show = Transcript() if options.show else None
+        try:
+            envelope_for(options)
+            client = client_for(options, show)
+        except (OSError, UnicodeError) as error:
+            return complain(f"cannot use {options.password_file or options.ca_file}: {error}", USAGE)
+        except ValueError as error:            # such as --user without --password-file
+            return complain(str(error), USAGE)
+        try:
+            return send_files(client, options, files)
+        finally:
+            if show is not None:
+                print(*map(printable, str(show).split("\n")), sep="\n", file=sys.stderr)
+
+
+def send_files(client: Client, options: argparse.Namespace, files: Iterable[IO[bytes]]) -> int:
+    """A whole session; returns the exit code, once the receipts are told."""
+    error: Exception | None = None
+    receipts: list[Receipt] = []
+    try:
+        client.connect(*options.server)
+        for receipt in client.send_all(((envelope_for(options), rereadable(file)) for file in files), goodbye=True):
+            receipts.append(receipt)
+    except (OSError, ValueError) as failure:
+        error = failure
+    finally:
+        client.close()
+    code = tell_receipts(receipts)
+    match error:
+        case None:
+            return code
+        case SMTPResponseException():
+            return complain(str(error), DEFERRED if error.reply.temporary else REFUSED)
+        case SMTPServerDisconnected():
+            return complain(str(error), DEFERRED)
+    return complain("cannot talk to {}:{}: ".format(*options.server) + str(error), UNREACHABLE)
+
+
+def client_for(options: argparse.Namespace, tap: Any) -> Client:
+    """The client that the options ask for. Raises OSError for files that cannot be read, ValueError."""
+    verified = ssl.create_default_context(cafile=options.ca_file)
+    required = options.starttls or bool(options.user)
+    offered = verified if required or options.ca_file else unverified()
+    extensions = client_extensions(
+        tls=None if options.implicit_tls else offered, require_tls=required, user=options.user,
+        password=first_line(options.password_file), eager=options.eager, without=options.without)
+    return Client(local_hostname=options.hostname, timeout=options.timeout, tap=tap, extensions=extensions,
+                  tls=verified if options.implicit_tls else None, implicit_tls=options.implicit_tls)
+
+
+def envelope_for(options: argparse.Namespace) -> Envelope:
+    """The envelope, with what was asked for of reports (RFC 3461). Raises ValueError."""
+    envelope = Envelope(options.sender, list(dict.fromkeys(options.recipients)))
+    orcpt = dict.fromkeys(envelope.recipients, options.orcpt) if options.orcpt else {}
+    return request(envelope, ret=options.ret, envid=options.envid, notify=options.notify, orcpt=orcpt)
+
+
+def rereadable(file: IO[bytes]) -> IO[bytes]:
+    """The file, or a copy of a stream that can be read only once."""
+    if file.seekable():
+        return file
+    copy: IO[bytes] = tempfile.TemporaryFile()
+    shutil.copyfileobj(file, copy)
+    copy.seek(0)
+    return copy
+
+
+def tell_receipts(receipts: Iterable[Receipt]) -> int:
+    """A line for each recipient; returns the exit code."""
+    codes = [OK]
+    for receipt in receipts:
+        refused = receipt.refused              # a 2yz may be among them: it was no answer to what was asked
+        decided = {a: reply for a, reply in receipt.recipients.items() if a not in receipt.unknown}
+        for address, reply in decided.items():
+            unasked = f"{receipt.refused_by}: " if address in refused and reply.positive else ""
+            print(printable(f"{address}: {unasked}{reply}"), flush=True)
+        for address in receipt.unknown:
+            print(printable(f"{address}: unknown: the line broke before the server had answered"), flush=True)
+        later = refused or receipt.unknown
+        codes.append(REFUSED if any(not reply.temporary for reply in refused.values()) else DEFERRED if later else OK)
+    return max(codes, key=[OK, DEFERRED, REFUSED].index)

@@ -1,0 +1,155 @@
+"""`serve`: take in mail, into Maildirs."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import signal
+import socket
+import ssl
+import sys
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from smtp_from_scratch.auth import Users
+from smtp_from_scratch.cli.common import OK, UNREACHABLE, USAGE, complain, count, host_port, octets, seconds
+from smtp_from_scratch.envelope import Envelope
+from smtp_from_scratch.maildir import Maildir
+from smtp_from_scratch.smtp import Server, server_extensions
+from smtp_from_scratch.smtp.sets import leave_out
+from smtp_from_scratch.starttls import server_context
+from smtp_from_scratch.submission import Submission
+from smtp_from_scratch.users import BadUserFile, UserFile
+from smtp_from_scratch.wire import Reply
+
+
+def add_parser(commands: Any) -> None:
+    """The options."""
+    serve = commands.add_parser("serve", help="take in mail", description="Takes in mail, into Maildirs.")
+    serve.add_argument("--smtp", type=host_port, metavar="HOST:PORT",
+                       help="take in mail from anywhere, as on port 25 (without any of the three: 127.0.0.1:2525; "
+                       "port 0: the system chooses)")
+    serve.add_argument("--submission", type=host_port, metavar="HOST:PORT",
+                       help="take in mail from users, as on port 587: STARTTLS, then AUTH")
+    serve.add_argument("--submissions", type=host_port, metavar="HOST:PORT",
+                       help="the same with TLS from the first octet on, as on port 465")
+    serve.add_argument("--maildir", metavar="DIR", default="Maildir",
+                       help="keep letters here, a Maildir for each recipient (default ./Maildir)")
+    serve.add_argument("--domain", action="append", metavar="D", default=[],
+                       help="refuse recipients of other domains, but not from users; may be repeated")
+    serve.add_argument("--hostname", metavar="NAME", default="", help="what the server calls itself")
+    serve.add_argument("--tls-cert", metavar="F", help="the server's certificates, in PEM form")
+    serve.add_argument("--tls-key", metavar="F", help="its private key, unless that is in the same file")
+    serve.add_argument("--users", metavar="FILE", help="who may log in; see `user add`")
+    serve.add_argument("--insecure-auth", action="store_true", help="let users log in without TLS, too")
+    serve.add_argument("--without", action="append", metavar="KEYWORD", default=[],
+                       help="do not offer an extension; may be repeated")
+    serve.add_argument("--max-size", type=octets, metavar="N", default=200_000_000, help="octets a letter may have")
+    serve.add_argument("--max-connections", type=count, metavar="N", default=1000,
+                       help="callers at a time, at each of the three (default 1000); the others hear 421")
+    serve.add_argument("--max-connections-per-address", type=count, metavar="N", default=100,
+                       help="of these from one address; of IPv6, from one network of 64 bits (default 100)")
+    serve.add_argument("--session-timeout", type=seconds, metavar="S", default=14_400.0,
+                       help="seconds for a session as a whole (default 14400, four hours)")
+    serve.add_argument("--stage", choices=["threads"], default="threads", help="what plays the sessions")
+    serve.add_argument("--verbose", action="store_true", help="a line for each transaction, on standard error")
+    serve.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until SIGTERM or Ctrl-C, then finish the transactions in hand."""
+    if options.verbose:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    roles = {role: address for role in ROLES if (address := getattr(options, role))}
+    roles = roles or {"smtp": ("127.0.0.1", 2525)}
+    try:
+        tls = server_context(options.tls_cert, options.tls_key) if options.tls_cert else None
+        users = user_file(options.users) if options.users else None
+        if missing := lacking(roles, options):
+            return complain(missing, USAGE)
+        leave_out([], options.without)
+    except (OSError, ValueError) as error:
+        return complain(f"cannot use {options.users or options.tls_cert}: {error}", USAGE)
+    with contextlib.ExitStack() as stack:
+        servers = []
+        for role, address in roles.items():
+            try:
+                servers.append((role, server_for(role, address, options, tls, users)))
+            except (OSError, OverflowError) as error:
+                where = "{}:{}".format(*address)
+                return complain(f"cannot serve on {where} into {options.maildir}: {error}", UNREACHABLE)
+            except ValueError as error:        # such as --without what --submission requires
+                return complain(f"cannot be a server for {role}: {error}", USAGE)
+        over = threading.Event()
+        for name in ("SIGTERM", "SIGINT"):
+            signal.signal(getattr(signal, name), lambda *_: over.set())
+        stack.callback(stop_together, [server for _, server in servers])
+        for role, server in servers:
+            server.start()
+            host, port = server.address
+            print(f"listening on {f'[{host}]' if ':' in host else host}:{port} ({role})", flush=True)
+        while not over.wait(3600):
+            pass
+    return OK
+
+
+def stop_together(servers: Iterable[Server]) -> None:
+    """Stop all servers at once: the transactions in hand have one grace, not one after another."""
+    threads = [threading.Thread(target=server.stop) for server in servers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def user_file(name: str) -> Users:
+    """The users in a file. Raises OSError, ValueError."""
+    try:
+        return UserFile(name)
+    except BadUserFile as error:
+        raise ValueError(str(error)) from None
+
+
+ROLES = ("smtp", "submission", "submissions")
+
+
+def lacking(roles: Iterable[str], options: argparse.Namespace) -> str:
+    """What the roles need and nobody gave, as a sentence; empty when there is nothing."""
+    if "submission" in roles or "submissions" in roles:
+        if not options.users:
+            return "submission is for users: --users FILE says who they are (`user add FILE NAME` makes one)"
+        if not options.tls_cert and ("submissions" in roles or not options.insecure_auth):
+            return "passwords travel under TLS only: --tls-cert FILE (or, for --submission, --insecure-auth)"
+    if options.tls_key and not options.tls_cert:
+        return "--tls-key needs --tls-cert"
+    return ""
+
+
+def server_for(role: str, address: tuple[str, int], options: argparse.Namespace, tls: ssl.SSLContext | None,
+               users: Users | None) -> Server:
+    """A server in one of its roles (RFC 8314, RFC 6409); raises OSError."""
+    hostname, implicit, private = options.hostname or socket.gethostname(), role == "submissions", role != "smtp"
+    extensions = server_extensions(
+        tls=None if implicit else tls,
+        require_tls=private and not (implicit or options.insecure_auth),
+        users=users, require_auth=private, insecure_auth=options.insecure_auth, without=options.without)
+    return Server(*address, deliver=Maildir(options.maildir, hostname), hostname=hostname, max_size=options.max_size,
+                  max_connections=options.max_connections, session_timeout=options.session_timeout,
+                  max_connections_per_address=options.max_connections_per_address,
+                  accept_recipient=only(options.domain), tls=tls if implicit else None, implicit_tls=implicit,
+                  extensions=extensions, submission=Submission() if private else None)
+
+
+def only(domains: Sequence[str]) -> Any:
+    """A policy that takes recipients of these domains, and all when there are none."""
+    ours = {domain.lower() for domain in domains}
+
+    def accept_recipient(address: str, envelope: Envelope) -> Reply | None:
+        domain = address.rpartition("@")[2].lower() if "@" in address else ""
+        if not ours or not domain or domain in ours or envelope.user:
+            return None
+        return Reply(550, f"{domain} is not served here, and I do not relay", "5.7.1")
+
+    return accept_recipient

@@ -1,0 +1,128 @@
+"""A stranger's message, taken apart: fields, types, parts (RFC 2045, RFC 2046). The work grows as the message does."""
+from __future__ import annotations
+
+import base64
+import contextlib
+import quopri
+import re
+from collections.abc import Mapping
+from email import message_from_bytes
+from email import policy as email_policy
+from email.header import decode_header, make_header
+from email.message import EmailMessage, Message
+from email.parser import BytesHeaderParser
+from typing import NamedTuple
+
+__all__ = ["Part", "fields_of", "has_long_field", "message_in", "parts_of", "read_part", "value_of"]
+
+# --- as the library reads it, where that is safe ----------------------------------------------------------------------
+
+FIELD_LIMIT = 2_000                            # octets of a field that the library may look into
+_FIELD = re.compile(rb"^[!-9;-~]+[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*", re.MULTILINE)
+_OLD = email_policy.compat32                   # it parses no field before it must
+
+
+def has_long_field(message: bytes) -> bool:
+    """Whether `email` would need long for a message: its parser is quadratic in the length of a field."""
+    return any(len(field[0]) > FIELD_LIMIT for field in _FIELD.finditer(message))
+
+
+def message_in(octets: bytes) -> Message:
+    """A stranger's message; its body is not looked into where that takes long, or breaks the parser."""
+    parts: list[Message] = []
+    with contextlib.suppress(Exception):       # of every kind
+        if not has_long_field(octets):
+            parts = list(message_from_bytes(octets, EmailMessage, policy=_OLD).walk())
+    parts = parts or [BytesHeaderParser(EmailMessage, policy=_OLD).parsebytes(octets)]
+    for part in parts:
+        part.policy = email_policy.default     # the fields in Unicode, for whoever reads one
+    return parts[0]
+
+
+# --- fields -----------------------------------------------------------------------------------------------------------
+
+_PARAMETER = re.compile(r';\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))')
+
+
+def fields_of(header: bytes) -> dict[str, str]:
+    """The fields of a header by name in lower case, each in one line; the first of each name."""
+    found: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for line in header.decode("utf-8", "replace").split("\n"):
+        if line[:1] not in (" ", "\t"):
+            name, colon, line = line.partition(":")
+            name = name.strip().lower()
+            lines = found.setdefault(name, []) if colon and name not in found else []
+        lines.append(line.strip())
+    return {name: " ".join(filter(None, lines)) for name, lines in found.items()}
+
+
+def content_type(value: str) -> tuple[str, dict[str, str]]:
+    """The value of Content-Type: type, and parameters (RFC 2045 §5.1)."""
+    parameters: dict[str, str] = {}
+    for name, quoted, bare in _PARAMETER.findall(value):
+        parameters.setdefault(name.lower(), re.sub(r"\\(.)", r"\1", quoted) or bare)
+    return value.partition(";")[0].strip().lower() or "text/plain", parameters
+
+
+def value_of(fields: Mapping[str, str], name: str, bare: bool = False) -> str:
+    """A field's value, printable; `bare`: without the type before its semicolon. Empty if it is missing."""
+    value = fields.get(name.lower(), "")
+    if "=?" in value and len(value) <= FIELD_LIMIT:
+        with contextlib.suppress(Exception):   # no encoded word after all (RFC 3464 §2.1.1)
+            value = str(make_header(decode_header(value)))
+    value = "".join(c if c.isprintable() else "?" for c in value).strip()
+    kind, semicolon, rest = value.partition(";")
+    return rest.strip() if bare and semicolon else value
+
+
+# --- parts ------------------------------------------------------------------------------------------------------------
+
+
+class Part(NamedTuple):
+    """A message, or a part of one: what its header says about the content, and the content, as it came."""
+
+    kind: str
+    parameters: dict[str, str]
+    coding: str
+    content: bytes
+
+    @property
+    def decoded(self) -> bytes:
+        """The content, out of base64 or quoted-printable (RFC 2045 §6)."""
+        with contextlib.suppress(ValueError):
+            if self.coding == "base64":
+                return base64.b64decode(self.content + b"==")
+        return quopri.decodestring(self.content) if self.coding == "quoted-printable" else self.content
+
+    @property
+    def text(self) -> str:
+        """The content as text for people, as well as it can be read."""
+        return self.decoded.decode("utf-8", "replace").replace("\r\n", "\n")
+
+    @property
+    def message(self) -> Message | None:
+        """The message that this part is, or the header of one; None for a part of another type."""
+        kinds = ("message/rfc822", "message/global", "text/rfc822-headers", "message/global-headers")
+        return message_in(self.decoded) if self.kind in kinds else None
+
+
+def read_part(octets: bytes) -> Part:
+    """Split a message, or a part, into header and content."""
+    end = re.search(rb"(?:\A|\n)\r?\n", octets)
+    fields = fields_of(octets[: end.start()] if end else octets)
+    coding = fields.get("content-transfer-encoding", "").lower()
+    return Part(*content_type(fields.get("content-type", "")), coding, octets[end.end() :] if end else b"")
+
+
+def parts_of(message: Part) -> list[Part]:
+    """What a message consists of: what stands between the lines of its delimiter (RFC 2046 §5.1.1)."""
+    delimiter, parts = b"--" + message.parameters.get("boundary", "").encode(), list[list[bytes]]()
+    for line in message.content.splitlines(keepends=True) if len(delimiter) > 2 else ():
+        if line.startswith(delimiter) and line.rstrip() in (delimiter, delimiter + b"--"):
+            if line.rstrip() != delimiter:
+                break
+            parts.append([])
+        elif parts:
+            parts[-1].append(line)
+    return [read_part(b"".join(part).removesuffix(b"\n").removesuffix(b"\r")) for part in parts]

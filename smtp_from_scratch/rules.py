@@ -1,0 +1,81 @@
+"""The rules that a session is given: its bounds, and what the functions of whoever runs the server may answer."""
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import IO
+
+from .bodies import MEMORY, Memory
+from .envelope import Envelope
+from .printable import logger
+from .wire import Reply, encode_reply
+
+__all__ = ["BROKEN", "Deliver", "Limits", "Outcome", "Policy", "as_reply", "ask_policy", "reply_for_each"]
+
+log = logger(__name__)
+
+Outcome = Reply | Mapping[str, Reply] | None
+Deliver = Callable[[Envelope, IO[bytes]], Outcome]      # {recipient: Reply}; None for 250
+Policy = Callable[[str, Envelope], Reply | None]        # None: accepted
+
+BROKEN = Reply(451, "something is broken here; please try again later")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The bounds of a session; beyond each there is a reply (RFC 5321 §4.5.3.1). ValueError for a size of 0 or less."""
+
+    max_size: int | None = None                         # octets of a body (§4.5.3.1.7); None: no limit
+    max_recipients: int = 1000                          # at least 100 (§4.5.3.1.8)
+    max_errors: int = 20                                # commands that make no sense
+    max_idle_commands: int = 100                        # that lead nowhere, NOOP and the like, since the last message
+    max_refused: int = 100                              # recipients that were refused (§7.3)
+    memory: Memory = MEMORY                             # for bodies; all sessions share it
+
+    def __post_init__(self) -> None:
+        if self.max_size is not None and self.max_size <= 0:
+            raise ValueError("max_size is a number of octets above 0, or None for no limit")
+
+
+def as_reply(answer: object, expected: str) -> Reply:
+    """What a function of ours answered, if it can end a command; TypeError, ValueError (RFC 5321 §4.2.1)."""
+    if isinstance(answer, Coroutine):
+        answer.close()                                  # nobody would ever run it
+    if not isinstance(answer, Reply) or not isinstance(answer.code, int):
+        raise TypeError(f"expected {expected}, got {reprlib.repr(answer)}")
+    if answer.code // 100 == 3:
+        raise ValueError(f"expected {expected}, got {answer.code}, which asks the client to go on")
+    encode_reply(answer)                                # a UnicodeEncodeError is a ValueError
+    return Reply(answer.code, answer.text, answer.enhanced)
+
+
+def ask_policy(policy: Policy, address: str, envelope: Envelope) -> Reply | None:
+    """What a policy says about an address; if it breaks, 451: that is no fault of the client's (RFC 5321 §4.2.3)."""
+    try:
+        answer = policy(address, envelope)
+        return None if answer is None else as_reply(answer, "a Reply, or None, of a policy")
+    except Exception:
+        log.exception("%s: a policy failed", envelope.peer)
+        return BROKEN
+
+
+def reply_for_each(recipients: Collection[str], outcome: object) -> dict[str, Reply]:
+    """What `deliver` said of each recipient; TypeError or ValueError for what it never says.
+
+    451, and a line in the log, for a recipient that is missing from its mapping, or has something else than a Reply.
+    """
+    if not isinstance(outcome, Mapping):
+        reply = Reply(250, "the message is ours now") if outcome is None else as_reply(
+            outcome, "a Reply, {recipient: Reply} or None of deliver")
+        return dict.fromkeys(recipients, reply)
+    if strangers := set(outcome).difference(recipients):
+        log.error("deliver answered for %s, to whom nobody has written", reprlib.repr(strangers))
+    found = {}
+    for address in recipients:
+        try:
+            found[address] = as_reply(outcome.get(address), f"a Reply of deliver for {address!r}")
+        except (TypeError, ValueError) as error:
+            log.error("delivery failed: %s", error)
+            found[address] = BROKEN
+    return found

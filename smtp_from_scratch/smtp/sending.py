@@ -1,0 +1,106 @@
+"""Messages on their way over one session: a receipt for each that was begun, whatever happens."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import replace
+
+from smtp_from_scratch.client import Receipt, SMTPNotSupportedError, SMTPServerDisconnected, refuse_rest
+from smtp_from_scratch.conversation import Conversation
+from smtp_from_scratch.transaction import ClientSession, OutgoingMessage, Plan
+from smtp_from_scratch.wire import Reply
+
+MANY = 100                                      # recipients that every server takes at once (RFC 5321 §4.5.3.1.8)
+TRANSACTIONS = 20                               # that one message may take at most
+
+
+class Sending:
+    """What is sent over one session; `receipts` has one for each message that was begun, in order."""
+
+    def __init__(self, client: ClientSession) -> None:
+        self.client = client
+        self.receipts: list[Receipt] = []
+        self._recipients: list[list[str]] = []      # of each
+
+    def begin(self, message: OutgoingMessage) -> Plan:
+        """A message's plan; from now on it has a receipt. Nothing is said yet, so what `Plan` raises costs nothing."""
+        plan = Plan(self.client, message)
+        self._begin(plan.receipt, [command.recipient for command in plan.rcpts])
+        return plan
+
+    def refuse(self, recipients: Iterable[str], error: Exception, sender: str = "") -> None:
+        """Note a message that cannot be sent: refused on its own, 554, without troubling the server."""
+        sentence = " ".join(str(error).replace("\0", " ").split()) or type(error).__name__
+        self._begin(refuse_rest(Receipt(sender), "MAIL", Reply(554, sentence), recipients), [])
+
+    def _begin(self, receipt: Receipt, recipients: list[str]) -> None:
+        self.receipts.append(receipt)
+        self._recipients.append(recipients)
+
+    def account_for(self, error: BaseException) -> None:
+        """Something ended the session: say for whom nothing is known, and put all receipts into the exception."""
+        for receipt, recipients in zip(self.receipts, self._recipients, strict=True):
+            receipt.lose(recipients)
+        error.receipts = self.receipts          # type: ignore[attr-defined]
+
+    def send(self, message: OutgoingMessage) -> Conversation[None]:
+        """Begin a message and send it; what cannot go to this server is refused on its own."""
+        try:
+            plan = self.begin(message)
+        except (ValueError, SMTPNotSupportedError) as error:
+            return self.refuse(message.envelope.recipients, error, message.envelope.sender)
+        yield from self.carry_out(plan)
+
+    def carry_out(self, plan: Plan, *, alone: bool = False) -> Conversation[None]:
+        """A message that was begun, in as many transactions as it takes.
+
+        The replies to the last may be out when this returns; `alone`, they are read.
+        """
+        yield from plan.run()
+        if alone or plan.recipient_count > MANY or too_many(plan.receipt, "SIZE" in self.client.offered):
+            yield from self.client.read_replies()
+            yield from send_to_the_rest(plan)
+
+
+def send_to_the_rest(first: Plan) -> Conversation[None]:
+    """Transactions for those who were too many for the first; what came of them is noted in the first's receipt."""
+    plan, client = first, first.client
+    for _ in range(TRANSACTIONS - 1):
+        rest = too_many(plan.receipt, "SIZE" in client.offered)
+        if not rest or not getattr(plan.message.body, "rereadable", False):
+            return
+        plan = Plan(client, replace(plan.message, envelope=replace(plan.message.envelope, recipients=rest)))
+        try:
+            yield from plan.run()
+            yield from client.read_replies()
+        except BaseException as error:
+            plan.receipt.lose(rest)
+            if not (isinstance(error, SMTPServerDisconnected) and error.reply):     # 421: nobody has it, as with 452
+                first.receipt.unknown += plan.receipt.unknown
+            raise
+        finally:
+            merge(first.receipt, plan.receipt)
+
+
+def too_many(receipt: Receipt, sized: bool) -> list[str]:
+    """The last recipients, if they were one too many for a transaction: 452, or as RFC 821 had it 552.
+
+    They are sent to in another (RFC 5321 §4.5.3.1.10). An enhanced code can tell that something else is full; and
+    where sizes are declared, a bare 552 may be about this one's (RFC 1870 §6.4).
+    """
+    def put_off(address: str) -> bool:
+        reply = receipt.recipients[address]
+        bare = not reply.enhanced and not (reply.code == 552 and sized)
+        return reply.code in (452, 552) and (bare or reply.enhanced[2:] == "5.3")
+
+    if not receipt.accepted:
+        return []
+    return list(itertools.takewhile(put_off, reversed(receipt.recipients)))[::-1]
+
+
+def merge(receipt: Receipt, part: Receipt) -> None:
+    """Note what came of those who got a transaction of their own; a 2yz to RCPT is no promise yet."""
+    accepted, refused = set(part.accepted), part.refused
+    receipt.recipients |= {address: reply for address, reply in part.recipients.items()
+                           if address in accepted or (address in refused and not reply.positive)}

@@ -1,0 +1,167 @@
+"""The server at the front door, assembled from the chapters."""
+
+from __future__ import annotations
+
+import inspect
+import socket
+import ssl
+import threading
+from dataclasses import dataclass
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from typing import IO
+
+from smtp_from_scratch.auth import Users
+from smtp_from_scratch.conversation import Closing, Conversation, Disconnected, Tap, Timeout
+from smtp_from_scratch.ehlo import ExtensionSet
+from smtp_from_scratch.envelope import Envelope
+from smtp_from_scratch.server import Places, ThreadedServer
+from smtp_from_scratch.session import Deliver, Limits, Policy, Session, serve
+from smtp_from_scratch.smtp.sets import EVERYTHING, Extensions, joined, server_extensions, server_security
+from smtp_from_scratch.starttls import secure_server
+from smtp_from_scratch.status import CodedSession
+from smtp_from_scratch.submission import Submission
+
+MAX_SIZE = 200_000_000                          # octets of a message
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedMessage:
+    """A message that a server took in: its envelope, and its octets as they came, line ends CR LF."""
+
+    envelope: Envelope
+    data: bytes
+
+    @property
+    def message(self) -> EmailMessage:
+        """The message, parsed."""
+        return message_from_bytes(self.data, policy=policy.default)
+
+
+class Inbox:
+    """Where a server without `deliver` keeps messages."""
+
+    def __init__(self) -> None:
+        self.messages: list[ReceivedMessage] = []
+        self._arrival = threading.Condition()
+
+    def __call__(self, envelope: Envelope, body: IO[bytes]) -> None:
+        with self._arrival:
+            self.messages.append(ReceivedMessage(envelope, body.read()))
+            self._arrival.notify_all()
+
+    def wait_for(self, count: int, timeout: float = 10.0) -> list[ReceivedMessage]:
+        """The messages, as soon as there are `count`; raises TimeoutError after `timeout` seconds."""
+        with self._arrival:
+            if not self._arrival.wait_for(lambda: len(self.messages) >= count, timeout):
+                raise TimeoutError(f"{len(self.messages)} of {count} messages after {timeout} seconds")
+            return list(self.messages)
+
+
+def check_callable(**functions: object) -> None:
+    """Raise TypeError, by name, for what is neither None nor a function that answers as soon as it is called."""
+    for name, function in functions.items():
+        if function is not None and not callable(function):
+            raise TypeError(f"{name} is a function, not {function!r}")
+        for way in (function, getattr(function, "__call__", None)):        # noqa: B004  an object with a method, too
+            if inspect.iscoroutinefunction(way) or inspect.isasyncgenfunction(way) or inspect.isgeneratorfunction(way):
+                raise TypeError(f"{name} is an async function or a generator, which nobody runs here: give a plain "
+                                "function (`asyncio.run` calls an async one from there)")
+
+
+class Server:
+    """A server in threads of its own: `with Server() as server:` listens until the block ends.
+
+    Port 0 lets the system choose; `address` tells. `deliver(envelope, body)` returns a Reply, or {recipient: Reply},
+    or None for 250; `body` is an open file. Without it messages are kept in `messages`. `accept_sender(address,
+    envelope)` and `accept_recipient(address, envelope)` return a Reply to refuse, or None. `extensions` are objects
+    such as `Pipelining()`; by default everything that the other arguments allow; None: none, as in 1982.
+    `tls`: a context with a certificate, for STARTTLS, or with `implicit_tls` from the first octet on (port 465).
+    `users`: a store, for AUTH, under TLS only unless `insecure_auth`; `require_auth` turns strangers away. These take
+    effect beside `extensions`, too; ValueError where they cannot. `submission` makes it a user's first server.
+    A session ends with 421 after more than `max_errors` commands that make no sense, `max_idle_commands` that lead
+    nowhere, `max_refused` refused recipients. Beyond `max_connections`, and beyond `max_connections_per_address` (of
+    IPv6, per network of 64 bits), callers hear 421. `timeout` (seconds) caps every wait, and `session_timeout` is for
+    a session as a whole. Raises TypeError for a `deliver` or a policy that cannot be called here, OSError when the
+    address cannot be had.
+    """
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, *, deliver: Deliver | None = None, hostname: str = "",
+                 accept_sender: Policy | None = None, accept_recipient: Policy | None = None,
+                 max_size: int = MAX_SIZE, max_recipients: int = 1000, max_errors: int = 20,
+                 max_idle_commands: int = 100, max_refused: int = 100, max_connections: int = 1000,
+                 max_connections_per_address: int = 500, timeout: float = 300.0, session_timeout: float = 14_400.0,
+                 tap: Tap | None = None, extensions: Extensions = EVERYTHING, submission: Submission | None = None,
+                 tls: ssl.SSLContext | None = None, implicit_tls: bool = False, users: Users | None = None,
+                 require_auth: bool = False, insecure_auth: bool = False) -> None:
+        check_callable(deliver=deliver, accept_sender=accept_sender, accept_recipient=accept_recipient)
+        self._inbox = Inbox()
+        self.hostname = hostname or socket.gethostname() or "localhost"
+        self._handlers = handlers(self.hostname, deliver or self._inbox, accept_sender, accept_recipient, submission)
+        self._limits = Limits(max_size, max_recipients, max_errors, max_idle_commands, max_refused)
+        if implicit_tls and (tls is None or extensions is None):
+            raise ValueError("implicit_tls needs a context with a certificate, tls=…, and a list of extensions, if an "
+                             "empty one: in 1982 there was no TLS")
+        asked = server_security(None if implicit_tls else tls, False, users, require_auth, insecure_auth)
+        found = joined(extensions, server_extensions, asked)
+        sealable = implicit_tls or any(e.keyword == "STARTTLS" for e in found or ())
+        if users is not None and not (sealable or insecure_auth):
+            raise ValueError("users log in under TLS only: give tls=…, or insecure_auth=True")
+        self.extensions = None if found is None else ExtensionSet(found)
+        self._implicit = tls if implicit_tls else None
+        self._stage = ThreadedServer(self._conversation, host, port, tap=tap,
+                                     places=Places(max_connections, max_connections_per_address))
+        self._stage.longest_wait, self._stage.longest_session = timeout, session_timeout
+        self.address = self._stage.address
+
+    def _conversation(self, peer: str) -> Conversation[None]:
+        if self.extensions is None:
+            return serve(Session(self.hostname, *self._handlers, peer=peer, limits=self._limits))
+        session = CodedSession(self.hostname, *self._handlers, peer=peer, limits=self._limits,
+                               extensions=self.extensions)
+        return serve(session) if self._implicit is None else sealed(session, self._implicit)
+
+    @property
+    def messages(self) -> list[ReceivedMessage]:
+        """What came in, without `deliver`."""
+        return self._inbox.messages
+
+    def wait_for(self, count: int, timeout: float = 10.0) -> list[ReceivedMessage]:
+        """The messages, as soon as there are `count`; raises TimeoutError after `timeout` seconds."""
+        return self._inbox.wait_for(count, timeout)
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._stage.start()
+
+    def stop(self, grace: float = 10.0) -> None:
+        """Take no more calls, let transactions in hand finish for `grace` seconds, then cut them off."""
+        self._stage.stop(grace)
+
+    def __enter__(self) -> Server:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def handlers(hostname: str, deliver: Deliver, accept_sender: Policy | None, accept_recipient: Policy | None,
+             submission: Submission | None) -> tuple[Deliver, Policy, Policy]:
+    """What a session does with a message, a sender, a recipient."""
+    sender = accept_sender or (lambda address, envelope: None)
+    recipient = accept_recipient or (lambda address, envelope: None)
+    if submission is None:
+        return deliver, sender, recipient
+    return (submission.deliver(deliver, hostname), submission.accept_sender(sender),
+            submission.accept_recipient(recipient))
+
+
+def sealed(session: CodedSession, context: ssl.SSLContext) -> Conversation[None]:
+    """A session that shakes hands before the greeting (RFC 8314 §3.3)."""
+    try:
+        ready = yield from secure_server(session, context)
+    except (Timeout, Disconnected, Closing):
+        return
+    if ready:
+        yield from serve(session)

@@ -1,0 +1,123 @@
+"""The full set of extensions by name, and what security arguments ask for: it takes effect, or is refused."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterable, Mapping
+
+from smtp_from_scratch import auth
+from smtp_from_scratch.auth import Auth, Mechanism, Users
+from smtp_from_scratch.chunking import BinaryMime, Chunking
+from smtp_from_scratch.dsn import Dsn
+from smtp_from_scratch.ehlo import EightBitMime, Extension, Size
+from smtp_from_scratch.pipelining import Pipelining
+from smtp_from_scratch.scram import ScramSha256
+from smtp_from_scratch.smtputf8 import SmtpUtf8
+from smtp_from_scratch.starttls import StartTLS
+from smtp_from_scratch.status import EnhancedStatusCodes
+
+MECHANISMS: tuple[Mechanism, ...] = (ScramSha256(), *auth.MECHANISMS)           # the best first
+KEYWORDS = ("SIZE", "8BITMIME", "ENHANCEDSTATUSCODES", "PIPELINING", "CHUNKING", "BINARYMIME", "SMTPUTF8",
+            "DSN", "STARTTLS", "AUTH")
+
+
+def server_extensions(*, tls: ssl.SSLContext | None = None, require_tls: bool = False, users: Users | None = None,
+                      require_auth: bool = False, insecure_auth: bool = False,
+                      without: Iterable[str] = ()) -> list[Extension]:
+    """Everything that a server can offer: STARTTLS with a TLS context, AUTH with users; `without` some keywords.
+
+    ValueError for what cannot take effect: see `server_security`, `leave_out`.
+    """
+    everything: list[Extension] = [Size(), EightBitMime(), EnhancedStatusCodes(), Pipelining(), Chunking(),
+                                   BinaryMime(), SmtpUtf8(), Dsn()]
+    everything += server_security(tls, require_tls, users, require_auth, insecure_auth)
+    return leave_out(everything, without, {"STARTTLS": require_tls, "AUTH": require_auth})
+
+
+def client_extensions(*, tls: ssl.SSLContext | None = None, require_tls: bool = True, user: str = "",
+                      password: str = "", insecure_auth: bool = False, eager: bool = False,
+                      mechanisms: Iterable[Mechanism] = MECHANISMS, without: Iterable[str] = ()) -> list[Extension]:
+    """Everything that a client can make use of: STARTTLS with a TLS context, AUTH with a user and a password.
+
+    `eager`: see `Chunking`. What follows from others, such as SMTPUTF8 from 8BITMIME, leaves with them. ValueError for
+    what cannot take effect: see `client_security`, `leave_out`.
+    """
+    everything: list[Extension] = [Size(), EightBitMime(), EnhancedStatusCodes(), Pipelining(), Chunking(eager),
+                                   BinaryMime(), SmtpUtf8(), Dsn()]
+    everything += client_security(tls, require_tls, user, password, insecure_auth, mechanisms)
+    return leave_out(everything, without, {"STARTTLS": bool(tls) and require_tls, "AUTH": bool(user)})
+
+
+def leave_out(extensions: Iterable[Extension], without: Iterable[str],
+              required: Mapping[str, bool] | None = None) -> list[Extension]:
+    """The extensions without some, and without those that need them.
+
+    ValueError for a keyword that does not exist, and for one that is required.
+    """
+    gone = {keyword.upper() for keyword in without}
+    if unknown := gone.difference(KEYWORDS):
+        raise ValueError(f"no such extension: {', '.join(sorted(unknown))}; there are {', '.join(KEYWORDS)}")
+    for keyword, needed in (required or {}).items():
+        if needed and keyword in gone:
+            raise ValueError(f"{keyword} is required and left out: without it, do not ask for what it does")
+    left = list(extensions)
+    while left_over := [e for e in left if e.keyword in gone or e.requires & gone]:
+        gone |= {e.keyword for e in left_over}
+        left = [e for e in left if e not in left_over]
+    return left
+
+
+def client_security(tls: ssl.SSLContext | None, require_tls: bool, user: str, password: str, insecure_auth: bool,
+                    mechanisms: Iterable[Mechanism] = MECHANISMS) -> list[Extension]:
+    """STARTTLS and AUTH for a client; ValueError for a user without a password, or a password without a user."""
+    if bool(user) != bool(password):
+        raise ValueError(f"user and password go together: there is no {'password' if user else 'user'}")
+    asked: list[Extension] = [StartTLS(tls, require_tls)] if tls else []
+    if user:
+        asked.append(Auth(user=user, password=password, insecure=insecure_auth, mechanisms=mechanisms))
+    return asked
+
+
+def server_security(tls: ssl.SSLContext | None, require_tls: bool, users: Users | None, require_auth: bool,
+                    insecure_auth: bool) -> list[Extension]:
+    """STARTTLS and AUTH for a server; ValueError for rules about what is not there."""
+    if tls is not None and not isinstance(tls, ssl.SSLContext):
+        raise ValueError(f"tls is a context with a certificate, as server_context(…) makes it, not {tls!r}")
+    if require_tls and tls is None:
+        raise ValueError("require_tls needs a context with a certificate: tls=…")
+    if users is None and (require_auth or insecure_auth):
+        raise ValueError(f"{'require_auth' if require_auth else 'insecure_auth'} is about users: say who they are by "
+                         "users=…; an Auth(…) in extensions has arguments of its own")
+    asked: list[Extension] = [StartTLS(tls, require_tls)] if tls else []
+    if users is not None:
+        asked.append(Auth(users, required=require_auth, insecure=insecure_auth, mechanisms=MECHANISMS))
+    return asked
+
+
+class Everything:
+    """The default of `extensions`: all that can be had with the other arguments."""
+
+    def __repr__(self) -> str:
+        return "everything"
+
+
+EVERYTHING = Everything()
+Extensions = Iterable[Extension] | None | Everything
+
+
+def joined(extensions: Extensions, everything: Callable[[], list[Extension]],
+           asked: list[Extension]) -> list[Extension] | None:
+    """The extensions, and what other arguments ask for; AUTH comes last, after STARTTLS. None as it came.
+
+    ValueError for what is asked for twice, or asked of a session that knows no EHLO.
+    """
+    names = " and ".join(extension.keyword for extension in asked)
+    if extensions is None:
+        if asked:
+            raise ValueError(f"extensions=None is SMTP as in 1982, without {names}: give a list, or leave it out")
+        return None
+    found = everything() if isinstance(extensions, Everything) else list(extensions)
+    if twice := {e.keyword for e in found} & {e.keyword for e in asked}:
+        raise ValueError(f"{' and '.join(sorted(twice))} is in extensions, and is asked for by another argument: "
+                         "say it in one of these places")
+    return sorted([*found, *asked], key=lambda extension: extension.keyword == "AUTH")

@@ -1,0 +1,76 @@
+"""Why, said to a program: ENHANCEDSTATUSCODES (RFC 2034, RFC 3463)."""
+# Exported from notebooks/11_status.ipynb; edit the notebook.
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from .ehlo import ExtendedSession, Extension
+from .session import Verb
+from .transaction import ClientSession
+from .wire import Reply
+
+__all__ = [
+    "EnhancedStatusCodes", "USUAL", "BY_CODE", "usual_code", "CodedSession", "split_enhanced", "CodedClientSession",
+]
+
+
+# %% usual-code
+class EnhancedStatusCodes(Extension):
+    """ENHANCEDSTATUSCODES: three numbers that say what is wrong, in every language (RFC 2034, RFC 3463)."""
+
+    keyword = "ENHANCEDSTATUSCODES"
+
+
+USUAL = {
+    ("MAIL", 250): "2.1.0", ("RCPT", 250): "2.1.5", ("DATA", 250): "2.6.0", ("BDAT", 250): "2.6.0",
+    ("RCPT", 452): "4.5.3", ("RCPT", 550): "5.1.1", ("VRFY", 252): "2.5.0",
+}
+BY_CODE = {
+    421: "4.3.2", 451: "4.3.0", 452: "4.3.1", 500: "5.5.2", 501: "5.5.4", 502: "5.5.1", 503: "5.5.1", 504: "5.5.4",
+    552: "5.3.4", 555: "5.5.4",
+}
+
+
+def usual_code(verb: str, code: int) -> str:
+    """The enhanced code that a reply has unless it has one of its own (RFC 3463)."""
+    return USUAL.get((verb, code)) or BY_CODE.get(code) or f"{code // 100}.0.0"
+
+
+# %% coded-session
+@dataclass(slots=True)
+class CodedSession(ExtendedSession):
+    """A session whose replies say why, where that is offered."""
+
+    def reply(self, reply: Reply, verb: Verb | None = None) -> Reply:
+        """A code on all 2yz, 4yz and 5yz, but not on the greeting and on the reply to EHLO and HELO (RFC 2034 §4)."""
+        reply = ExtendedSession.reply(self, reply, verb)
+        if reply.enhanced or reply.code // 100 == 3 or self.verb in ("EHLO", "HELO"):
+            return reply
+        if "ENHANCEDSTATUSCODES" not in self.extensions.keywords:
+            return reply
+        return Reply(reply.code, reply.text, usual_code(self.verb, reply.code))
+
+
+# %% split-enhanced
+_ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?: |$)")
+
+
+def split_enhanced(reply: Reply) -> Reply:
+    """The same reply, its enhanced code in a field of its own, if it begins with one (RFC 2034 §4)."""
+    found = _ENHANCED.match(reply.text)
+    if not found or found[1] != str(reply.code)[0] or reply.enhanced:
+        return reply
+    code = found[0].rstrip()
+    lines = [line.removeprefix(code).lstrip(" ") for line in reply.lines]
+    return Reply(reply.code, "\n".join(lines), code)
+
+
+# %% coded-client-session
+@dataclass(slots=True)
+class CodedClientSession(ClientSession):
+    """A client's session that reads why, where the server says so."""
+
+    def accept(self, reply: Reply) -> Reply:
+        return split_enhanced(reply) if self.uses("ENHANCEDSTATUSCODES") else reply

@@ -1,0 +1,73 @@
+"""Who calls, as limits count it, and a brake for those who guess passwords."""
+from __future__ import annotations
+
+import ipaddress
+import threading
+import time
+from collections.abc import Callable
+
+from .conversation import FLUSH, Conversation, Work
+from .printable import logger
+from .wire import Reply
+
+__all__ = ["Guesses", "origin", "wait_for_turn"]
+
+log = logger(__name__)
+
+
+def origin(address: str) -> str:
+    """What an address counts as: an IPv4 address as itself, an IPv6 address as its network of 64 bits."""
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address                          # a rehearsal, a Unix socket
+    if isinstance(ip, ipaddress.IPv4Address):
+        return str(ip)
+    return str(ip.ipv4_mapped or ipaddress.ip_network((int(ip) >> 64 << 64, 64)))
+
+
+class Guesses:
+    """Wrong guesses by origin, on however many connections: FREE cost nothing, then each must wait its turn."""
+
+    FREE, PACE, LONGEST = 40, 3.0, 9.0          # guesses; seconds: until one is forgotten, and that one may wait
+    PLACES = 10_000                             # how many origins are remembered
+
+    def __init__(self, now: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._now, self.sleep, self._lock = now, sleep, threading.Lock()
+        self._forgotten: dict[str, float] = {}          # when all of an origin's guesses are; the latest origin last
+
+    def turn(self, address: str) -> float | None:
+        """How many seconds a guess from this address must wait, in its place in the line; None: the line is full."""
+        with self._lock:
+            place = origin(address)
+            wait = self._forgotten.get(place, 0.0) - self._now() - (self.FREE - 1) * self.PACE
+            if wait > self.LONGEST:
+                return None
+            if wait > 0:
+                self._add(place)
+            return max(0.0, wait)
+
+    def note(self, address: str) -> None:
+        """A guess from this address was wrong; from none, in a rehearsal, nobody is slowed."""
+        if place := origin(address):
+            with self._lock:
+                self._add(place)
+
+    def _add(self, place: str) -> None:
+        now = self._now()
+        due = max(now, self._forgotten.pop(place, now)) + self.PACE
+        self._forgotten[place] = min(due, now + self.FREE * self.PACE + self.LONGEST)
+        if len(self._forgotten) > self.PLACES:
+            del self._forgotten[next(iter(self._forgotten))]
+
+
+def wait_for_turn(guesses: Guesses, peer: str) -> Conversation[Reply | None]:
+    """Let a caller wait whose place has guessed wrong too often; 454 where too many wait already (RFC 4954 §6)."""
+    wait = guesses.turn(peer)
+    if wait is None:
+        log.info("%s: too many wrong passwords from there", peer)
+        return Reply(454, "too many wrong guesses from where you are; please try again later", "4.7.0")
+    if wait:
+        yield FLUSH
+        yield Work(lambda: guesses.sleep(wait))
+    return None

@@ -1,0 +1,288 @@
+"""The client makes a plan: what it will say for a message, what each reply means, and a receipt (RFC 5321 §3.3)."""
+# Exported from notebooks/10_transaction.ipynb; edit the notebook.
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from .client import (
+    BODY_TIMEOUT,
+    DATA_TIMEOUT,
+    GREETING_TIMEOUT,
+    Receipt,
+    SMTPConnectError,
+    SMTPHeloError,
+    SMTPNotSupportedError,
+    SMTPServerDisconnected,
+    disconnected_by,
+    refuse_rest,
+)
+from .conversation import Conversation, Interruption, read_reply
+from .ehlo import Extension, read_offers
+from .envelope import Envelope, encode_path, stuff
+from .wire import Reply, WireError, encode_command
+
+__all__ = [
+    "ignore", "PlannedCommand", "FLIGHT_LIMIT", "ClientSession", "hello", "open_session", "OutgoingMessage",
+    "settle_mail", "settle_rcpt", "settle_rset", "settle_data", "settle_body", "data", "Plan", "leave",
+]
+
+
+# %% planned-command
+def ignore(reply: Reply) -> None:
+    """Nothing depends on this reply."""
+
+
+@dataclass(slots=True, eq=False)
+class PlannedCommand:
+    """One thing that a client will say: a command, and octets after it; then the reply to it."""
+
+    verb: str                                  # empty: only octets, no command
+    argument: str = field(default="", repr=False)      # it may be a password
+    parameters: dict[str, str | None] = field(default_factory=dict)
+    octets: Callable[[], Iterable[bytes]] = tuple
+    timeout: float = 300.0                     # seconds (RFC 5321 §4.5.3.2)
+    may_fly: bool = False                      # the next one may be said before this one is answered
+    settle: Callable[[Reply], None] = ignore   # notes what the reply means
+    recipient: str = ""                        # whom it is about
+    reply: Reply | None = None
+
+    def line(self) -> bytes:
+        """The command's octets; ValueError when they would be more than one line."""
+        parameters = [name if value is None else f"{name}={value}" for name, value in self.parameters.items()]
+        return encode_command(self.verb, " ".join(filter(None, [self.argument, *parameters])))
+
+    def answer(self, reply: Reply) -> None:
+        """Note the reply, and what it means; then let go of the plan, and so of the message."""
+        self.reply = reply
+        self.settle(reply)
+        self.settle = ignore
+
+
+# %% known-server
+@dataclass(slots=True)
+class KnownServer:
+    """What a client knows of its server."""
+
+    hostname: str                              # our own name
+    extensions: tuple[Extension, ...] = ()
+    host: str = ""                             # the server's name, for TLS
+    offered: dict[str, str] = field(default_factory=dict)      # keyword: what follows it
+    active: tuple[Extension, ...] = ()         # ours that the server offers
+    secure: bool = False                       # TLS is up
+    user: str = ""                             # who we have proved to be
+    open: bool = False                         # the server holds a MAIL of ours, as far as it has answered
+
+    def learn(self, offered: Mapping[str, str]) -> None:
+        """Note what the server offers now; what it offered before is forgotten."""
+        self.offered = dict(offered)
+        self.active = tuple(e for e in self.extensions if e.keyword in self.offered)
+
+    def uses(self, keyword: str) -> bool:
+        """Whether both ends have this extension."""
+        return any(extension.keyword == keyword for extension in self.active)
+
+
+# %% client-session
+FLIGHT_LIMIT = 1000                            # commands that may wait for an answer at once
+
+
+@dataclass(slots=True)
+class ClientSession(KnownServer):
+    """A client's end of a session: what it knows, and what it has said that was not answered yet."""
+
+    unanswered: deque[PlannedCommand] = field(default_factory=deque)
+
+    def send(self, command: PlannedCommand) -> Conversation[None]:
+        """Say a command; read the replies before going on, unless it may fly (RFC 2920 §3.1)."""
+        if command.verb:
+            yield command.line()
+        self.unanswered.append(command)
+        yield from command.octets()
+        if not (command.may_fly and self.uses("PIPELINING") and len(self.unanswered) < FLIGHT_LIMIT):
+            yield from self.read_replies()
+
+    def read_replies(self) -> Conversation[None]:
+        """Read what was not answered yet, in order."""
+        while self.unanswered:
+            reply = yield from self.read(self.unanswered[0].timeout)
+            self.unanswered.popleft().answer(reply)
+
+    def read(self, timeout: float) -> Conversation[Reply]:
+        """The one reader of replies; 421 at any time means that the server is leaving (RFC 5321 §3.8)."""
+        reply = self.accept((yield from read_reply(timeout)))
+        if reply.code == 421:
+            raise disconnected_by(reply)
+        return reply
+
+    def accept(self, reply: Reply) -> Reply:
+        """A reply as it came in."""
+        return reply
+
+    def command(self, verb: str, argument: str = "", timeout: float = 300.0) -> Conversation[Reply]:
+        """Say one command, after what is still unanswered, and read its reply."""
+        replies: list[Reply] = []
+        yield from self.send(PlannedCommand(verb, argument, timeout=timeout, settle=replies.append))
+        return replies[0]
+
+
+# %% hello
+def hello(client: ClientSession) -> Conversation[Reply]:
+    """EHLO, and HELO where that is not understood (RFC 5321 §3.2)."""
+    yield from client.read_replies()           # with the extensions that they were sent with
+    client.learn({})
+    reply = yield from client.command("EHLO", client.hostname)
+    if reply.positive:
+        client.learn(read_offers(reply))
+    elif reply.permanent:
+        reply = yield from client.command("HELO", client.hostname)
+    if not reply.positive:
+        raise SMTPHeloError(reply, "EHLO")
+    return reply
+
+
+def open_session(client: ClientSession) -> Conversation[Reply]:
+    """Hear the greeting, say EHLO, and what the extensions want to do next; returns the last hello's reply."""
+    greeting = yield from client.read(GREETING_TIMEOUT)
+    if not greeting.positive:
+        raise SMTPConnectError(greeting, "greeting")
+    reply = yield from hello(client)
+    for extension in client.extensions:
+        yield from extension.after_hello(client)
+    return reply
+
+
+# %% outgoing-message
+@dataclass(frozen=True, slots=True)
+class OutgoingMessage:
+    """A message to be sent: for whom, its octets, and what it needs of a server, by keyword."""
+
+    envelope: Envelope
+    body: Iterable[bytes]
+    size: int | None = None                    # octets of the body as it will be sent; None: not known
+    needs: frozenset[str] = frozenset()
+    binary: bool = False                       # no line ends, only octets
+
+
+# %% settle-envelope
+def settle_mail(plan: Plan, reply: Reply) -> None:
+    """MAIL refused: nobody gets the message."""
+    plan.client.open = reply.positive
+    if not reply.positive:
+        refuse_rest(plan.receipt, "MAIL", reply, plan.message.envelope.recipients)
+
+
+def settle_rcpt(plan: Plan, recipient: str, reply: Reply) -> None:
+    """RCPT: a reply for one recipient; when all are refused, the plan has failed."""
+    receipt = plan.receipt
+    if not plan.failed:
+        receipt.recipients[recipient] = reply
+        if len(receipt.recipients) == plan.recipient_count and not receipt.accepted:
+            receipt.refused_by = "RCPT"
+
+
+def settle_rset(client: ClientSession, reply: Reply) -> None:
+    """RSET: the server holds nothing of ours."""
+    client.open = client.open and not reply.positive
+
+
+# %% settle-body
+def settle_data(plan: Plan, reply: Reply) -> None:
+    """DATA refused: nobody gets the message, and the server still holds our MAIL."""
+    if reply.code // 100 != 3 and not plan.failed:
+        refuse_rest(plan.receipt, "DATA", reply, plan.receipt.accepted)
+
+
+def settle_body(plan: Plan, reply: Reply) -> None:
+    """The reply to a whole body: whose message it is now (RFC 5321 §4.1.1.4)."""
+    receipt = plan.receipt
+    plan.client.open = False
+    if plan.failed:
+        return
+    if not reply.positive:
+        refuse_rest(receipt, "body", reply, receipt.accepted)
+        return
+    receipt.recipients |= dict.fromkeys(receipt.accepted, reply)
+    receipt.reply = reply
+
+
+# %% data
+def data(plan: Plan) -> Iterator[PlannedCommand]:
+    """DATA, then the body; an empty one when the server wants it and nobody will get it (RFC 2920 §3.1)."""
+    if plan.failed:
+        return
+    command = PlannedCommand("DATA", timeout=DATA_TIMEOUT, settle=partial(settle_data, plan))
+    yield command
+    if command.reply and command.reply.code // 100 == 3:
+        yield PlannedCommand("", octets=lambda: stuff(() if plan.failed else plan.message.body), may_fly=True,
+                             timeout=BODY_TIMEOUT, settle=partial(settle_body, plan))
+
+
+# %% envelope-commands
+def envelope_commands(plan: Plan) -> tuple[PlannedCommand, list[PlannedCommand]]:
+    """MAIL, and RCPT for each recipient once; raises BadPath or ValueError for what they cannot say."""
+    envelope = plan.message.envelope
+    recipients = list(dict.fromkeys(envelope.recipients))
+    if not recipients or "" in recipients:
+        raise ValueError("name at least one recipient, and none that is empty; only a sender may be")
+    mail = PlannedCommand("MAIL", f"FROM:{encode_path(envelope.sender)}", may_fly=True,
+                          settle=partial(settle_mail, plan))
+    return mail, [PlannedCommand("RCPT", f"TO:{encode_path(address)}", may_fly=True, recipient=address,
+                                 settle=partial(settle_rcpt, plan, address)) for address in recipients]
+
+
+# %% plan
+class Plan:
+    """What will be said for one message to one server. Extensions change it before a word is said.
+
+    Raises ValueError for what cannot be said, SMTPNotSupportedError for a message that needs what is not offered.
+    """
+
+    def __init__(self, client: ClientSession, message: OutgoingMessage) -> None:
+        self.client, self.message, self.receipt = client, message, Receipt(message.envelope.sender)
+        self.mail, self.rcpts = envelope_commands(self)
+        self.recipient_count = len(self.rcpts)
+        self.body: Callable[[Plan], Iterator[PlannedCommand]] = data
+        self.needs = set(message.needs)        # each extension crosses off what it provides
+        if not all(address.isascii() for address in (message.envelope.sender, *message.envelope.recipients)):
+            self.needs.add("SMTPUTF8")
+        for extension in client.active:
+            extension.plan(self)
+        if self.needs:
+            raise SMTPNotSupportedError(f"the message needs {' and '.join(sorted(self.needs))}, "
+                                        "which the server does not offer")
+        for command in (self.mail, *self.rcpts):
+            command.line()                     # a line break in a parameter is found before anything is said
+
+    @property
+    def failed(self) -> bool:
+        """Nobody will get the message any more."""
+        return bool(self.receipt.refused_by)
+
+    def run(self) -> Conversation[None]:
+        """Say it, as long as there is hope. The last replies may be out when this returns: see `read_replies`."""
+        client = self.client
+        if client.open or any(command.verb in ("MAIL", "") for command in client.unanswered):
+            yield from client.send(PlannedCommand("RSET", may_fly=True, settle=partial(settle_rset, client)))
+        for command in (self.mail, *self.rcpts):
+            if self.failed:
+                command.settle = ignore        # it is never said, and lets go of the plan
+            else:
+                yield from client.send(command)
+        for command in self.body(self):
+            yield from client.send(command)
+
+
+# %% leave
+def leave(client: ClientSession) -> Conversation[Reply | None]:
+    """QUIT, riding along with what was not answered yet; a goodbye gone wrong changes no receipt."""
+    goodbye = PlannedCommand("QUIT")
+    try:
+        yield from client.send(goodbye)
+    except (Interruption, SMTPServerDisconnected, WireError):
+        if client.unanswered and client.unanswered[0] is not goodbye:
+            raise
+    return goodbye.reply

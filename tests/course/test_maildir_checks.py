@@ -1,0 +1,266 @@
+"""The checks of `maildir` tell right answers from wrong ones, in any style, and say which wrong one it is."""
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import re
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from email import message_from_bytes
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from smtp_from_scratch import lab, maildir
+from smtp_from_scratch.envelope import few_quotes
+from tests.solutions import solution
+
+SOLVED = "08_maildir"
+posix = pytest.mark.skipif(os.name == "nt", reason="Windows syncs no folders")
+
+
+def wrong(verdict: Any, *words: str) -> None:
+    """The check has found something, and speaks of it."""
+    text = str(verdict)
+    assert not verdict.passed and all(word in text for word in words), text
+
+
+COUNT = itertools.count()
+
+
+@pytest.mark.parametrize("answer, says", [
+    (lambda hostname: None, "Not yet"), (lambda hostname: "", "not empty"), (lambda hostname: "1", "one name for two"),
+    (lambda hostname: f"{time.time_ns()}.{hostname}", "one name for two"),
+    (lambda hostname: f"{time.time()}.{os.getpid()}.{hostname}", "one name for two"),
+    (lambda hostname: str(next(COUNT)), "without the host"),
+    (lambda hostname: f"{next(COUNT)}.{hostname}", "means something"),
+    (lambda hostname: f"{next(COUNT)}.{hostname.replace('/', '_')}", "':'"),
+])
+def test_unique_name_refuses(answer: Any, says: str) -> None:
+    wrong(lab.check_unique_name(answer), says)
+
+
+@pytest.mark.parametrize("answer", [
+    maildir.unique_name, lambda hostname: f"{uuid.uuid4()}.{re.sub('[/:]', '-', hostname)}",
+    solution(SOLVED, "unique-name-code")["my_unique_name"],
+])
+def test_unique_name_in_any_style(answer: Any) -> None:
+    assert lab.check_unique_name(answer).passed
+
+
+def octets(address: str) -> bytes:
+    return few_quotes(address).lower().encode(errors="surrogateescape")
+
+
+@pytest.mark.parametrize("answer, says", [
+    (lambda address: None, "Not yet"), (lambda address: address.lower(), "chooses where"),
+    (lambda address: address.replace("/", "_"), "chooses where"),
+    (lambda address: few_quotes(address).lower().replace("/", "%2F").replace("\0", "%00").replace("\\", "%5C")
+     .replace(":", "%3A").encode(errors="replace").decode(), "reads the other's"),
+    (lambda address: quote(few_quotes(address), safe="@+", errors="surrogateescape"), "two mailboxes"),
+    (lambda address: quote(address.lower(), safe="@+", errors="surrogateescape"), "two mailboxes"),
+    (lambda address: quote(octets(address), safe="@+"), "451 for ever"),
+    (lambda address: quote(octets(address), safe="@+")[:200], "reads the other's"),
+])
+def test_folder_name_refuses(answer: Any, says: str) -> None:
+    wrong(lab.check_folder_name(answer), says)
+
+
+@pytest.mark.parametrize("answer", [
+    maildir.folder_name, lambda address: (name := octets(address).hex())[:80] + str(hash(name)),
+    solution(SOLVED, "folder-name-code")["my_folder_name"],
+])
+def test_folder_name_in_any_style(answer: Any) -> None:
+    assert lab.check_folder_name(answer).passed
+
+
+def each(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    yield from (block.replace(b"\r\n", b"\n") for block in blocks)
+
+
+def no_cr(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    yield from (block.replace(b"\r", b"") for block in blocks)
+
+
+def loses_the_last(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for block in blocks:
+        data = rest + block
+        rest = b"\r" if data.endswith(b"\r") else b""
+        yield data.removesuffix(b"\r").replace(b"\r\n", b"\n")
+
+
+@pytest.mark.parametrize("answer, says", [
+    (lambda blocks: None, "Not yet"), (each, "Ana wrote"), (no_cr, "Ana wrote"), (loses_the_last, "the last octet"),
+    (lambda blocks: blocks, "Ana wrote"),
+])
+def test_with_lf_refuses(answer: Any, says: str) -> None:
+    wrong(lab.check_with_lf(answer), says)
+
+
+@pytest.mark.parametrize("answer", [
+    maildir.with_lf, lambda blocks: [b"".join(blocks).replace(b"\r\n", b"\n")],
+    solution(SOLVED, "with-lf-code")["my_with_lf"],
+])
+def test_with_lf_in_any_style(answer: Any) -> None:
+    assert lab.check_with_lf(answer).passed
+
+
+def write(mode: str = "xb", flush: bool = True, sync: bool = True, first: int = 0) -> Any:
+    """A way to write a file, with a mistake or without."""
+    def my_write(path: Path, blocks: Iterable[bytes]) -> None:
+        with open(path, mode) as file:
+            for block in itertools.islice(blocks, first, None):
+                file.write(block)
+            if flush:
+                file.flush()
+            if sync:
+                os.fsync(file)
+    return my_write
+
+
+def early(path: Path, blocks: Iterable[bytes]) -> None:
+    with open(path, "xb", buffering=0) as file:
+        os.fsync(file.fileno())
+        file.writelines(blocks)
+
+
+@pytest.mark.parametrize("answer, says", [
+    (lambda path, blocks: print(end=""), "no file"), (lambda path, blocks: ..., "Not yet"),
+    (write(sync=False), "no fsync"),
+    (write(flush=False), "fsync when the file had"), (early, "fsync when the file had 0"),
+    (write("wb"), "Yesterday"), (write(first=1), "not 200025"),
+])
+def test_write_refuses(answer: Any, says: str) -> None:
+    wrong(lab.check_write(answer), says)
+
+
+def low(path: Path, blocks: Iterable[bytes]) -> None:
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    for block in blocks:
+        os.write(descriptor, block)
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("answer", [maildir.write_durably, write(), low, solution(SOLVED, "write-code")["my_write"]])
+def test_write_in_any_style(answer: Any) -> None:
+    assert lab.check_write(answer).passed
+
+
+def publish(undo: bool = True, sync: bool = True, everything: bool = False, raises: bool = True) -> Any:
+    """A way to give names, with a mistake or without."""
+    def my_publish(temporary: Path, names: list[Path]) -> None:
+        done: list[Path] = []
+        try:
+            for name in names:
+                os.link(temporary, name)
+                done.append(name)
+            for name in names if sync else []:
+                maildir.sync_folder(name.parent)
+        except OSError:
+            for name in names if everything else done if undo else []:
+                name.unlink(missing_ok=True)
+            if raises:
+                raise
+    return my_publish
+
+
+def renames(temporary: Path, names: list[Path]) -> None:
+    for name in names[1:]:
+        os.link(temporary, name)
+    os.rename(temporary, names[0])
+    for name in names:
+        maildir.sync_folder(name.parent)
+
+
+def synced_before(temporary: Path, names: list[Path]) -> None:
+    for name in names:
+        maildir.sync_folder(name.parent)
+    publish(sync=False)(temporary, names)
+
+
+@posix
+@pytest.mark.parametrize("answer, says", [
+    (lambda temporary, names: None, "Not yet"), (publish(undo=False), "twice"), (publish(sync=False), "The cable"),
+    (publish(everything=True), "yesterday"), (publish(raises=False), "no error"), (renames, "tmp is gone"),
+    (lambda temporary, names: os.link(temporary, names[0]), "1 of 3"), (synced_before, "The cable"),
+])
+def test_publish_refuses(answer: Any, says: str) -> None:
+    wrong(lab.check_publish(answer), says)
+
+
+def looks_first(temporary: Path, names: list[Path]) -> None:
+    with contextlib.ExitStack() as undo:
+        for name in names:
+            name.hardlink_to(temporary)
+            undo.callback(name.unlink)
+        for folder in {name.parent for name in names}:
+            maildir.sync_folder(folder)
+        undo.pop_all()
+
+
+@pytest.mark.parametrize("answer", [maildir.publish, looks_first, solution(SOLVED, "publish-code")["my_publish"]])
+def test_publish_in_any_style(answer: Any) -> None:
+    assert lab.check_publish(answer).passed
+
+
+HOLDERS = solution(SOLVED, "holders-code")["my_holders"]
+
+
+@pytest.mark.parametrize("moment", HOLDERS)
+def test_owners_refuse(moment: str) -> None:
+    wrong(lab.check_owners(HOLDERS | {moment: "both" if HOLDERS[moment] != "both" else "Tokyo"}), moment)
+
+
+def test_owners() -> None:
+    assert lab.check_owners(HOLDERS).passed and lab.check_owners(dict(reversed(HOLDERS.items()))).passed
+
+
+STEPS = solution(SOLVED, "order-code")["my_order"]
+
+
+def moved(step: str, to: int) -> list[str]:
+    rest = [other for other in STEPS if other != step]
+    return [*rest[:to], step, *rest[to:]]
+
+
+@pytest.mark.parametrize("answer, says", [
+    ([*STEPS, "sync the folder cur"], "Nothing was put into cur"), (STEPS[:-1], "say 250: 0 times"),
+    ([*STEPS, "wait"], "none of the steps"), (moved("say 250", 4), "say 250, before"),
+    (moved("sync the file", 6), "a name without octets"), (moved("link into new", 7), "before link into new"),
+])
+def test_steps_refuse(answer: list[str], says: str) -> None:
+    wrong(lab.check_steps(answer), says)
+
+
+@pytest.mark.parametrize("answer", [
+    STEPS, moved("make the Maildir if it is missing", 0), moved("say 250", 6), tuple(STEPS)])
+def test_steps_in_any_order_that_keeps_the_promise(answer: Any) -> None:
+    assert lab.check_steps(answer).passed
+
+
+def route(header: bytes) -> list[str]:
+    fields = message_from_bytes(header).get_all("Received", [])
+    plain = [re.sub(r"\([^()]*\)", " ", " ".join(str(field).split())) for field in fields]
+    return [found[1] for field in reversed(plain) if (found := re.search(r"(?:^| )by ([^\s;]+)", field))]
+
+
+@pytest.mark.parametrize("answer, says", [
+    (lambda header: ..., "Not yet"), (lambda header: [], "mx.tokyo.example"),
+    (lambda header: route(header)[::-1], "lowest"),
+    (lambda header: re.findall(rb"by (\S+?);? ", header)[::-1], "Received"),
+    (lambda header: re.findall(r"\bby ([\w.]+)", header.decode())[::-1], "comment"),
+])
+def test_route_refuses(answer: Any, says: str) -> None:
+    wrong(lab.check_route(answer), says)
+
+
+@pytest.mark.parametrize("answer", [
+    route, lambda header: [host.encode() for host in route(header)], solution(SOLVED, "route-code")["my_route"]])
+def test_route_in_any_style(answer: Any) -> None:
+    assert lab.check_route(answer).passed

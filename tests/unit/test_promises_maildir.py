@@ -1,0 +1,574 @@
+"""250 is kept whatever happens: the power goes, the process dies, two come at once, somebody is curious."""
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import mailbox
+import os
+import re
+import shutil
+import smtplib
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any
+from unittest.mock import patch
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from smtp_from_scratch import Envelope, Maildir, Reply, Server
+from smtp_from_scratch import maildir as module
+from smtp_from_scratch.maildir import folder_name, trace, unique_name
+from smtp_from_scratch.users import UserFile
+from tests.disk import Disk
+
+posix = pytest.mark.skipif(os.name == "nt", reason="Windows has neither these modes, nor a sync of folders, nor fork")
+KENJI, YUI, LI = "kenji@tokyo.example", "yui@tokyo.example", "li@beijing.example"
+LETTER = b"Subject: hello\r\n\r\none\r\n.two\r\n"
+
+
+def envelope(*recipients: str, **more: Any) -> Envelope:
+    return Envelope("ana@rio.example", list(recipients) or [KENJI], "rio.example", "192.0.2.7", **more)
+
+
+def kept(root: Path) -> list[Path]:
+    return sorted(root.glob("*/new/*"))
+
+
+# --- the power goes --------------------------------------------------------------------------------------------------
+
+FIRST, SECOND = b"Subject: first\n\n" + b"1" * 40 + b"\n", b"Subject: second\n\n" + b"2" * 50 + b"\n"
+Job = Callable[[], object]
+
+
+def judge(disk: Disk, at_least: int = 1) -> None:
+    """Whatever is left: each letter in `new` is whole, and whoever was told 250 for a letter has it."""
+    moments = 0
+    for said, tree in disk.cuts():
+        found: dict[str, list[bytes]] = {}
+        for path, octets in tree.paths():
+            *_, box, folder, _ = path.split("/")
+            if folder == "new":
+                found.setdefault(box, []).append(octets)
+                whole = octets.startswith(b"Return-Path: <") and octets.endswith((FIRST, SECOND))
+                assert whole, f"half a letter in {path}"
+        for box, text in said:
+            assert any(octets.endswith(text) for octets in found.get(box, [])), f"250 was said, and {box} has nothing"
+        moments += bool(said)
+    assert moments >= at_least
+
+
+def post(disk: Disk, deliver: Maildir, text: bytes, *recipients: str) -> None:
+    """Deliver, and note the 250."""
+    assert deliver(envelope(*recipients), BytesIO(text.replace(b"\n", b"\r\n"))).code == 250
+    for address in recipients:
+        disk.say((folder_name(address), text))
+
+
+def meanwhile(disk: Disk, first: Job, second: Job, call: int) -> bool:
+    """Stop the first job before its system call of this number, do the second, then go on; False if there is none."""
+    here, go_on, calls = threading.Event(), threading.Event(), itertools.count(1)
+
+    def before() -> None:
+        if threading.current_thread() is thread and next(calls) == call:
+            here.set()
+            go_on.wait()
+
+    def run() -> None:
+        try:
+            first()
+            done.append(True)
+        finally:
+            here.set()
+
+    done = list[bool]()
+    thread = threading.Thread(target=run)
+    disk.before = before
+    thread.start()
+    try:
+        here.wait()
+        met = not done
+        second()
+    finally:
+        go_on.set()
+        thread.join()
+    assert done
+    return met
+
+
+class OldMakeMaildir(Maildir):
+    """Who sees `new` relies on it, also when it is not on the disk yet."""
+
+    def __call__(self, envelope: Envelope, body: IO[bytes]) -> Reply:
+        name = unique_name(self.hostname)
+        folders = [self.root / folder_name(address) for address in envelope.recipients]
+        for folder in folders:
+            if not (folder / "new").is_dir():
+                for each in ("tmp", "cur", "new"):
+                    (folder / each).mkdir(parents=True, exist_ok=True)
+                module.sync_folder(folder)
+                module.sync_folder(folder.parent)
+        return self.put(folders, name, trace(envelope, self.hostname, name), body)
+
+    def put(self, folders: list[Path], name: str, head: bytes, body: IO[bytes]) -> Reply:
+        temporary = folders[0] / "tmp" / name
+        module.write_durably(temporary, module.with_lf([head, body.read()]))
+        module.publish(temporary, [folder / "new" / name for folder in folders])
+        temporary.unlink()
+        return Reply(250, "kept")
+
+
+class InPlace(OldMakeMaildir):
+    """Writes each letter where it is read."""
+
+    def put(self, folders: list[Path], name: str, head: bytes, body: IO[bytes]) -> Reply:
+        for folder in folders:
+            body.seek(0)
+            module.write_durably(folder / "new" / name, module.with_lf([head, body.read()]))
+            module.sync_folder(folder / "new")
+        return Reply(250, "kept")
+
+
+class FileNotSynced(OldMakeMaildir):
+    """The name is durable, the octets are not."""
+
+    def put(self, folders: list[Path], name: str, head: bytes, body: IO[bytes]) -> Reply:
+        (folders[0] / "tmp" / name).write_bytes(head + body.read().replace(b"\r\n", b"\n"))
+        module.publish(folders[0] / "tmp" / name, [folder / "new" / name for folder in folders])
+        return Reply(250, "kept")
+
+
+class NameNotSynced(OldMakeMaildir):
+    """The octets are durable, the name is not."""
+
+    def put(self, folders: list[Path], name: str, head: bytes, body: IO[bytes]) -> Reply:
+        module.write_durably(folders[0] / "tmp" / name, module.with_lf([head, body.read()]))
+        for folder in folders:
+            os.link(folders[0] / "tmp" / name, folder / "new" / name)
+        return Reply(250, "kept")
+
+
+def two_letters(top: Path, kind: type[Maildir]) -> None:
+    with Disk(top) as disk:
+        deliver = kind(top / "mail" / "inbox")
+        post(disk, deliver, FIRST, KENJI, YUI)
+        post(disk, deliver, SECOND, YUI)
+    judge(disk)
+
+
+@posix
+def test_two_letters_survive_a_cut_at_any_moment(tmp_path: Path) -> None:
+    two_letters(tmp_path, Maildir)
+
+
+@posix
+@pytest.mark.parametrize("kind, what", [(InPlace, "half a letter"), (FileNotSynced, "half a letter"),
+                                        (NameNotSynced, "has nothing")])
+def test_the_disk_notices_what_is_not_synced(tmp_path: Path, kind: type[Maildir], what: str) -> None:
+    with pytest.raises(AssertionError, match=what):
+        two_letters(tmp_path, kind)
+
+
+def two_at_once(tmp_path: Path, kind: type[Maildir], processes: int) -> int:
+    """Two deliveries, the second at each moment of the first; returns at how many."""
+    for call in itertools.count(1):
+        top = tmp_path / str(call)
+        (top / "mail").mkdir(parents=True)
+        with Disk(top) as disk:
+            shared = [kind(top / "mail")] if processes == 1 else []
+
+            def deliver(text: bytes, *recipients: str, disk: Disk = disk, top: Path = top,
+                        shared: list[Maildir] = shared) -> None:
+                post(disk, shared[0] if shared else kind(top / "mail"), text, *recipients)
+
+            met = meanwhile(disk, lambda: deliver(FIRST, KENJI), lambda: deliver(SECOND, KENJI, YUI), call)
+        judge(disk)
+        shutil.rmtree(top)
+        if not met:
+            return call
+    raise AssertionError("unreachable")
+
+
+@posix
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_mailbox_is_durable_before_anybodys_250(tmp_path: Path, processes: int) -> None:
+    """One delivery stops at any of its steps, or has died there; another one says 250; the power goes."""
+    assert two_at_once(tmp_path, Maildir, processes) > 10
+
+
+@posix
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_disk_notices_who_relies_on_another_delivery(tmp_path: Path, processes: int) -> None:
+    with pytest.raises(AssertionError, match="has nothing"):
+        two_at_once(tmp_path, OldMakeMaildir, processes)
+
+
+@posix
+def test_the_root_and_what_is_above_it_are_durable_too(tmp_path: Path) -> None:
+    """A server that died just after it had created `a/b/c` has left folders of which the disk knows nothing."""
+    for depth in range(1, 4):
+        top = tmp_path / str(depth)
+        top.mkdir()
+        with Disk(top) as disk:
+            folder = top
+            for name in "abc"[:depth]:                     # as a server does it; the last one it has not synced
+                folder = folder / name
+                folder.mkdir()
+                if name != "abc"[depth - 1]:
+                    module.sync_folder(folder.parent)
+            post(disk, Maildir(top / "a" / "b" / "c"), FIRST, KENJI)
+        judge(disk)
+
+
+@posix
+def test_a_user_who_was_added_is_still_there(tmp_path: Path) -> None:
+    """The new file is synced, then takes the place of the old one, then the folder is synced (`user add`)."""
+    with Disk(tmp_path) as disk:
+        for name in ("ana", "yui"):
+            UserFile(tmp_path / "users", create=True).add(name, "open sesame", 4096)
+            disk.say(name)
+    moments = 0
+    for said, tree in disk.cuts():
+        files = dict(tree.paths())
+        if "users" in files:
+            (tmp_path / "found").write_bytes(files["users"])
+            assert UserFile(tmp_path / "found").names() in ([], ["ana"], ["ana", "yui"])
+        assert set(said) <= set(UserFile(tmp_path / "found").names() if "users" in files else [])
+        moments += len(said)
+    assert moments
+
+
+# --- the process dies ------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def dying_servers(kind: str, root: Path) -> Iterator[Callable[[int], int]]:
+    """What starts a server that dies at a moment, and returns its port."""
+    command = [sys.executable, str(Path(__file__).parent.parent / "dying.py"), kind, str(root)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdin and run.stdout
+        stdin, stdout = run.stdin, run.stdout
+
+        def start(moment: int) -> int:
+            stdin.write(f"{moment}\n")
+            stdin.flush()
+            return int(stdout.readline())
+
+        yield start
+
+
+def die_everywhere(kind: str, root: Path) -> int:
+    """A server dies at its first moment, the next at its second, and so on; returns how many have died."""
+    with dying_servers(kind, root) as start:
+        sent, known = set[bytes](), set[tuple[str, bytes]]()
+        for moment in itertools.count(1):
+            answered = 0
+            with contextlib.suppress(smtplib.SMTPException, OSError), smtplib.SMTP("127.0.0.1", start(moment)) as smtp:
+                for size, people in ((3_000, [f"life{moment}@x.example", KENJI]), (1_000_000, [LI, YUI])):
+                    text = b"Subject: life %d\r\n\r\n" % moment + b"x" * size + b"\r\n"
+                    sent.add(text.replace(b"\r\n", b"\n"))
+                    smtp.sendmail("ana@rio.example", people, text)
+                    answered += 1
+                    known |= {(address, text.replace(b"\r\n", b"\n")) for address in people}
+            for file in kept(root):
+                octets = file.read_bytes()
+                texts = [text for text in sent if octets.endswith(text)]
+                assert octets.startswith(b"Return-Path: <") and texts, f"half a letter in {file.parent.parent.name}"
+                known.discard((file.parent.parent.name, texts[0]))
+                file.unlink()
+            assert not known, "a letter is lost for which 250 was said"
+            if answered == 2:
+                return moment - 1
+    raise AssertionError("unreachable")
+
+
+@posix
+def test_killed_in_the_middle_of_anything_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
+    """kill -9 before each system call of two deliveries, and before each piece of a letter of 1 MB."""
+    assert die_everywhere("Maildir", tmp_path) > 30
+
+
+@posix
+def test_a_kill_in_the_middle_betrays_who_writes_in_place(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="half a letter"):
+        die_everywhere("InPlace", tmp_path)
+
+
+# --- nobody else reads it --------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def umask(mask: int) -> Iterator[None]:
+    old = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(old)
+
+
+@posix
+@pytest.mark.parametrize("mask", [0, 0o022, 0o077, 0o777])
+def test_mail_belongs_to_its_owner_alone(tmp_path: Path, mask: int) -> None:
+    root = tmp_path / "var" / "mail"
+    with umask(mask):
+        assert Maildir(root)(envelope(KENJI, YUI), BytesIO(LETTER)).code == 250
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (root.parent, root, *root.rglob("*"))}
+    assert {mode for path, mode in modes.items() if path.is_dir()} == {0o700}
+    assert {mode for path, mode in modes.items() if path.is_file()} == {0o600}
+    assert len(modes) == 12
+
+
+@posix
+def test_mail_belongs_to_its_owner_from_the_first_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only when somebody comes to shut the door."""
+    monkeypatch.setattr(os, "chmod", lambda *_, **__: None)
+    with umask(0):
+        Maildir(tmp_path / "mail")(envelope(), BytesIO(LETTER))
+    assert not any(path.stat().st_mode & 0o077 for path in tmp_path.rglob("*"))
+
+
+@posix
+def test_what_was_there_keeps_its_mode(tmp_path: Path) -> None:
+    """Somebody lets a group in on purpose."""
+    root = tmp_path / "mail"
+    for folder in (root, root / KENJI):
+        folder.mkdir()
+        folder.chmod(0o750)
+    assert Maildir(root)(envelope(KENJI), BytesIO(LETTER)).code == 250
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in (root, root / KENJI, root / KENJI / "new")] == [
+        0o750, 0o750, 0o700]
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o400, 0o660])
+def test_a_file_of_users_keeps_its_mode(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "users"
+    UserFile(file, create=True).add("ana", "open sesame", 4096)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    file.chmod(mode)
+    with umask(0o077):
+        UserFile(file).add("yui", "open sesame", 4096)
+        UserFile(file).remove("ana")
+    assert stat.S_IMODE(file.stat().st_mode) == mode
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+def test_a_file_of_users_keeps_its_owner(tmp_path: Path) -> None:
+    file = tmp_path / "users"
+    UserFile(file, create=True).add("ana", "open sesame", 4096)
+    os.chown(file, 12_345, 23_456)
+    file.chmod(0o640)
+    UserFile(file).add("yui", "open sesame", 4096)
+    status = file.stat()
+    assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (12_345, 23_456, 0o640)
+
+
+@posix
+def test_a_group_that_cannot_be_kept_reads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """0640 says that a certain group may read; it must not become another one."""
+    def refused(*_: Any) -> None:
+        raise PermissionError(errno.EPERM, "not yours")
+
+    file = tmp_path / "users"
+    UserFile(file, create=True).add("ana", "open sesame", 4096)
+    file.chmod(0o640)
+    monkeypatch.setattr(os, "chown", refused)
+    UserFile(file).add("yui", "open sesame", 4096)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600 and UserFile(file).names() == ["ana", "yui"]
+
+
+# --- one Return-Path -------------------------------------------------------------------------------------------------
+
+PATHS = [b"Return-Path: <liar@x.example>\r\n", b"return-path:<liar@x.example>\r\n",
+         b"RETURN-PATH \t: <liar@x.example>\r\n\t(folded\r\n  twice)\r\n", b"Return-Path:\r\n <liar@x.example>\r\n"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("letter", [b"%sSubject: x\r\n\r\nbody\r\n", b"Subject: x\r\n%s\r\nbody\r\n",
+                                    b"To: a,\r\n b\r\n%sSubject: x\r\n%s\r\nbody\r\n", b"%s\r\nbody\r\n"])
+def test_a_delivered_letter_has_one_return_path(tmp_path: Path, letter: bytes, path: bytes) -> None:
+    """RFC 5321 §4.4: final delivery removes what came with the letter, and only that."""
+    assert Maildir(tmp_path)(envelope(), BytesIO(letter.replace(b"%s", path))).code == 250
+    [message] = mailbox.Maildir(tmp_path / KENJI, create=False)
+    assert message.get_all("Return-Path") == ["<ana@rio.example>"]
+    octets = kept(tmp_path)[0].read_bytes()
+    assert octets.endswith(letter.replace(b"%s", b"").replace(b"\r\n", b"\n")) and b"liar" not in octets
+
+
+def test_a_return_path_in_the_body_stays(tmp_path: Path) -> None:
+    letter = b"Subject: you asked\r\nX-Return-Path: <a@x.example>\r\n\r\nReturn-Path: <b@x.example>\r\n\r\nSee?\r\n"
+    assert Maildir(tmp_path)(envelope(), BytesIO(letter)).code == 250
+    assert kept(tmp_path)[0].read_bytes().endswith(letter.replace(b"\r\n", b"\n"))
+
+
+@pytest.mark.parametrize("length", [10, 65_534, 65_535, 65_536, 65_537, 200_000])
+def test_a_long_line_does_not_hide_a_return_path(tmp_path: Path, length: int) -> None:
+    liar = b"Return-Path: " + b"z" * length + b"\r\n\tReturn-Path: q\r\n"
+    letter = b"X: " + b"y" * length + b"\r\n" + liar + b"To: b\r\n\r\nbody\r\n"
+    assert Maildir(tmp_path)(envelope(), BytesIO(letter)).code == 250
+    octets = kept(tmp_path)[0].read_bytes()
+    assert octets.endswith(b"X: " + b"y" * length + b"\nTo: b\n\nbody\n") and octets.count(b"Return-Path") == 1
+
+
+@pytest.mark.parametrize("length", range(155, 166))
+def test_a_return_path_within_a_long_line_stays(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a block ends just before it."""
+    monkeypatch.setattr(module, "BLOCK", 80)
+    letter = b"X: " + b"y" * (length - 3) + b"Return-Path: z\r\n\r\nbody\r\n"
+    assert b"".join(module.own_return_path(b"", BytesIO(letter))) == letter
+
+
+PIECES = st.sampled_from([b"a", b" ", b"\t", b":", b"\r", b"\n", b"\r\n", b"\r\n", b"Return-Path:", b"return-path ",
+                          *PATHS])
+
+
+def line_by_line(text: bytes) -> bytes:
+    """The same once more, as slowly and as simply as can be."""
+    kept, removed, lines = b"", False, re.findall(rb"[^\n]*\n|[^\n]+$", text)
+    for number, line in enumerate(lines):
+        if line in (b"\n", b"\r\n"):
+            return kept + b"".join(lines[number:])
+        removed = removed if line[:1] in b" \t" else bool(re.match(rb"(?i)return-path[ \t]*:", line))
+        kept += b"" if removed else line
+    return kept
+
+
+@given(st.lists(PIECES, max_size=60).map(b"".join), st.sampled_from([80, 100, 1_000]))
+def test_wherever_a_block_ends_every_return_path_goes(text: bytes, block: int) -> None:
+    with patch.object(module, "BLOCK", block):             # a line of the text is shorter than that
+        assume(max(map(len, text.split(b"\n"))) < block)
+        assert b"".join(module.own_return_path(b"", BytesIO(text))) == line_by_line(text)
+
+
+# --- tmp -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("missing", ["tmp", "new", "cur"])
+def test_a_missing_folder_is_made_again(tmp_path: Path, missing: str) -> None:
+    deliver = Maildir(tmp_path)
+    for expected in (1, 2):
+        assert deliver(envelope(KENJI), BytesIO(LETTER)).code == 250
+        assert len(kept(tmp_path)) == expected or missing == "new"
+        shutil.rmtree(tmp_path / KENJI / missing)
+    assert Maildir(tmp_path)(envelope(KENJI), BytesIO(LETTER)).code == 250     # and by another process
+    assert sorted(path.name for path in (tmp_path / KENJI).iterdir()) == ["cur", "new", "tmp"]
+
+
+def test_a_mailbox_that_was_taken_away_is_made_again(tmp_path: Path) -> None:
+    deliver = Maildir(tmp_path / "mail")
+    for gone in (tmp_path / "mail" / KENJI, tmp_path / "mail"):
+        assert deliver(envelope(KENJI), BytesIO(LETTER)).code == 250
+        shutil.rmtree(gone)
+    assert deliver(envelope(KENJI), BytesIO(LETTER)).code == 250
+    assert len(kept(tmp_path / "mail")) == 1
+
+
+def leave(tmp: Path, name: str, hours: float) -> None:
+    (tmp / name).write_bytes(b"half a let")
+    os.utime(tmp / name, (time.time() - hours * 3600,) * 2)
+
+
+def test_what_a_killed_delivery_left_is_swept_after_36_hours(tmp_path: Path) -> None:
+    Maildir(tmp_path)(envelope(KENJI), BytesIO(LETTER))
+    for name, hours in (("older", 36.1), ("ancient", 9_999.0), ("younger", 35.9), ("now", 0.0)):
+        leave(tmp_path / KENJI / "tmp", name, hours)
+    (tmp_path / KENJI / "tmp" / "folder").mkdir()
+    os.utime(tmp_path / KENJI / "tmp" / "folder", (0, 0))
+    leave(tmp_path / KENJI / "new", "old mail", 9_999.0)
+    assert Maildir(tmp_path)(envelope(KENJI), BytesIO(LETTER)).code == 250
+    assert sorted(path.name for path in (tmp_path / KENJI / "tmp").iterdir()) == ["folder", "now", "younger"]
+    assert (tmp_path / KENJI / "new" / "old mail").exists()
+
+
+def test_a_server_that_never_rests_sweeps_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deliver, now = Maildir(tmp_path), time.monotonic()
+    deliver(envelope(KENJI), BytesIO(LETTER))
+    leave(tmp_path / KENJI / "tmp", "old", 40.0)
+    monkeypatch.setattr(time, "monotonic", lambda: now + 36 * 3600)
+    assert deliver(envelope(KENJI), BytesIO(LETTER)).code == 250
+    assert not list((tmp_path / KENJI / "tmp").iterdir())
+
+
+def test_what_cannot_be_swept_keeps_no_letter_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither an old file nor our own undoes a delivery: the letter has its name, and 250 is true."""
+    def broken(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EIO, "the disk is broken")
+
+    Maildir(tmp_path)(envelope(KENJI), BytesIO(LETTER))
+    leave(tmp_path / KENJI / "tmp", "old", 40.0)
+    monkeypatch.setattr(os, "unlink", broken)
+    assert Maildir(tmp_path)(envelope(KENJI), BytesIO(LETTER)).code == 250
+    assert len(kept(tmp_path)) == 2
+
+
+def test_what_is_remembered_of_mailboxes_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REMEMBERED", 5)
+    deliver = Maildir(tmp_path)
+    for number in range(23):
+        assert deliver(envelope(f"user{number}@x.example"), BytesIO(LETTER)).code == 250
+        assert len(deliver._seen) <= 5
+
+
+@pytest.mark.parametrize("call", ["mkdir", "fsync", "link"])
+def test_a_full_disk_is_452_at_every_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    deliver = Maildir(tmp_path)
+    monkeypatch.setattr(os, call, full)
+    assert deliver(envelope(KENJI), BytesIO(LETTER)).code == 452
+    monkeypatch.undo()
+    assert not kept(tmp_path) and deliver(envelope(KENJI), BytesIO(LETTER)).code == 250
+
+
+# --- what is in the way of a name ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("people", [[KENJI, YUI], [KENJI, LI, YUI], [KENJI, KENJI.upper()]])
+def test_received_names_nobody_when_there_are_several(tmp_path: Path, people: list[str]) -> None:
+    """RFC 5321 §7.2: each would learn of the others."""
+    with Server(deliver=Maildir(tmp_path)) as server, smtplib.SMTP(*server.address) as smtp:
+        smtp.sendmail("ana@rio.example", people, LETTER)
+    for file in kept(tmp_path):
+        octets = file.read_bytes().lower()
+        assert not any(address.lower().encode() in octets for address in people) and b"for <" not in octets
+
+
+def test_a_folder_name_fits_whatever_the_address(tmp_path: Path) -> None:
+    """A file system takes 255 octets; longer ones end in a digest, so that no two addresses share a folder."""
+    names = set[str]()
+    for length in range(150, 400):
+        for last in "ab":
+            address = f"kenji@{'t' * (length - 8)}.{last}"
+            assert len(address) == length
+            names.add(folder_name(address))
+    assert len(names) == 500 and max(len(os.fsencode(name)) for name in names) <= 255
+    longest = ("k" * 64 + "@" + "t" * 183 + ".example", '"' + "%" * 62 + '"@' + "t" * 60 + ".example", "é" * 120 + "@x")
+    for address in longest:
+        assert Maildir(tmp_path)(envelope(address), BytesIO(LETTER)).code == 250
+    assert len(kept(tmp_path)) == 3
+
+
+@posix
+def test_the_names_of_new_folders_are_synced_before_the_letter_has_one(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    sync, link = module.sync_folder, os.link
+    monkeypatch.setattr(module, "sync_folder", lambda folder: (calls.append(folder.name), sync(folder))[1])
+    monkeypatch.setattr(os, "link", lambda *names: (calls.append("link"), link(*names))[1])
+    deliver = Maildir(tmp_path / "mail")
+    assert calls[-1] == tmp_path.name                      # where the root's name is
+    calls.clear()
+    deliver(envelope(KENJI), BytesIO(LETTER))
+    assert {"mail", KENJI} <= set(calls[: calls.index("link")]) and calls[calls.index("link"):] == ["link", "new"]
+    calls.clear()
+    deliver(envelope(KENJI), BytesIO(LETTER))
+    assert calls == ["link", "new"]                        # that was durable already
