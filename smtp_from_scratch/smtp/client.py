@@ -7,7 +7,7 @@ import socket
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from email.message import Message
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from smtp_from_scratch.auth import Mechanism, log_in
 from smtp_from_scratch.client import (
@@ -24,7 +24,7 @@ from smtp_from_scratch.client import (
 from smtp_from_scratch.connection import Connection
 from smtp_from_scratch.conversation import Conversation, Disconnected, Tap, Timeout
 from smtp_from_scratch.dsn import request
-from smtp_from_scratch.ehlo import check_requirements
+from smtp_from_scratch.ehlo import Extension, check_requirements
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.message import Body, addressees, outgoing, prepare
 from smtp_from_scratch.smtp.sending import Sending
@@ -133,9 +133,18 @@ class Commands(Line):
         finally:
             self.close()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self.connection and kind is None:
+            with contextlib.suppress(SMTPException):
+                self.quit()
+        self.close()
+
 
 class Sender(Commands):
-    """Messages, and the receipts for them."""
+    """One message at a time, and the receipt for it."""
 
     def send_message(self, message: Message, from_addr: str | None = None,
                      to_addrs: str | Iterable[str] | None = None, *, ret: str = "", envid: str = "",
@@ -181,6 +190,10 @@ class Sender(Commands):
             if not (isinstance(error, SMTPServerDisconnected) and plan.receipt.accepted):
                 raise
         return plan.receipt                     # some have the message, and this must be told, whatever came then
+
+
+class SeriesSender(Sender):
+    """Messages one after another, and a receipt for each."""
 
     def send_messages(self, messages: Iterable[Message]) -> Iterator[Receipt]:
         """Send messages one after another; yields a receipt for each, in order, refusals included.
@@ -233,7 +246,7 @@ class Sender(Commands):
         yield from sending.send(ready)
 
 
-class Client(Sender):
+class Client(SeriesSender):
     """A client for one connection; takes and raises what `smtplib.SMTP` does wherever the thing is the same.
 
     With a host it connects at once: greeting and EHLO, and what the extensions do then. `extensions` are objects
@@ -254,11 +267,7 @@ class Client(Sender):
         self._context = ssl.create_default_context() if tls is True or (implicit_tls and not tls) else tls or None
         self._implicit, self._insecure = implicit_tls, insecure_auth
         asked = client_security(None if implicit_tls else self._context, True, user, password, insecure_auth)
-        found = joined(extensions, client_extensions, asked)
-        if insecure_auth and not user and (found is None or any(e.keyword == "AUTH" for e in found)):
-            raise ValueError("insecure_auth is about user=… and about login; extensions=None has no AUTH, and an "
-                             "Auth(…) in extensions has `insecure` of its own")
-        self._extensions = None if found is None else check_requirements(found)
+        self._extensions = client_set(extensions, asked, insecure_auth and not user)
         if host:
             self.connect(host, port)
 
@@ -297,14 +306,14 @@ class Client(Sender):
 
         self.play(talk())
 
-    def __enter__(self) -> Client:
-        return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self.connection and kind is None:
-            with contextlib.suppress(SMTPException):
-                self.quit()
-        self.close()
+def client_set(extensions: Extensions, asked: list[Extension], insecure_login: bool) -> tuple[Extension, ...] | None:
+    """The extensions of a client, in an order in which they work. ValueError where arguments contradict each other."""
+    found = joined(extensions, client_extensions, asked)
+    if insecure_login and (found is None or any(e.keyword == "AUTH" for e in found)):
+        raise ValueError("insecure_auth is about user=… and about login; extensions=None has no AUTH, and an "
+                         "Auth(…) in extensions has `insecure` of its own")
+    return None if found is None else check_requirements(found)
 
 
 def deliver(address: tuple[str, int], messages: Iterable[Message], **options: Any) -> list[Receipt]:

@@ -9,11 +9,11 @@ import threading
 from dataclasses import dataclass
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from typing import IO
+from typing import IO, Self
 
 from smtp_from_scratch.auth import Users
 from smtp_from_scratch.conversation import Closing, Conversation, Disconnected, Tap, Timeout
-from smtp_from_scratch.ehlo import ExtensionSet
+from smtp_from_scratch.ehlo import Extension, ExtensionSet
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.server import Places, ThreadedServer
 from smtp_from_scratch.session import Deliver, Limits, Policy, Session, serve
@@ -69,7 +69,39 @@ def check_callable(**functions: object) -> None:
                                 "function (`asyncio.run` calls an async one from there)")
 
 
-class Server:
+class Running:
+    """A server that starts, stops, and keeps what came in."""
+
+    def __init__(self, stage: ThreadedServer, inbox: Inbox) -> None:
+        self._stage, self._inbox = stage, inbox
+        self.address = stage.address
+
+    @property
+    def messages(self) -> list[ReceivedMessage]:
+        """What came in, without `deliver`."""
+        return self._inbox.messages
+
+    def wait_for(self, count: int, timeout: float = 10.0) -> list[ReceivedMessage]:
+        """The messages, as soon as there are `count`; raises TimeoutError after `timeout` seconds."""
+        return self._inbox.wait_for(count, timeout)
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._stage.start()
+
+    def stop(self, grace: float = 10.0) -> None:
+        """Take no more calls, let transactions in hand finish for `grace` seconds, then cut them off."""
+        self._stage.stop(grace)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class Server(Running):
     """A server in threads of its own: `with Server() as server:` listens until the block ends.
 
     Port 0 lets the system choose; `address` tells. `deliver(envelope, body)` returns a Reply, or {recipient: Reply},
@@ -95,24 +127,20 @@ class Server:
                  tls: ssl.SSLContext | None = None, implicit_tls: bool = False, users: Users | None = None,
                  require_auth: bool = False, insecure_auth: bool = False) -> None:
         check_callable(deliver=deliver, accept_sender=accept_sender, accept_recipient=accept_recipient)
-        self._inbox = Inbox()
+        inbox = Inbox()
         self.hostname = hostname or socket.gethostname() or "localhost"
-        self._handlers = handlers(self.hostname, deliver or self._inbox, accept_sender, accept_recipient, submission)
+        self._handlers = handlers(self.hostname, deliver or inbox, accept_sender, accept_recipient, submission)
         self._limits = Limits(max_size, max_recipients, max_errors, max_idle_commands, max_refused)
         if implicit_tls and (tls is None or extensions is None):
             raise ValueError("implicit_tls needs a context with a certificate, tls=…, and a list of extensions, if an "
                              "empty one: in 1982 there was no TLS")
         asked = server_security(None if implicit_tls else tls, False, users, require_auth, insecure_auth)
-        found = joined(extensions, server_extensions, asked)
-        sealable = implicit_tls or any(e.keyword == "STARTTLS" for e in found or ())
-        if users is not None and not (sealable or insecure_auth):
-            raise ValueError("users log in under TLS only: give tls=…, or insecure_auth=True")
-        self.extensions = None if found is None else ExtensionSet(found)
+        self.extensions = server_set(extensions, asked, implicit_tls, users is None or insecure_auth)
         self._implicit = tls if implicit_tls else None
-        self._stage = ThreadedServer(self._conversation, host, port, tap=tap,
-                                     places=Places(max_connections, max_connections_per_address))
-        self._stage.longest_wait, self._stage.longest_session = timeout, session_timeout
-        self.address = self._stage.address
+        stage = ThreadedServer(self._conversation, host, port, tap=tap,
+                               places=Places(max_connections, max_connections_per_address))
+        stage.longest_wait, stage.longest_session = timeout, session_timeout
+        super().__init__(stage, inbox)
 
     def _conversation(self, peer: str) -> Conversation[None]:
         if self.extensions is None:
@@ -121,29 +149,13 @@ class Server:
                                extensions=self.extensions)
         return serve(session) if self._implicit is None else sealed(session, self._implicit)
 
-    @property
-    def messages(self) -> list[ReceivedMessage]:
-        """What came in, without `deliver`."""
-        return self._inbox.messages
 
-    def wait_for(self, count: int, timeout: float = 10.0) -> list[ReceivedMessage]:
-        """The messages, as soon as there are `count`; raises TimeoutError after `timeout` seconds."""
-        return self._inbox.wait_for(count, timeout)
-
-    def start(self) -> None:
-        """Begin to answer."""
-        self._stage.start()
-
-    def stop(self, grace: float = 10.0) -> None:
-        """Take no more calls, let transactions in hand finish for `grace` seconds, then cut them off."""
-        self._stage.stop(grace)
-
-    def __enter__(self) -> Server:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+def server_set(extensions: Extensions, asked: list[Extension], implicit_tls: bool, open_login: bool) -> ExtensionSet | None:
+    """The extensions of a server. ValueError where arguments contradict each other, and for users without TLS."""
+    found = joined(extensions, server_extensions, asked)
+    if not (open_login or implicit_tls or any(e.keyword == "STARTTLS" for e in found or ())):
+        raise ValueError("users log in under TLS only: give tls=…, or insecure_auth=True")
+    return None if found is None else ExtensionSet(found)
 
 
 def handlers(hostname: str, deliver: Deliver, accept_sender: Policy | None, accept_recipient: Policy | None,
