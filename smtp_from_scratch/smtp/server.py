@@ -150,7 +150,8 @@ class Server(Running):
         return serve(session) if self._implicit is None else sealed(session, self._implicit)
 
 
-def server_set(extensions: Extensions, asked: list[Extension], implicit_tls: bool, open_login: bool) -> ExtensionSet | None:
+def server_set(extensions: Extensions, asked: list[Extension], implicit_tls: bool,
+               open_login: bool) -> ExtensionSet | None:
     """The extensions of a server. ValueError where arguments contradict each other, and for users without TLS."""
     found = joined(extensions, server_extensions, asked)
     if not (open_login or implicit_tls or any(e.keyword == "STARTTLS" for e in found or ())):
