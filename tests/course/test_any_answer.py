@@ -11,8 +11,8 @@ from smtp_from_scratch.lab.register import checks_of
 
 CHAPTERS = ("smtputf8", "submission", "dsn", "report", "lmtp", "futurerelease")
 ENTRIES = {entry.name: entry for chapter in CHAPTERS for entry in checks_of(chapter)}
-TABLES = {"check_utf8_codes": "abcdefgh", "check_doors": "abcdef", "check_wish_codes": "ABCDEFGH", "check_tidy": "ABCDE",
-          "check_told": "ABCDEFGH"}
+TABLES = {"check_utf8_codes": "abcdefgh", "check_doors": "abcdef", "check_wish_codes": "ABCDEFGH",
+          "check_tidy": "ABCDE", "check_told": "ABCDEFGH"}
 CODE = [name for name in ENTRIES if name not in TABLES]
 HOOKS = ("parameters", "plan", "check", "advertise")
 

@@ -36,7 +36,7 @@ def one_is_full(envelope: Envelope, body: Any) -> dict[str, Reply]:
     ),
     passed="A sister of SMTP, of the same pieces: every dialogue of RFC 2033 passes.",
 )
-def check_lmtp(my_lmtp: Callable[..., Conversation[Any]]) -> Iterator[Problem]:
+def check_lmtp(my_lmtp: Callable[..., Any]) -> Iterator[Problem]:
     """RFC 2033's dialogues, and replies that differ."""
     conversation = my_lmtp("store.tokyo.example", lambda envelope, body: None)
     if conversation is None or conversation is ...:

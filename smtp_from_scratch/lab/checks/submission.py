@@ -206,7 +206,7 @@ DOORS_LOOK = {
     ),
     passed="Everybody at the right door.",
 )
-def check_doors(my_doors: dict[str, Any]) -> Problem | None:
+def check_doors(my_doors: Any) -> Problem | None:
     """The port for each."""
     if not isinstance(my_doors, dict):
         return Problem(gave=f"{my_doors!r}", look="A dict, as in the cell: a port for each letter.")
