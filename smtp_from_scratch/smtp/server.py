@@ -34,8 +34,8 @@ class ReceivedMessage:
 
     @property
     def message(self) -> EmailMessage:
-        """The message, parsed."""
-        return message_from_bytes(self.data, policy=policy.default)
+        """The message, parsed; line ends are `\n` in it, as in an EmailMessage that somebody has written."""
+        return message_from_bytes(self.data.replace(b"\r\n", b"\n"), policy=policy.default)
 
 
 class Inbox:
@@ -43,17 +43,22 @@ class Inbox:
 
     def __init__(self) -> None:
         self.messages: list[ReceivedMessage] = []
-        self._arrival = threading.Condition()
+        self.arrival = threading.Condition()
 
     def __call__(self, envelope: Envelope, body: IO[bytes]) -> None:
-        with self._arrival:
+        with self.arrival:
             self.messages.append(ReceivedMessage(envelope, body.read()))
-            self._arrival.notify_all()
+            self.arrival.notify_all()
+
+    def clear(self) -> None:
+        """Forget the messages."""
+        with self.arrival:
+            self.messages.clear()
 
     def wait_for(self, count: int, timeout: float = 10.0) -> list[ReceivedMessage]:
         """The messages, as soon as there are `count`; raises TimeoutError after `timeout` seconds."""
-        with self._arrival:
-            if not self._arrival.wait_for(lambda: len(self.messages) >= count, timeout):
+        with self.arrival:
+            if not self.arrival.wait_for(lambda: len(self.messages) >= count, timeout):
                 raise TimeoutError(f"{len(self.messages)} of {count} messages after {timeout} seconds")
             return list(self.messages)
 
@@ -145,9 +150,18 @@ class Server(Running):
     def _conversation(self, peer: str) -> Conversation[None]:
         if self.extensions is None:
             return serve(Session(self.hostname, *self._handlers, peer=peer, limits=self._limits))
-        session = CodedSession(self.hostname, *self._handlers, peer=peer, limits=self._limits,
-                               extensions=self.extensions)
-        return serve(session) if self._implicit is None else sealed(session, self._implicit)
+        session = self.session(peer)
+        conversation = self.talk(session)
+        return conversation if self._implicit is None else sealed(session, self._implicit, conversation)
+
+    def session(self, peer: str) -> CodedSession:
+        """A session for a caller from `peer`."""
+        assert self.extensions is not None
+        return CodedSession(self.hostname, *self._handlers, peer=peer, limits=self._limits, extensions=self.extensions)
+
+    def talk(self, session: CodedSession) -> Conversation[None]:
+        """What is played with a caller, once TLS is up where it begins at once."""
+        return serve(session)
 
 
 def server_set(extensions: Extensions, asked: list[Extension], implicit_tls: bool,
@@ -170,11 +184,11 @@ def handlers(hostname: str, deliver: Deliver, accept_sender: Policy | None, acce
             submission.accept_recipient(recipient))
 
 
-def sealed(session: CodedSession, context: ssl.SSLContext) -> Conversation[None]:
+def sealed(session: CodedSession, context: ssl.SSLContext, conversation: Conversation[None]) -> Conversation[None]:
     """A session that shakes hands before the greeting (RFC 8314 §3.3)."""
     try:
         ready = yield from secure_server(session, context)
     except (Timeout, Disconnected, Closing):
         return
     if ready:
-        yield from serve(session)
+        yield from conversation

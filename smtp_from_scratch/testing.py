@@ -1,0 +1,366 @@
+"""A server for the tests of a program that sends mail: it keeps what it is sent, and fails when it is told to."""
+
+from __future__ import annotations
+
+import functools
+import re
+import ssl
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Any
+from urllib.parse import quote
+
+from .auth import Passwords
+from .conversation import Conversation, Disconnected
+from .envelope import Envelope
+from .session import Deliver, Verb, path_argument, serve
+from .smtp import MAX_SIZE, ReceivedMessage, Server, server_extensions
+from .smtp.server import Inbox
+from .status import CodedSession
+from .wire import Command, Reply
+
+__all__ = ["FakeServer"]
+
+DEFAULTS = {
+    "CONNECT": "421 4.3.2 no service now", "EHLO": "502 5.5.1 no such command", "AUTH": "535 5.7.8 wrong password",
+    "MAIL": "550 5.7.1 sender refused", "RCPT": "550 5.1.1 no such mailbox", "END": "554 5.6.0 message refused",
+}
+STEPS = ("CONNECT", "EHLO", "HELO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "END", "RSET", "NOOP", "VRFY", "QUIT")
+ADDRESSED = ("MAIL", "RCPT", "DATA", "END")
+_REPLY = re.compile(r"([45]\d\d)(?:[ -]([45]\.\d{1,3}\.\d{1,3}))?(?: (.*))?", re.DOTALL)
+
+
+def refusal_of(text: str | Reply) -> Reply:
+    """`"550 5.1.1 no such mailbox"` as a reply; ValueError for what refuses nothing (RFC 5321 §4.2.1)."""
+    if isinstance(text, Reply):
+        text = f"{text.code} {text.enhanced} {text.text}".replace("  ", " ")
+    found = _REPLY.fullmatch(text)
+    if not found or (found[2] and found[2][0] != found[1][0]):
+        raise ValueError(f"a refusal is 4yz or 5yz, perhaps an enhanced code, and a text, not {text!r}")
+    return Reply(int(found[1]), found[3] or "refused", found[2] or "")
+
+
+def matches(pattern: str, *texts: str) -> bool:
+    """Whether one of the texts is as in `pattern`, in which `*` and `?` stand for anything; case does not count."""
+    return any(fnmatchcase(text.lower(), pattern.lower()) for text in texts)
+
+
+@dataclass(eq=False, slots=True)
+class Rule:
+    """What happens at a step: a refusal, a wait, the end of the line; `left` times, or for ever (None)."""
+
+    step: str
+    pattern: str
+    refusal: Reply | None = None
+    seconds: float = 0.0
+    hang_up: bool = False
+    left: int | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Script:
+    """The rules of a test, in the order in which they were given."""
+
+    rules: list[Rule] = field(default_factory=list)
+    tries: Counter[tuple[str, str]] = field(default_factory=Counter)       # by sender and recipient
+    tries_refused: int = 0                                                 # greylisting
+    stopped: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, step: str, pattern: str, once: bool, **what: Any) -> None:
+        """One more rule; ValueError for a step that does not exist, or has no address to compare."""
+        step = step.upper()
+        if step not in STEPS:
+            raise ValueError(f"no such step: {step!r}; there are {', '.join(STEPS)}")
+        if pattern != "*" and step not in ADDRESSED:
+            raise ValueError(f"{step} is about nobody: leave the pattern {pattern!r} out")
+        with self.lock:
+            self.rules.append(Rule(step, pattern, left=1 if once else None, **what))
+
+    def due(self, step: str, addresses: Iterable[str]) -> Iterator[Rule]:
+        """The rules for this step; each is used up by one more."""
+        with self.lock:
+            found = [rule for rule in self.rules if rule.step == step and rule.left != 0
+                     and (rule.pattern == "*" or matches(rule.pattern, *addresses))]
+            for rule in found:
+                if rule.left:
+                    rule.left -= 1
+                yield rule
+                if rule.refusal or rule.hang_up:
+                    break                      # rules after this one are for another time
+
+    def play(self, step: str, *addresses: str) -> Reply | None:
+        """Wait, refuse, or hang up (raises Disconnected), as the rules for this step say."""
+        for rule in list(self.due(step, addresses)):
+            if rule.seconds:
+                self.stopped.wait(rule.seconds)
+            if rule.hang_up:
+                raise Disconnected
+            if rule.refusal:
+                return rule.refusal
+        return None
+
+    def greylisted(self, sender: str, recipient: str) -> Reply | None:
+        """451 the first times that somebody writes to somebody (RFC 6647)."""
+        with self.lock:
+            self.tries[sender, recipient] += 1
+            if self.tries[sender, recipient] <= self.tries_refused:
+                return Reply(451, "greylisted, please try again later", "4.7.1")
+        return None
+
+    def clear(self) -> None:
+        """Forget all rules."""
+        with self.lock:
+            self.rules.clear()
+            self.tries.clear()
+            self.tries_refused = 0
+
+
+@dataclass(slots=True)
+class ScriptedSession(CodedSession):
+    """A session that looks into the script before a command is dispatched, and before a message is taken."""
+
+    script: Script = field(default_factory=Script)
+    lost: bool = False                         # hang up in place of the next reply
+
+    def objection(self, command: Command) -> Reply | None:
+        verb = self.verbs.get(command.verb)
+        refusal = CodedSession.objection(self, command)
+        if refusal or verb is None or self.state not in verb.moves or verb.misused(command):
+            return refusal
+        step = "DATA" if command.verb == "BDAT" and not self.resources else command.verb
+        addresses = [self.envelope.sender, *self.envelope.recipients]
+        if step in ("MAIL", "RCPT"):
+            found = path_argument(command.argument, "FROM:" if step == "MAIL" else "TO:")
+            if isinstance(found, Reply):
+                return None                    # the command will be refused for what is wrong with it
+            addresses = [found[0].mailbox]
+        refusal = self.script.play(step, *addresses)
+        if step == "RCPT" and not refusal:
+            return self.script.greylisted(self.envelope.sender, addresses[0])
+        return refusal
+
+    def take(self, deliver: Deliver, envelope: Envelope, body: IO[bytes]) -> Any:
+        """The end of a message: deliver it, unless the script has something to say."""
+        try:
+            refusal = self.script.play("END", envelope.sender, *envelope.recipients)
+        except Disconnected:
+            self.lost = True
+            return deliver(envelope, body)     # it was taken, and the client will never know
+        return refusal or deliver(envelope, body)
+
+    def reply(self, reply: Reply, verb: Verb | None = None) -> Reply:
+        if self.lost:
+            raise Disconnected
+        return CodedSession.reply(self, reply, verb)
+
+
+def scripted(script: Script, conversation: Conversation[None]) -> Conversation[None]:
+    """A session, unless the script has something to say in place of its greeting."""
+    try:
+        refusal = script.play("CONNECT")
+    except Disconnected:
+        return
+    if refusal:
+        yield refusal
+    else:
+        yield from conversation
+
+
+class Search:
+    """The messages that came, and how to look for one."""
+
+    _inbox: Inbox
+
+    def sent(self, *, to: str = "*", sender: str = "*", subject: str = "*") -> list[ReceivedMessage]:
+        """The messages to a recipient (of the envelope), from a sender, with a subject; `*` and `?` match anything."""
+        return [one for one in list(self._inbox.messages) if not differences(one, to, sender, subject)]
+
+    def assert_sent(self, *, to: str = "*", sender: str = "*", subject: str = "*",
+                    timeout: float = 5.0) -> ReceivedMessage:
+        """The first message of this kind, after at most `timeout` seconds; AssertionError says what came instead."""
+        with self._inbox.arrival:
+            if self._inbox.arrival.wait_for(lambda: self.sent(to=to, sender=sender, subject=subject), timeout):
+                return self.sent(to=to, sender=sender, subject=subject)[0]
+        wanted = {"to": to, "from": sender, "subject": subject}
+        asked = ", ".join(f"{name} {value!r}" for name, value in wanted.items() if value != "*") or "any"
+        came = [f"  {number}. {line_of(one)}: {' and '.join(differences(one, to, sender, subject))}"
+                for number, one in enumerate(list(self._inbox.messages), 1)]
+        raise AssertionError("\n".join([f"no message ({asked}); {len(came)} came", *came]))
+
+
+def subject_of(received: ReceivedMessage) -> str:
+    """The subject, decoded; empty without one."""
+    return str(received.message.get("Subject", ""))
+
+
+def line_of(received: ReceivedMessage) -> str:
+    """A message in a line."""
+    envelope = received.envelope
+    return f"from <{envelope.sender}> to {', '.join(f'<{r}>' for r in envelope.recipients)}, {subject_of(received)!r}"
+
+
+def differences(received: ReceivedMessage, to: str, sender: str, subject: str) -> list[str]:
+    """Which of the wishes a message does not meet."""
+    envelope = received.envelope
+    met = {"another recipient": to == "*" or matches(to, *envelope.recipients),
+           "another sender": matches(sender, envelope.sender),
+           "another subject": matches(subject, subject_of(received))}
+    return [difference for difference, fine in met.items() if not fine]
+
+
+class Certificate:
+    """A certificate for localhost, 127.0.0.1 and ::1, by an authority of its own; files as long as it lives."""
+
+    def __init__(self) -> None:
+        try:
+            import trustme
+        except ImportError:
+            raise ImportError("TLS in tests needs trustme: pip install 'smtp-from-scratch[testing]'") from None
+        authority = trustme.CA(organization_name="SMTP from Scratch, for tests")
+        issued = authority.issue_cert("localhost", "127.0.0.1", "::1")
+        self._folder = TemporaryDirectory()
+        self.ca_file = str(Path(self._folder.name, "ca.pem"))
+        authority.cert_pem.write_to_path(self.ca_file)
+        self.server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        issued.configure_cert(self.server)
+        self.client = ssl.create_default_context(cafile=self.ca_file)
+
+
+@functools.cache
+def certificate() -> Certificate:
+    """The one of this process."""
+    return Certificate()
+
+
+class Access:
+    """Where a server can be reached, in the forms that programs want it."""
+
+    address: tuple[str, int]
+    _certificate: Certificate | None
+    _implicit_tls: bool
+    _login: tuple[str, str]
+
+    @property
+    def host(self) -> str:
+        """`"127.0.0.1"`."""
+        return self.address[0]
+
+    @property
+    def port(self) -> int:
+        """The port, which the system chose."""
+        return self.address[1]
+
+    @property
+    def url(self) -> str:
+        """`"smtp://user:password@127.0.0.1:2525"`; `smtps` with TLS from the first octet on."""
+        login = "{}:{}@".format(*(quote(part, safe="") for part in self._login)) if self._login[0] else ""
+        return f"smtp{'s' * self._implicit_tls}://{login}{self.host}:{self.port}"
+
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        """A TLS context for a client that trusts this server; None for a server without TLS."""
+        return self._certificate.client if self._certificate else None
+
+    @property
+    def ca_file(self) -> str | None:
+        """The authority's certificate, a PEM file; None for a server without TLS."""
+        return self._certificate.ca_file if self._certificate else None
+
+    def env(self) -> dict[str, str]:
+        """Settings for a program under test: Django's (EMAIL_…), Flask-Mail's (MAIL_…), and others (SMTP_…)."""
+        user, password = self._login
+        start, wrapped = str(bool(self._certificate and not self._implicit_tls)), str(self._implicit_tls)
+        found = {"EMAIL_HOST": self.host, "EMAIL_PORT": str(self.port), "EMAIL_HOST_USER": user,
+                 "EMAIL_HOST_PASSWORD": password, "EMAIL_USE_TLS": start, "EMAIL_USE_SSL": wrapped,
+                 "MAIL_SERVER": self.host, "MAIL_PORT": str(self.port), "MAIL_USERNAME": user,
+                 "MAIL_PASSWORD": password, "MAIL_USE_TLS": start, "MAIL_USE_SSL": wrapped,
+                 "SMTP_HOST": self.host, "SMTP_PORT": str(self.port), "SMTP_USER": user, "SMTP_PASSWORD": password,
+                 "SMTP_URL": self.url}
+        return found | ({"SSL_CERT_FILE": self._certificate.ca_file} if self._certificate else {})
+
+
+class Instructions:
+    """What a test tells a server to do."""
+
+    _script: Script
+
+    def refuse(self, pattern: str = "*", reply: str | Reply = "", *, at: str = "RCPT", once: bool = False) -> None:
+        """Refuse at a step: `refuse("nobody@*")`, `refuse("*@spam.example", "550 5.7.1 no", at="MAIL")`.
+
+        Steps are CONNECT, the verbs, DATA (BDAT, too) and END, after the message. The pattern is compared with the
+        sender at MAIL, with the recipient at RCPT, with all of them at DATA and END. ValueError for what is neither.
+        """
+        step = at.upper()
+        refusal = refusal_of(reply or DEFAULTS.get(step, "451 4.3.0 not now"))
+        self._script.add(step, pattern, once, refusal=refusal)
+
+    def delay(self, seconds: float, *, at: str = "END", pattern: str = "*", once: bool = False) -> None:
+        """Let the client wait for the reply at a step: `delay(30)` after a message, for a program's own timeout."""
+        if not seconds > 0:
+            raise ValueError(f"a delay takes some seconds, not {seconds}")
+        self._script.add(at, pattern, once, seconds=seconds)
+
+    def disconnect(self, *, after: str = "END", pattern: str = "*", once: bool = False) -> None:
+        """Hang up once a step has arrived, without a reply: after END, nobody knows whether the message was taken."""
+        self._script.add(after, pattern, once, hang_up=True)
+
+    def greylist(self, tries: int = 1) -> None:
+        """Refuse a recipient for now (451), the first `tries` times that a sender writes to it (RFC 6647)."""
+        self._script.tries_refused = tries
+
+
+class FakeServer(Access, Search, Instructions, Server):
+    """A real server on a free port of this machine, which a test can look into, and which fails on demand.
+
+    `tls`: STARTTLS, or with `implicit_tls` TLS from the first octet on, with a certificate made here (needs trustme);
+    `context` trusts it. `users`: `{name: password}`, who then must log in, unless `require_auth=False`. `without`:
+    keywords of extensions that it does not offer. ValueError for what contradicts itself.
+    """
+
+    def __init__(self, *, tls: bool = False, implicit_tls: bool = False, users: Mapping[str, str] | None = None,
+                 require_auth: bool | None = None, max_size: int = MAX_SIZE, without: Iterable[str] = ()) -> None:
+        self._implicit_tls, self._login = implicit_tls, next(iter((users or {}).items()), ("", ""))
+        self._certificate = certificate() if tls or implicit_tls else None
+        self._script = Script()
+        context = self._certificate.server if self._certificate else None
+        extensions = server_extensions(
+            tls=None if implicit_tls else context, users=Passwords(dict(users)) if users else None,
+            require_auth=bool(users) if require_auth is None else require_auth,
+            insecure_auth=bool(users) and not context, without=without)
+        super().__init__(max_size=max_size, extensions=extensions, hostname="test.example",
+                         tls=context if implicit_tls else None, implicit_tls=implicit_tls)
+        self._built = True
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if getattr(self, "_built", False):
+            raise AttributeError(f"{name!r} cannot be set: refuse(…), delay(…), disconnect(…) and greylist(…) say what "
+                                 "this server shall do")
+        super().__setattr__(name, value)
+
+    def session(self, peer: str) -> CodedSession:
+        """A session that plays by the script."""
+        assert self.extensions is not None
+        session = ScriptedSession(self.hostname, *self._handlers, peer=peer, limits=self._limits,
+                                  extensions=self.extensions, script=self._script)
+        session.deliver = functools.partial(session.take, session.deliver)
+        return session
+
+    def talk(self, session: CodedSession) -> Conversation[None]:
+        """From the greeting to the goodbye."""
+        return scripted(self._script, serve(session))
+
+    def clear(self) -> None:
+        """Forget the messages, and all that this server was told to do."""
+        self._script.clear()
+        self._inbox.clear()
+
+    def stop(self, grace: float = 10.0) -> None:
+        """Stop at once where the script is waiting."""
+        self._script.stopped.set()
+        super().stop(grace)

@@ -1,0 +1,226 @@
+"""The server for other people's tests: it fails when it is told to, and shows what came."""
+from __future__ import annotations
+
+import smtplib
+import ssl
+import time
+from collections.abc import Callable
+from email.message import EmailMessage
+
+import pytest
+
+from smtp_from_scratch import Client, SMTPRecipientsRefused, SMTPServerDisconnected
+from smtp_from_scratch.testing import FakeServer
+
+Factory = Callable[..., FakeServer]
+
+
+def message(subject: str = "Mangoes", to: str = "kenji@tokyo.example") -> EmailMessage:
+    made = EmailMessage()
+    made["From"], made["To"], made["Subject"] = "ana@rio.example", to, subject
+    made.set_content("They are ripe.")
+    return made
+
+
+def send(server: FakeServer, *messages: EmailMessage) -> None:
+    with smtplib.SMTP(server.host, server.port) as smtp:
+        for one in messages or (message(),):
+            smtp.send_message(one)
+
+
+def test_a_recipient_is_refused_and_the_others_are_not(smtp_server: FakeServer) -> None:
+    smtp_server.refuse("Nobody@*", "550 5.1.1 who is that")
+    with smtplib.SMTP(smtp_server.host, smtp_server.port) as smtp:
+        refused = smtp.send_message(message(to="nobody@tokyo.example, yui@tokyo.example"))
+    assert refused == {"nobody@tokyo.example": (550, b"5.1.1 who is that")}
+    assert smtp_server.assert_sent().envelope.recipients == ["yui@tokyo.example"]
+
+
+@pytest.mark.parametrize(("at", "error", "code"), [
+    ("MAIL", smtplib.SMTPSenderRefused, 550), ("RCPT", smtplib.SMTPRecipientsRefused, 550),
+    ("DATA", smtplib.SMTPDataError, 451), ("END", smtplib.SMTPDataError, 554)])
+def test_each_step_can_be_refused(smtp_server: FakeServer, at: str, error: type[smtplib.SMTPException],
+                                  code: int) -> None:
+    smtp_server.refuse(at=at)
+    with pytest.raises(error) as caught:
+        send(smtp_server)
+    found = caught.value
+    assert code == (found.smtp_code if isinstance(found, smtplib.SMTPResponseException)
+                    else found.recipients["kenji@tokyo.example"][0])
+    assert smtp_server.messages == []
+
+
+def test_the_greeting_can_be_a_refusal(smtp_server: FakeServer) -> None:
+    smtp_server.refuse(at="CONNECT", reply="421 4.3.2 gone for lunch", once=True)
+    with pytest.raises(smtplib.SMTPConnectError, match="gone for lunch"):
+        send(smtp_server)
+    send(smtp_server)
+    smtp_server.assert_sent()
+
+
+def test_a_chunk_can_be_refused_as_data_is(smtp_server: FakeServer) -> None:
+    smtp_server.refuse("kenji@*", "452 4.3.1 disk full", at="DATA")
+    with Client(*smtp_server.address) as smtp:
+        assert smtp.has_extn("CHUNKING")
+        receipt = smtp.transact(*pair())
+        assert receipt.refused["kenji@tokyo.example"].code == 452
+        assert smtp.noop().code == 250         # both ends still know where the next command begins
+
+
+def pair() -> tuple[object, bytes]:
+    from smtp_from_scratch import Envelope
+
+    return Envelope("ana@rio.example", ["kenji@tokyo.example"]), b"Subject: x\r\n\r\nripe\r\n"
+
+
+def test_once_is_once(smtp_server: FakeServer) -> None:
+    smtp_server.refuse(reply="451 4.3.0 later", once=True)
+    with pytest.raises(smtplib.SMTPRecipientsRefused):
+        send(smtp_server)
+    send(smtp_server)
+    assert len(smtp_server.messages) == 1
+
+
+def test_a_rule_for_somebody_waits_for_them(smtp_server: FakeServer) -> None:
+    smtp_server.refuse("*@spam.example", at="MAIL", once=True)
+    send(smtp_server)
+    assert len(smtp_server.messages) == 1
+
+
+@pytest.mark.parametrize("after", ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA"])
+def test_it_hangs_up_without_a_word(smtp_server: FakeServer, after: str) -> None:
+    smtp_server.disconnect(after=after, once=True)
+    with pytest.raises((smtplib.SMTPServerDisconnected, ConnectionError)):
+        send(smtp_server)
+    assert smtp_server.messages == []
+
+
+def test_a_line_lost_after_the_message_leaves_the_message(smtp_server: FakeServer) -> None:
+    smtp_server.disconnect(after="END")
+    with pytest.raises(SMTPServerDisconnected) as caught, Client(*smtp_server.address) as smtp:
+        smtp.send_message(message())
+    assert caught.value.receipts[0].unknown == ["kenji@tokyo.example"]
+    smtp_server.assert_sent(to="kenji@tokyo.example")
+
+
+def test_greylisting_refuses_each_pair_at_first(smtp_server: FakeServer) -> None:
+    smtp_server.greylist()
+    for to in ("kenji@tokyo.example", "yui@tokyo.example"):
+        with pytest.raises(smtplib.SMTPRecipientsRefused) as caught:
+            send(smtp_server, message(to=to))
+        assert caught.value.recipients[to] == (451, b"4.7.1 greylisted, please try again later")
+        send(smtp_server, message(to=to))
+    assert len(smtp_server.messages) == 2
+
+
+def test_a_delay_lets_the_client_run_into_its_timeout(smtp_server: FakeServer) -> None:
+    smtp_server.delay(600, at="RCPT")
+    with smtplib.SMTP(smtp_server.host, smtp_server.port, timeout=0.2) as smtp:
+        smtp.ehlo()
+        smtp.mail("ana@rio.example")
+        with pytest.raises(smtplib.SMTPServerDisconnected, match="timed out"):
+            smtp.rcpt("kenji@tokyo.example")
+        smtp.close()
+    started = time.monotonic()
+    smtp_server.stop()
+    assert time.monotonic() - started < 60     # and a server that waits ends at once, not after ten minutes
+
+
+def test_a_short_delay_delays(smtp_server: FakeServer) -> None:
+    smtp_server.delay(0.05, at="DATA", once=True)
+    started = time.monotonic()
+    send(smtp_server)
+    assert time.monotonic() - started >= 0.05
+    smtp_server.assert_sent()
+
+
+def test_clear_forgets_messages_and_rules(smtp_server: FakeServer) -> None:
+    send(smtp_server)
+    smtp_server.refuse()
+    smtp_server.greylist(3)
+    smtp_server.clear()
+    assert smtp_server.messages == []
+    send(smtp_server)
+    assert len(smtp_server.messages) == 1
+
+
+def test_what_was_sent_is_found(smtp_server: FakeServer) -> None:
+    send(smtp_server, message("Mangoes"), message("Grüße", to="yui@tokyo.example"))
+    assert [one.message["Subject"] for one in smtp_server.sent(to="*@TOKYO.example")] == ["Mangoes", "Grüße"]
+    assert len(smtp_server.sent(subject="grüße", sender="ana@*")) == 1
+    assert smtp_server.assert_sent(to="yui@*").message.get_content() == "They are ripe.\n"
+    with pytest.raises(AssertionError) as caught:
+        smtp_server.assert_sent(to="yui@tokyo.example", subject="Mangos", timeout=0)
+    assert str(caught.value).splitlines() == [
+        "no message (to 'yui@tokyo.example', subject 'Mangos'); 2 came",
+        "  1. from <ana@rio.example> to <kenji@tokyo.example>, 'Mangoes': another recipient and another subject",
+        "  2. from <ana@rio.example> to <yui@tokyo.example>, 'Grüße': another subject"]
+
+
+def test_an_attribute_that_does_not_exist_raises(smtp_server: FakeServer) -> None:
+    for name in ("accept_recipient", "reply", "messages", "refuse"):
+        with pytest.raises(AttributeError, match="refuse"):
+            setattr(smtp_server, name, None)
+    with pytest.raises(AttributeError):
+        smtp_server.letters                    # noqa: B018
+
+
+@pytest.mark.parametrize("wrong", ["250 fine", "no", "550 4.1.1 of two minds", "55", ""])
+def test_a_refusal_refuses(smtp_server: FakeServer, wrong: str) -> None:
+    if wrong:
+        with pytest.raises(ValueError, match="refusal"):
+            smtp_server.refuse(reply=wrong)
+    for call in (lambda: smtp_server.refuse(at="DINNER"), lambda: smtp_server.refuse("ana@*", at="EHLO"),
+                 lambda: smtp_server.delay(0), lambda: smtp_server.disconnect(after="354")):
+        with pytest.raises(ValueError):
+            call()
+
+
+def test_tls_and_a_login(smtp_server_factory: Factory) -> None:
+    server = smtp_server_factory(tls=True, users={"ana": "mango"})
+    with smtplib.SMTP(server.host, server.port) as smtp:
+        with pytest.raises(smtplib.SMTPSenderRefused):
+            smtp.send_message(message())
+        smtp.starttls(context=server.context)
+        smtp.login("ana", "mango")
+        smtp.send_message(message())
+    assert server.messages[0].envelope.protocol == "ESMTPSA"
+    assert server.url == f"smtp://ana:mango@127.0.0.1:{server.port}"
+
+
+def test_tls_from_the_first_octet_and_a_refusal_in_it(smtp_server_factory: Factory) -> None:
+    server = smtp_server_factory(implicit_tls=True)
+    server.refuse(at="CONNECT", once=True)
+    with pytest.raises(smtplib.SMTPConnectError):
+        smtplib.SMTP_SSL(server.host, server.port, context=server.context)
+    with smtplib.SMTP_SSL(server.host, server.port, context=server.context) as smtp:
+        smtp.send_message(message())
+    assert len(server.messages) == 1
+    with pytest.raises(ssl.SSLError):          # nobody else trusts it
+        smtplib.SMTP_SSL(server.host, server.port, context=ssl.create_default_context())
+
+
+def test_a_login_without_tls_and_extensions_left_out(smtp_server_factory: Factory) -> None:
+    server = smtp_server_factory(users={"ana": "mango"}, require_auth=False, without=["CHUNKING"], max_size=50)
+    with smtplib.SMTP(server.host, server.port) as smtp:
+        smtp.login("ana", "mango")
+        assert not smtp.has_extn("chunking")
+        with pytest.raises(smtplib.SMTPSenderRefused, match="50 octets"):
+            smtp.send_message(message())
+
+
+def test_settings_for_programs(smtp_server_factory: Factory) -> None:
+    server = smtp_server_factory(tls=True, users={"ana": "a/b"})
+    env = server.env()
+    assert env["EMAIL_PORT"] == env["MAIL_PORT"] == env["SMTP_PORT"] == str(server.port)
+    assert (env["EMAIL_USE_TLS"], env["EMAIL_USE_SSL"], env["MAIL_PASSWORD"]) == ("True", "False", "a/b")
+    assert env["SMTP_URL"] == f"smtp://ana:a%2Fb@127.0.0.1:{server.port}"
+    assert ssl.create_default_context(cafile=env["SSL_CERT_FILE"])
+    assert smtp_server_factory().context is None
+
+
+def test_our_own_client_hears_it_too(smtp_server: FakeServer) -> None:
+    smtp_server.refuse("kenji@*", "450 4.2.1 mailbox busy")
+    with Client(*smtp_server.address) as smtp, pytest.raises(SMTPRecipientsRefused) as caught:
+        smtp.send_message(message())
+    assert caught.value.receipt.refused["kenji@tokyo.example"].enhanced == "4.2.1"
