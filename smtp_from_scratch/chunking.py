@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
 from .bodies import Spool
+from .channel import Channel
 from .client import BODY_TIMEOUT, refuse_rest
-from .conversation import NOT_YET, Channel, Conversation, NotYet
+from .conversation import NOT_YET, Conversation, NotYet
 from .ehlo import ExtendedSession, Extension, Parameter, one_of
 from .envelope import Stream, normalize
 from .session import STAY, Verb, closing, finish

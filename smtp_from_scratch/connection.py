@@ -11,18 +11,9 @@ import struct
 import sys
 import time
 
-from .conversation import (
-    Actor,
-    Channel,
-    Closing,
-    Conversation,
-    Disconnected,
-    Interruption,
-    Result,
-    Tap,
-    Timeout,
-    flights,
-)
+from .channel import Channel
+from .conversation import Actor, Closing, Conversation, Disconnected, Interruption, Result, Timeout, flights
+from .transcript import Tap
 
 __all__ = ["limit_recv", "INBOX_LIMIT", "SEND_TIMEOUT", "send_all", "linger", "Transport", "Connection"]
 

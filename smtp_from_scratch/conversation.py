@@ -5,18 +5,19 @@ from __future__ import annotations
 
 import math
 import socket
-import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from .wire import COMMAND_LIMIT, REPLY_LIMIT, BadReply, Inbox, Reply, encode_reply, parse_reply
+from .channel import Channel
+from .transcript import Rehearsal, Said
+from .wire import COMMAND_LIMIT, REPLY_LIMIT, BadReply, Reply, encode_reply, parse_reply
 
 __all__ = [
-    "NotYet", "NOT_YET", "Want", "Line", "Interruption", "Timeout", "Disconnected", "Closing", "BothListening", "Said",
-    "Tap", "OUTBOX_LIMIT", "Layer", "unwrap", "Channel", "Flush", "Work", "FLUSH", "Result", "Conversation", "Actor",
-    "flights", "play", "Rehearsal", "rehearse", "interrupt", "ReplyLine", "read_reply",
+    "NotYet", "NOT_YET", "Want", "Line", "Interruption", "Timeout", "Disconnected", "Closing", "BothListening", "Work",
+    "FLUSH", "OUTBOX_LIMIT", "Result", "Conversation", "Actor", "flights", "play", "rehearse", "interrupt",
+    "ReplyLine", "read_reply",
 ]
 
 
@@ -43,11 +44,6 @@ class Want:
     def deadline(self, now: float) -> float:
         """Until when to wait for it; asked once each time that it has to be waited for."""
         return now + self.timeout
-
-    def latest(self, channel: Channel) -> float:
-        """The moment at which the wait ends; a shorter `longest_wait` takes as much off every deadline."""
-        late = max(0.0, self.timeout - channel.longest_wait)
-        return min(self.deadline(channel.now()) - late, channel.deadline)
 
 
 # %% line
@@ -85,101 +81,19 @@ class BothListening(RuntimeError):
     """Both ends wait for the other to speak: a bug in one of the two."""
 
 
-# %% said
-class Said(NamedTuple):
-    """One thing that one end said: when (seconds), who ("C" or "S"), and the octets."""
-
-    when: float
-    role: str
-    data: bytes
-
-
-Tap = Callable[[Said], None]
-OUTBOX_LIMIT = 65_536                          # octets that may wait before they are sent
-
-
-class Layer(Protocol):
-    """Turns octets into octets between the conversation and the wire (TLS is one)."""
-
-    ready: bool
-    ended: bool                                # the other end said goodbye: nothing more is fed into it
-
-    def receive(self, data: bytes) -> bytes: ...
-    def send(self, data: bytes) -> bytes: ...
-
-
-def unwrap(layer: Layer, data: bytes) -> tuple[bytes, Exception | None]:
-    """What a layer makes of octets from the wire, and why it will take no more, if so."""
-    try:
-        return layer.receive(data), Disconnected() if layer.ended else None
-    except OSError as error:
-        return b"", error
-
-
-# %% channel
-class Channel:
-    """What a connection holds between conversations: octets to read and to send, a layer, a tap."""
-
-    def __init__(self, role: str = "", tap: Tap | None = None, now: Callable[[], float] = time.monotonic) -> None:
-        self.role, self.tap, self.now = role, tap, now
-        self.peer = ""                         # whom the tap believes to hear; empty: only what we say is tapped
-        self.inbox = Inbox()
-        self._outbox, self._sealed = list[bytes](), b""        # to be sent; what is sealed has passed its layer
-        self.waiting = 0                       # octets in the outbox
-        self.layer: Layer | None = None
-        self.over: Exception | None = None     # why nothing more is read; thrown when more is wanted
-        self.longest_wait = self.deadline = math.inf    # seconds that cap every timeout; the time that ends all waits
-
-    def say(self, data: bytes) -> None:
-        """Queue octets for the other end."""
-        self._outbox.append(data)
-        self.waiting += len(data)
-        if self.tap is not None:
-            self.tap(Said(self.now(), self.role, data))
-
-    def output(self) -> bytes:
-        """All that waits to be sent, as it must appear on the wire."""
-        data, self._outbox, self.waiting = b"".join(self._outbox), [], 0
-        if self.layer:
-            data, self._sealed = self._sealed + self.layer.send(data), b""
-        return data
-
-    def receive(self, data: bytes) -> None:
-        """Take in octets from the wire; none any more once a layer has ended, or has met nonsense."""
-        if self.layer:
-            data, self.over = (b"", self.over) if self.over else unwrap(self.layer, data)
-        if self.tap is not None and self.peer and data:
-            self.tap(Said(self.now(), self.peer, data))
-        self.inbox.feed(data)
-
-    def upgrade(self, layer: Layer) -> None:
-        """Put a layer in; what arrived and was not read goes through it, like all that follows."""
-        self._sealed, self.layer = self.output(), layer
-        self.receive(self.inbox.octets(len(self.inbox)))
-
-
-# %% flush
-class Flush(Want):
-    """Want: that all that was said has left (RFC 2920 §3.2)."""
-
-    __slots__ = ()
-
-    def take(self, channel: Channel) -> NotYet | None:
-        return NOT_YET if channel.waiting else None
-
-
+# %% work
 @dataclass(frozen=True, slots=True)
 class Work(Want):
-    """Want: the result of calling `function`, which may block: disk, DNS, password hashing."""
+    """Want: what `function` returns, called once all that was said has left. It may block: disk, DNS, passwords."""
 
     function: Callable[[], Any]
 
     def take(self, channel: Channel) -> Any:
-        """What the function returns; what was said before leaves first."""
         return NOT_YET if channel.waiting else self.function()
 
 
-FLUSH = Flush()
+FLUSH = Work(lambda: None)                     # wanted for the wait alone: all that was said has left (RFC 2920 §3.2)
+OUTBOX_LIMIT = 65_536                          # octets that may wait before they are sent
 Result = TypeVar("Result")
 Conversation = Generator[bytes | Reply | Want, Any, Result]
 
@@ -211,18 +125,19 @@ class Actor:
 
     def run(self) -> None:
         """Answer wants as long as the channel can; note the deadline of the one that it cannot answer."""
+        channel = self.channel
         while not self.done:
             try:
-                value = self.want.take(self.channel)
+                value = (want := self.want).take(channel)
             except Exception as error:         # the conversation decides what becomes of it
                 self.resume(error=error)
                 continue
             if value is not NOT_YET:
                 self.resume(value)
-            elif self.channel.over and not self.channel.waiting:
-                self.resume(error=self.channel.over)
+            elif channel.over and not channel.waiting:
+                self.resume(error=channel.failure or Disconnected())
             else:
-                self.deadline = self.deadline or self.want.latest(self.channel)
+                self.deadline = self.deadline or channel.capped(want.deadline(channel.now()), want.timeout)
                 return
 
 
@@ -253,22 +168,6 @@ def play(conversation: Conversation[Result], sock: socket.socket) -> Result:
 
 
 # %% rehearse
-@dataclass(frozen=True, slots=True)
-class Rehearsal:
-    """What came of a rehearsal: both results, what was said, and the seconds it would have taken."""
-
-    client: Any
-    server: Any
-    said: list[Said]
-    seconds: float
-
-    @property
-    def turns(self) -> int:
-        """How often somebody else began to speak."""
-        speakers = [said.role for said in self.said]
-        return sum(before != after for before, after in zip(["", *speakers], speakers, strict=False))
-
-
 def rehearse(client: Conversation[Any], server: Conversation[Any], *, latency: float = 0.0,
              cut: Callable[[bytes], Iterable[bytes]] | None = None, patient: bool = False) -> Rehearsal:
     """Play both ends in memory; `latency` is the way there in seconds, on a clock that nobody waits for.

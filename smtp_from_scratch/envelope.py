@@ -14,7 +14,8 @@ from email.errors import InvalidHeaderDefect
 from email.message import Message
 from typing import Any
 
-from .conversation import NOT_YET, Channel, NotYet, Want
+from .channel import Channel
+from .conversation import NOT_YET, NotYet, Want
 from .wire import CRLF
 
 __all__ = [

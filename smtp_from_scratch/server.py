@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from .connection import Connection, linger
-from .conversation import Conversation, Tap
+from .conversation import Conversation
 from .printable import logger
 from .throttle import origin
+from .transcript import Tap
 from .wire import Reply, encode_reply
 
 __all__ = ["listen_on", "log", "Caller", "handle", "Places", "join_all", "shut_down", "ThreadedServer"]

@@ -8,8 +8,9 @@ import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from .channel import Channel, Layer
 from .client import SMTPNotSupportedError, SMTPResponseException
-from .conversation import FLUSH, NOT_YET, Channel, Conversation, Interruption, Layer, NotYet, Want
+from .conversation import FLUSH, NOT_YET, Conversation, Interruption, NotYet, Want
 from .ehlo import ExtendedSession, Extension
 from .printable import logger
 from .session import Verb

@@ -1,14 +1,14 @@
-"""What was said, read as lines of SMTP: which are commands, replies, body, secrets; and a transcript of it.
+"""What was said: records of it, read as lines of SMTP (commands, replies, body, secrets), and a transcript of them.
 
-Records are anything with `when`, `role` and `data`; the classes of a notebook and of the package are different
-classes, so nobody here asks for a class.
+Whoever reads takes anything with `when`, `role` and `data` for a record: the classes of a notebook and of the package
+are different classes, so nobody here asks for a class.
 """
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 class Record(Protocol):
@@ -20,6 +20,32 @@ class Record(Protocol):
     def role(self) -> str: ...
     @property
     def data(self) -> bytes: ...
+
+
+class Said(NamedTuple):
+    """The record that a channel makes."""
+
+    when: float
+    role: str
+    data: bytes
+
+
+Tap = Callable[[Said], None]                   # is told all that is said, as it is said
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What came of a rehearsal: both results, what was said, and the seconds it would have taken."""
+
+    client: Any
+    server: Any
+    said: list[Said]
+    seconds: float
+
+    @property
+    def turns(self) -> int:
+        """How often somebody else began to speak."""
+        return len(speakers(self))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from smtp_from_scratch.client import Receipt, quit_if_refused
 from smtp_from_scratch.conformance.notation import Dialogue
 from smtp_from_scratch.conformance.server.player import ClientPart
 from smtp_from_scratch.conformance.server.runner import Target, inquire, shake_hands
-from smtp_from_scratch.conversation import Conversation, Rehearsal, rehearse
+from smtp_from_scratch.conversation import Conversation, rehearse
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.lab import certificates
 from smtp_from_scratch.scram import Keys, ScramKeys, scram_keys
@@ -22,6 +22,7 @@ from smtp_from_scratch.smtp.sending import Sending
 from smtp_from_scratch.submission import Submission
 from smtp_from_scratch.throttle import Guesses
 from smtp_from_scratch.transaction import ClientSession, OutgoingMessage, leave, open_session
+from smtp_from_scratch.transcript import Rehearsal
 
 REFUSED = "nobody@elsewhere.example"
 USER, PASSWORD = "tim", "tanstaaftanstaaf"

@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 
 from smtp_from_scratch.conformance.notation import Dialogue
 from smtp_from_scratch.conformance.server.runner import FAILED, PASSED, SKIPPED, Outcome
-from smtp_from_scratch.conversation import Said
 from smtp_from_scratch.printable import printable
+from smtp_from_scratch.transcript import Said
 
 SHOWN = 40                                      # lines of a transcript that are shown
 

@@ -22,7 +22,7 @@ from smtp_from_scratch.client import (
     raise_for_refusal,
 )
 from smtp_from_scratch.connection import Connection
-from smtp_from_scratch.conversation import Conversation, Disconnected, Tap, Timeout
+from smtp_from_scratch.conversation import Conversation, Disconnected, Timeout
 from smtp_from_scratch.dsn import request
 from smtp_from_scratch.ehlo import Extension, check_requirements
 from smtp_from_scratch.envelope import Envelope
@@ -32,6 +32,7 @@ from smtp_from_scratch.smtp.sets import EVERYTHING, MECHANISMS, Extensions, clie
 from smtp_from_scratch.starttls import secure_client, start_tls
 from smtp_from_scratch.status import CodedClientSession
 from smtp_from_scratch.transaction import ClientSession, hello, leave, open_session
+from smtp_from_scratch.transcript import Tap
 from smtp_from_scratch.wire import Reply, WireError, encode_command
 
 T = TypeVar("T")

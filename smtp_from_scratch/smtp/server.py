@@ -12,7 +12,7 @@ from email.message import EmailMessage
 from typing import IO, Self
 
 from smtp_from_scratch.auth import Users
-from smtp_from_scratch.conversation import Closing, Conversation, Disconnected, Tap, Timeout
+from smtp_from_scratch.conversation import Closing, Conversation, Disconnected, Timeout
 from smtp_from_scratch.ehlo import Extension, ExtensionSet
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.server import Places, ThreadedServer
@@ -21,6 +21,7 @@ from smtp_from_scratch.smtp.sets import EVERYTHING, Extensions, joined, server_e
 from smtp_from_scratch.starttls import secure_server
 from smtp_from_scratch.status import CodedSession
 from smtp_from_scratch.submission import Submission
+from smtp_from_scratch.transcript import Tap
 
 MAX_SIZE = 200_000_000                          # octets of a message
 

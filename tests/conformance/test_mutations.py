@@ -12,9 +12,9 @@ import pytest
 import smtp_from_scratch.smtp.server as front_door
 from smtp_from_scratch import auth, bodies, chunking, dsn, ehlo, scram, starttls, submission
 from smtp_from_scratch import session as rules
+from smtp_from_scratch.channel import Channel
 from smtp_from_scratch.conformance.server.player import Difference
 from smtp_from_scratch.conformance.server.runner import Target, all_dialogues, obstacle
-from smtp_from_scratch.conversation import Channel
 from smtp_from_scratch.dsn import Dsn
 from smtp_from_scratch.envelope import BodyCutter
 from smtp_from_scratch.smtputf8 import SmtpUtf8

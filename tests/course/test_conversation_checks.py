@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from smtp_from_scratch import lab
+from smtp_from_scratch.channel import Channel
 from smtp_from_scratch.conversation import (
     NOT_YET,
     Actor,
     BothListening,
-    Channel,
     Disconnected,
     Line,
     Timeout,
@@ -85,26 +85,6 @@ def patient_line(self: Any, channel: Any) -> Any:
 
 def test_line_in_two_styles() -> None:
     assert lab.check_line(line_with(patient_line)).passed and lab.check_line(Line).passed
-
-
-@pytest.mark.parametrize("take, says", [
-    (stub, "Not yet"), (lambda self, channel: False, "nine octets wait"),
-    (lambda self, channel: NOT_YET, "waits for a flush"), (lambda self, channel: channel.waiting or None, "9 while"),
-    (lambda self, channel: NOT_YET if len(channel.inbox) or channel.waiting else None, "whatever the inbox"),
-])
-def test_flush(take: Any, says: str) -> None:
-    refused(lab.check_flush, any_want(take), says)
-
-
-def flush_by_if(self: Any, channel: Any) -> Any:
-    if channel.waiting > 0:
-        return NOT_YET
-    return None
-
-
-def test_flush_in_two_styles() -> None:
-    assert lab.check_flush(any_want(flush_by_if)).passed
-    assert lab.check_flush(any_want(lambda self, channel: NOT_YET if channel.waiting else None)).passed
 
 
 def work_twice(self: Any, channel: Any) -> Any:

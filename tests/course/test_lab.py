@@ -23,14 +23,14 @@ from export import ROOT
 
 from smtp_from_scratch import lab
 from smtp_from_scratch.client import deliver
-from smtp_from_scratch.conversation import Rehearsal, Said, rehearse
+from smtp_from_scratch.conversation import rehearse
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.lab.check import check, is_unsolved
 from smtp_from_scratch.lab.figures.states import steps_of
 from smtp_from_scratch.lab.register import check_of, every_check
 from smtp_from_scratch.session import VERBS, Session, serve
 from smtp_from_scratch.smtp import Client, Server
-from smtp_from_scratch.transcript import lines_of
+from smtp_from_scratch.transcript import Rehearsal, Said, lines_of
 from smtp_from_scratch.wire import Reply
 
 LAB = Path(lab.__file__).parent

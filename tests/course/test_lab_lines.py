@@ -19,12 +19,13 @@ import pytest
 from smtp_from_scratch import lab
 from smtp_from_scratch.client import deliver
 from smtp_from_scratch.connection import Connection
-from smtp_from_scratch.conversation import Rehearsal, Said, rehearse
+from smtp_from_scratch.conversation import rehearse
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.lab.figures.glass import Passage
 from smtp_from_scratch.lab.figures.overheard import Row, overheard
 from smtp_from_scratch.lab.figures.tlsrecords import Records
 from smtp_from_scratch.session import Session, serve
+from smtp_from_scratch.transcript import Rehearsal, Said
 
 BODY = b"Subject: tide\r\n\r\n.5 m at nine.\r\n"
 

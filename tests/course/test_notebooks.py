@@ -15,8 +15,8 @@ from export import PACKAGE, ROOT, export, module_of
 from IPython.core.inputtransformer2 import TransformerManager
 from module_text import MARKER
 
-HAND_WRITTEN = {"__init__", "__main__", "bodies", "message", "parts", "passwords", "printable", "pytest_plugin",
-                "rules", "saslprep", "throttle", "transcript", "users"}
+HAND_WRITTEN = {"__init__", "__main__", "bodies", "channel", "message", "parts", "passwords", "printable",
+                "pytest_plugin", "rules", "saslprep", "throttle", "transcript", "users"}
 CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 EVERY = CHAPTERS + sorted((ROOT / "notebooks" / "solutions").glob("*.ipynb")) + list(refresh.pages().values())
 

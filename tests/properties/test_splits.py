@@ -11,13 +11,14 @@ import pytest
 from smtp_from_scratch import Envelope, Reply, chunking
 from smtp_from_scratch.auth import Plain
 from smtp_from_scratch.client import SMTPException, deliver
-from smtp_from_scratch.conversation import Conversation, Disconnected, Interruption, Said, Timeout, read_reply, rehearse
+from smtp_from_scratch.conversation import Conversation, Disconnected, Interruption, Timeout, read_reply, rehearse
 from smtp_from_scratch.ehlo import ExtensionSet
 from smtp_from_scratch.message import outgoing
 from smtp_from_scratch.session import Limits, Session, serve
 from smtp_from_scratch.smtp import client_extensions, server_extensions
 from smtp_from_scratch.starttls import TLSLayer, Upgrade
 from smtp_from_scratch.status import CodedClientSession, CodedSession
+from smtp_from_scratch.transcript import Said
 from smtp_from_scratch.wire import WireError
 from tests.ours import PASSWORD, TLS, USER, USERS, whole_session
 

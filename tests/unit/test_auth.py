@@ -44,7 +44,7 @@ from smtp_from_scratch.auth import (
     read_plain,
 )
 from smtp_from_scratch.client import SMTPNotSupportedError, SMTPServerDisconnected
-from smtp_from_scratch.conversation import Conversation, Disconnected, Line, Rehearsal, Said, Work, read_reply, rehearse
+from smtp_from_scratch.conversation import Conversation, Disconnected, Line, Work, read_reply, rehearse
 from smtp_from_scratch.ehlo import ExtensionSet, check_requirements
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.pipelining import Pipelining
@@ -53,6 +53,7 @@ from smtp_from_scratch.session import serve
 from smtp_from_scratch.starttls import StartTLS
 from smtp_from_scratch.status import CodedClientSession, CodedSession
 from smtp_from_scratch.transaction import OutgoingMessage, PlannedCommand, open_session
+from smtp_from_scratch.transcript import Rehearsal, Said
 from smtp_from_scratch.wire import COMMAND_LIMIT, CRLF, Reply
 from tests.ours import TLS, whole_session
 

@@ -22,9 +22,10 @@ from hypothesis import strategies as st
 
 from smtp_from_scratch import Client, Envelope, Reply, Server, SMTPNotSupportedError, bodies, chunking, lab
 from smtp_from_scratch.bodies import Spool
+from smtp_from_scratch.channel import Channel
 from smtp_from_scratch.chunking import BinaryMime, Chunking, Octets, parse_bdat, regroup, whole_lines
 from smtp_from_scratch.connection import Connection
-from smtp_from_scratch.conversation import Channel, Conversation, Disconnected, Line, NotYet, read_reply, rehearse
+from smtp_from_scratch.conversation import Conversation, Disconnected, Line, NotYet, read_reply, rehearse
 from smtp_from_scratch.ehlo import EightBitMime, ExtensionSet, Size, check_requirements
 from smtp_from_scratch.pipelining import Pipelining
 from smtp_from_scratch.session import Limits, serve

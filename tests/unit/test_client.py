@@ -14,15 +14,10 @@ from hypothesis import strategies as st
 from smtp_from_scratch import Client, Server
 from smtp_from_scratch import client as c
 from smtp_from_scratch.connection import Connection
-from smtp_from_scratch.conversation import (
-    Disconnected,
-    Line,
-    Rehearsal,
-    Timeout,
-    rehearse,
-)
+from smtp_from_scratch.conversation import Disconnected, Line, Timeout, rehearse
 from smtp_from_scratch.envelope import BadPath, Envelope
 from smtp_from_scratch.session import Session, serve
+from smtp_from_scratch.transcript import Rehearsal
 from smtp_from_scratch.wire import BadReply, BareNewline, LineTooLong, Reply, WireError, encode_command
 
 YUI, KENJI, SORA = "yui@tokyo.example", "kenji@tokyo.example", "sora@tokyo.example"

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from smtp_from_scratch.channel import Channel
 from smtp_from_scratch.connection import Connection, Transport, limit_recv, linger, send_all
-from smtp_from_scratch.conversation import Channel, Closing, Conversation, Disconnected, Line, Timeout, read_reply
+from smtp_from_scratch.conversation import Closing, Conversation, Disconnected, Line, Timeout, read_reply
 from smtp_from_scratch.envelope import Body, BodyCutter
 from smtp_from_scratch.wire import Reply
 

@@ -10,19 +10,19 @@ from typing import Any
 
 import pytest
 
+from smtp_from_scratch.channel import Channel
 from smtp_from_scratch.conversation import (
     FLUSH,
     NOT_YET,
     OUTBOX_LIMIT,
     Actor,
     BothListening,
-    Channel,
     Conversation,
     Disconnected,
     Line,
     ReplyLine,
-    Said,
     Timeout,
+    Want,
     Work,
     flights,
     play,
@@ -31,6 +31,13 @@ from smtp_from_scratch.conversation import (
 )
 from smtp_from_scratch.envelope import Body, BodyCutter
 from smtp_from_scratch.wire import BadReply, BareNewline, LineTooLong, Reply
+
+
+def latest(want: Want, channel: Channel) -> float:
+    """Until when an actor waits for it."""
+    actor = Actor(one(want), channel)
+    actor.run()
+    return actor.deadline
 
 
 def channel_at(*times: float, **caps: float) -> Channel:
@@ -108,29 +115,29 @@ def test_all_lines_of_a_reply_have_one_deadline() -> None:
                                                 (900.0, [300.0, 310.0])])
 def test_a_cap_shortens_the_wait_for_a_line(longest: float, deadlines: list[float]) -> None:
     channel = channel_at(0.0, 10.0, longest_wait=longest)
-    assert [Line().latest(channel) for _ in range(2)] == deadlines
+    assert [latest(Line(), channel) for _ in range(2)] == deadlines
 
 
 @pytest.mark.parametrize("longest, last", [(math.inf, 300.0), (20.0, 20.0)])
 def test_a_cap_is_for_a_reply_as_a_whole(longest: float, last: float) -> None:
     want, channel = ReplyLine(), channel_at(0.0, 15.0, 19.0, longest_wait=longest)
-    assert [want.latest(channel) for _ in range(3)] == [last] * 3
+    assert [latest(want, channel) for _ in range(3)] == [last] * 3
 
 
 def test_a_cap_is_for_the_balance_of_a_body_too() -> None:
     """A trickle of octets, each of which is a block: with a cap for each, it went on for three minutes."""
     want, channel = Body(BodyCutter()), channel_at(0.0, 0.1, 0.2, 0.25, longest_wait=0.3)
-    latest = []
+    found = []
     for _ in range(4):
-        latest.append(want.latest(channel))
+        found.append(latest(want, channel))
         channel.inbox.feed(b"x")
         want.take(channel)
-    assert latest == pytest.approx([0.3, 0.3, 0.302, 0.304], abs=0.003)
+    assert found == pytest.approx([0.3, 0.3, 0.302, 0.304], abs=0.003)
 
 
 def test_nothing_is_waited_for_beyond_the_end_of_the_channel() -> None:
     channel = channel_at(0.0, 90.0, 99.0, deadline=100.0)
-    assert [Line(timeout=60.0).latest(channel) for _ in range(3)] == [60.0, 100.0, 100.0]
+    assert [latest(Line(timeout=60.0), channel) for _ in range(3)] == [60.0, 100.0, 100.0]
 
 
 def test_a_deadline_is_asked_for_once_each_time() -> None:
@@ -164,48 +171,29 @@ def test_a_reply_without_an_end_is_given_up() -> None:
         actor.run()
 
 
-# --- a channel ------------------------------------------------------------------------------------------------------
+# --- an actor whose layer ends ----------------------------------------------------------------------------------------
 
 
-def test_both_ends_of_a_channel_are_tapped() -> None:
-    said = list[Said]()
-    channel = Channel("S", said.append, lambda: 7.0)
-    channel.receive(b"not tapped")
-    channel.peer = "C"
-    channel.receive(b"QUIT\r\n")
-    channel.say(b"221 bye\r\n")
-    assert said == [(7.0, "C", b"QUIT\r\n"), (7.0, "S", b"221 bye\r\n")]
-
-
-class Shift:
-    """A layer that adds one to each octet on its way out, and ends at an `!`."""
+class Ends:
+    """A layer that ends at an `!`, and breaks at a `?`."""
 
     ready, ended = True, False
 
     def send(self, data: bytes) -> bytes:
-        return bytes(octet + 1 for octet in data)
+        return data
 
     def receive(self, data: bytes) -> bytes:
         if b"?" in data:
             raise ConnectionError("nonsense")
         self.ended = b"!" in data
-        return bytes(octet - 1 for octet in data.partition(b"!")[0])
-
-
-def test_a_layer_takes_what_was_not_read_and_leaves_what_was_said() -> None:
-    channel = fed(b"STARTTLS\r\nBCD")
-    assert Line().take(channel) == b"STARTTLS"
-    channel.say(b"220 go ahead\r\n")
-    channel.upgrade(Shift())
-    channel.say(b"HAL")
-    assert channel.output() == b"220 go ahead\r\nIBM" and channel.inbox.octets(9) == b"ABC"
+        return data.partition(b"!")[0]
 
 
 @pytest.mark.parametrize("last, why", [(b"!", Disconnected), (b"?", ConnectionError)])
-def test_nothing_is_read_after_a_layer_has_ended(last: bytes, why: type[Exception]) -> None:
+def test_a_conversation_hears_why_nothing_more_is_read(last: bytes, why: type[Exception]) -> None:
     actor = Actor(one(Line()), Channel())
-    actor.channel.upgrade(Shift())
-    for piece in (b"IBM", last, b"\x0e\x0b"):
+    actor.channel.upgrade(Ends())
+    for piece in (b"HAL", last, b" 9000\r\n"):
         actor.channel.receive(piece)
     actor.run()
     assert isinstance(actor.result, why) and actor.channel.inbox.octets(9) == b"HAL"
@@ -238,7 +226,7 @@ def test_an_actor_runs_on_when_its_layer_swallows_what_was_said() -> None:
     actor.channel.layer = SimpleNamespace(  # type: ignore[assignment]
         ready=True, ended=False, send=lambda data: b"", receive=lambda data: data)
     actor.channel.receive(b"NOOP\r\nNOOP\r\n")
-    actor.channel.over = ConnectionError("broken")
+    actor.channel.over, actor.channel.failure = True, ConnectionError("broken")
     assert list(flights(actor)) == [] and actor.done and actor.result == "broken"
 
 

@@ -20,7 +20,8 @@ HERE = ROOT / PACKAGE
 
 # Who may import whom (run time and types alike, but for TYPES). Arrows run downward only; nothing imports its neighbor.
 WIRE = {"printable", "wire"}
-TALK = WIRE | {"conversation", "envelope"}
+LINE = WIRE | {"channel", "transcript"}
+TALK = LINE | {"conversation", "envelope"}
 ENDS = TALK | {"bodies", "rules", "client", "session"}
 HELLO = ENDS | {"ehlo", "transaction"}
 EXTENSIONS = {"status", "pipelining", "chunking", "starttls", "auth", "scram", "smtputf8", "dsn"}
@@ -30,15 +31,16 @@ BY_HAND = {"message", "parts", "passwords", "throttle", "users"}
 FRONT_DOOR = PROTOCOL | BY_HAND | {"saslprep", "smtp", "transcript"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": set(), "printable": set(), "parts": set(), "saslprep": set(), "transcript": set(),
-    "throttle": WIRE | {"conversation"}, "passwords": {"saslprep"},
-    "wire": {"printable"}, "conversation": WIRE, "envelope": WIRE | {"conversation"}, "bodies": TALK,
+    "throttle": LINE | {"conversation"}, "passwords": {"saslprep"},
+    "wire": {"printable"}, "channel": WIRE | {"transcript"}, "conversation": LINE,
+    "envelope": LINE | {"conversation"}, "bodies": TALK,
     "rules": TALK | {"bodies"}, "client": TALK, "session": TALK | {"bodies", "rules"},
     "ehlo": ENDS, "transaction": ENDS | {"ehlo"}, **dict.fromkeys(EXTENSIONS, HELLO),
     "auth": HELLO | {"passwords", "saslprep", "throttle"},
     "scram": HELLO | {"auth", "passwords", "saslprep"},        # one more mechanism
     "dsn": HELLO | {"auth"},                    # xtext
     "submission": ENDS, "report": ENDS | {"dsn", "parts"},
-    "connection": WIRE | {"conversation"}, "server": WIRE | {"conversation", "connection", "throttle"},
+    "connection": LINE | {"conversation"}, "server": LINE | {"conversation", "connection", "throttle"},
     "maildir": WIRE | {"envelope"}, "users": HELLO | {"auth", "maildir", "passwords", "saslprep", "scram"},
     "message": ENDS | {"transaction"}, "smtp": PROTOCOL | BY_HAND,
     # An examiner shares what is transport with the examined, and no rule of SMTP.

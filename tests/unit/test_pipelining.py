@@ -15,7 +15,7 @@ import pytest
 from smtp_from_scratch import lab
 from smtp_from_scratch.client import Receipt
 from smtp_from_scratch.connection import Connection
-from smtp_from_scratch.conversation import Conversation, Disconnected, Line, Rehearsal, Said, rehearse
+from smtp_from_scratch.conversation import Conversation, Disconnected, Line, rehearse
 from smtp_from_scratch.ehlo import Extension, ExtensionSet, check_requirements
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.pipelining import FREE, Pipelining, groups
@@ -23,6 +23,7 @@ from smtp_from_scratch.server import ThreadedServer
 from smtp_from_scratch.session import Limits, serve
 from smtp_from_scratch.status import CodedClientSession, CodedSession
 from smtp_from_scratch.transaction import FLIGHT_LIMIT, OutgoingMessage, Plan, PlannedCommand, leave, open_session
+from smtp_from_scratch.transcript import Rehearsal, Said
 from smtp_from_scratch.wire import CRLF, Reply
 from tests.ours import everything, whole_session
 from tests.solutions import solution

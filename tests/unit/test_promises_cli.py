@@ -26,12 +26,13 @@ from smtp_from_scratch.cli.talk import octets_shown
 from smtp_from_scratch.conformance import report
 from smtp_from_scratch.conformance.client.runner import finding
 from smtp_from_scratch.conformance.server import runner
-from smtp_from_scratch.conversation import Conversation, Said, rehearse
+from smtp_from_scratch.conversation import Conversation, rehearse
 from smtp_from_scratch.ehlo import ExtensionSet
 from smtp_from_scratch.printable import logger, printable
 from smtp_from_scratch.session import VERBS, Session, serve
 from smtp_from_scratch.smtp import server_extensions
 from smtp_from_scratch.status import CodedSession
+from smtp_from_scratch.transcript import Said
 from smtp_from_scratch.wire import Command, parse_command
 
 OBEYED = {"Cc", "Cf", "Cs", "Zl", "Zp"}         # Unicode's categories of what is obeyed, not shown

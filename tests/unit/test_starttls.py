@@ -32,7 +32,6 @@ from smtp_from_scratch.conversation import (
     Conversation,
     Disconnected,
     Line,
-    Rehearsal,
     Timeout,
     read_reply,
     rehearse,
@@ -45,6 +44,7 @@ from smtp_from_scratch.session import serve
 from smtp_from_scratch.starttls import StartTLS, TLSLayer, Upgrade, secure_client, server_context, unverified
 from smtp_from_scratch.status import CodedClientSession, CodedSession, EnhancedStatusCodes
 from smtp_from_scratch.transaction import OutgoingMessage, PlannedCommand, open_session
+from smtp_from_scratch.transcript import Rehearsal
 from smtp_from_scratch.wire import Reply
 from tests.ours import whole_session
 

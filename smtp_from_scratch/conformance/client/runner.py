@@ -26,7 +26,8 @@ from smtp_from_scratch.conformance.server.player import Difference
 from smtp_from_scratch.conformance.server.runner import FAILED, PASSED, SAID_LIMIT, SKIPPED, Outcome
 from smtp_from_scratch.conformance.values import UnknownValue
 from smtp_from_scratch.connection import Connection
-from smtp_from_scratch.conversation import Conversation, Interruption, Said, rehearse
+from smtp_from_scratch.conversation import Conversation, Interruption, rehearse
+from smtp_from_scratch.transcript import Said
 
 OUTPUT_LIMIT = 4000                             # octets of what a command says that are kept
 WHOLE = """

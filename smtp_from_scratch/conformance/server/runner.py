@@ -17,8 +17,9 @@ from smtp_from_scratch.conformance.notation import Block, Dialogue, Say, Step, l
 from smtp_from_scratch.conformance.server.player import ClientPart, Difference
 from smtp_from_scratch.conformance.values import UnknownValue, Values
 from smtp_from_scratch.connection import Connection
-from smtp_from_scratch.conversation import Conversation, Interruption, Said, read_reply
+from smtp_from_scratch.conversation import Conversation, Interruption, read_reply
 from smtp_from_scratch.starttls import TLSLayer, Upgrade, unverified
+from smtp_from_scratch.transcript import Said
 from smtp_from_scratch.wire import WireError
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"

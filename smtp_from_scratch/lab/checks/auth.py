@@ -25,8 +25,9 @@ from smtp_from_scratch.auth import (
     Users,
     as_text,
 )
+from smtp_from_scratch.channel import Channel
 from smtp_from_scratch.client import SMTPNotSupportedError
-from smtp_from_scratch.conversation import Actor, Channel, Conversation, Interruption, Line, Work, flights, rehearse
+from smtp_from_scratch.conversation import Actor, Conversation, Interruption, Line, Work, flights, rehearse
 from smtp_from_scratch.ehlo import Extension, ExtensionSet, check_requirements
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.lab.check import NotYet, Problem, as_number, check

@@ -10,7 +10,8 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from typing import Any
 
-from smtp_from_scratch.conversation import Channel, Disconnected, Line, Timeout, read_reply, rehearse
+from smtp_from_scratch.channel import Channel
+from smtp_from_scratch.conversation import Disconnected, Line, Timeout, read_reply, rehearse
 from smtp_from_scratch.lab.check import NotYet, Problem, as_number, check
 from smtp_from_scratch.session import Session, serve
 from smtp_from_scratch.wire import CRLF, parse_reply

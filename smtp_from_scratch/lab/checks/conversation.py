@@ -87,29 +87,6 @@ def shown(answer: Any, not_yet: Any) -> str:
 
 @check(
     hints=(
-        "Which field of the channel tells whether something still has to leave?",
-        "return NOT_YET if channel.waiting else None",
-        "`channel.waiting` counts the octets in the outbox. As long as there are any, the answer has not come. "
-        "When there are none, the want is answered with None.",
-    ),
-    passed="answered once all has left, and not before.",
-)
-def check_flush(MyFlush: Any) -> Iterator[Problem]:
-    """A want for an empty outbox."""
-    unfinished(MyFlush.take)
-    not_yet = known(MyFlush, "NOT_YET")
-    if (got := taken(MyFlush(), waiting=9)) is not not_yet:
-        yield Problem(f"{shown(got, not_yet)} while nine octets wait to be sent",
-                      "The conversation goes on, and the reply it wanted out is still here.",
-                      "`channel.waiting` is the number of octets in the outbox.")
-    if (got := taken(MyFlush(), b"QUIT\r\n")) is not None:
-        yield Problem(f"{shown(got, not_yet)} when everything has left",
-                      "The conversation waits for a flush that has happened." if got is not_yet else "",
-                      "The answer is None, whatever the inbox holds.")
-
-
-@check(
-    hints=(
         "What has to happen before something that takes long?",
         "return NOT_YET if channel.waiting else self.function()",
         "Octets that were said before must leave first, or the other end waits for them while we work. So the "

@@ -1,0 +1,78 @@
+"""A channel: what a connection holds between conversations. Octets to read and to send, a layer such as TLS, a tap."""
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from .transcript import Said, Tap
+from .wire import Inbox
+
+__all__ = ["Channel", "Layer"]
+
+
+class Layer(Protocol):
+    """Turns octets into octets between the conversation and the wire (TLS is one)."""
+
+    ready: bool
+    ended: bool                                # the other end said goodbye: nothing more is fed into it
+
+    def receive(self, data: bytes) -> bytes: ...
+    def send(self, data: bytes) -> bytes: ...
+
+
+class Channel:
+    """Octets that have arrived, octets that wait to be sent. It does no I/O: a stage carries them."""
+
+    def __init__(self, role: str = "", tap: Tap | None = None, now: Callable[[], float] = time.monotonic) -> None:
+        self.role, self.tap, self.now = role, tap, now
+        self.peer = ""                         # whom the tap believes to hear; empty: only what we say is tapped
+        self.inbox = Inbox()
+        self._outbox, self._sealed = list[bytes](), b""        # to be sent; what is sealed has passed its layer
+        self.waiting = 0                       # octets in the outbox
+        self.layer: Layer | None = None
+        self.over = False                      # nothing more is read: the layer has ended
+        self.failure: OSError | None = None    # what it raised, if it ended so
+        self.longest_wait = self.deadline = math.inf    # seconds that cap every timeout; the time that ends all waits
+
+    def say(self, data: bytes) -> None:
+        """Queue octets for the other end."""
+        self._outbox.append(data)
+        self.waiting += len(data)
+        if self.tap is not None:
+            self.tap(Said(self.now(), self.role, data))
+
+    def output(self) -> bytes:
+        """All that waits to be sent, as it must appear on the wire."""
+        data, self._outbox, self.waiting = b"".join(self._outbox), [], 0
+        if self.layer:
+            data, self._sealed = self._sealed + self.layer.send(data), b""
+        return data
+
+    def receive(self, data: bytes) -> None:
+        """Take in octets from the wire; after a layer has ended, or has met nonsense, they are dropped."""
+        if self.layer:
+            data = self._unwrap(self.layer, data)
+        if self.tap is not None and self.peer and data:
+            self.tap(Said(self.now(), self.peer, data))
+        self.inbox.feed(data)
+
+    def _unwrap(self, layer: Layer, data: bytes) -> bytes:
+        if self.over:
+            return b""
+        try:
+            data = layer.receive(data)
+            self.over = layer.ended
+        except OSError as error:
+            data, self.over, self.failure = b"", True, error
+        return data
+
+    def upgrade(self, layer: Layer) -> None:
+        """Put a layer in; what arrived and was not read goes through it, like all that follows."""
+        self._sealed, self.layer = self.output(), layer
+        self.receive(self.inbox.octets(len(self.inbox)))
+
+    def capped(self, deadline: float, timeout: float) -> float:
+        """When a wait ends: a shorter `longest_wait` takes as much off the deadline as it takes off the timeout."""
+        return min(deadline - max(0.0, timeout - self.longest_wait), self.deadline)
