@@ -39,7 +39,7 @@ def announces(session: ExtendedSession, command: Command) -> bool | None:
         case "MAIL":
             found = path_argument(command.argument, "FROM:")
             given = found if isinstance(found, Reply) else read_parameters(found[1])
-            return isinstance(given, Reply) or "SMTPUTF8" in given         # MAIL itself says what is wrong with it
+            return isinstance(given, Reply) or "SMTPUTF8" in given     # MAIL itself says what is wrong with it
         case "RCPT":
             return "SMTPUTF8" in session.envelope.parameters
         case "VRFY" | "EXPN":

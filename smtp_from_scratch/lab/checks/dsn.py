@@ -51,9 +51,9 @@ def check_notify(my_notify: Callable[[str], Any]) -> Problem | None:
             return Problem(gave=f"ValueError for {value!r}: {error}",
                            wire="A good value is never refused (RFC 3461 §5.1).",
                            look="The words may be written in any mixture of upper and lower case.")
-        if found is None:
+        if found is None or found is ...:
             raise NotYet(f"return the set of events for {value!r}.")
-        if set(found) != events:
+        if not isinstance(found, set | frozenset | list | tuple) or set(found) != events:
             return Problem(gave=f"{found!r} for {value!r}",
                            wire=f"Ana asked for {sorted(events) or 'nothing, ever'}.",
                            look="A set of the words in upper case; for NEVER, an empty one.")
@@ -250,12 +250,13 @@ FEWEST = 8                                     # characters that a stranger woul
 def check_newsletter(my_newsletter: Callable[[str, list[str]], Any]) -> Iterator[Problem]:
     """The wishes of a newsletter."""
     envelopes = [my_newsletter(ISSUE, list(MEMBERS)) for _ in range(20)]
-    if envelopes[0] is None or envelopes[0] is ...:
-        raise NotYet("return an Envelope.")
-    if not isinstance(envelopes[0], Envelope):
-        yield Problem(gave=type(envelopes[0]).__name__, look="`request` gives back the envelope that it was given.")
-        return
     one = envelopes[0]
+    if one is None or one is ...:
+        raise NotYet("return an Envelope.")
+    if not isinstance(one, Envelope):
+        yield Problem(gave=f"{one!r}, of type {type(one).__name__}",
+                      look="`request` gives back the envelope that it was given.")
+        return
     if one.sender != "news@choir.example" or one.recipients != MEMBERS:
         yield Problem(gave=f"an envelope from <{one.sender}> to {one.recipients}", wire="The issue goes elsewhere.",
                       look="From news@choir.example, to the members in their order.")
@@ -263,24 +264,29 @@ def check_newsletter(my_newsletter: Callable[[str, list[str]], Any]) -> Iterator
         yield Problem(gave=f"RET={one.parameters.get('RET')}", wire="A thousand photographs may come back.",
                       look="FULL or HDRS: which of them is short?")
     for member in MEMBERS:
-        options = one.options.get(member, {})
-        if (options.get("NOTIFY") or "").upper() != "FAILURE":
-            yield Problem(gave=f"NOTIFY={options.get('NOTIFY')} for {member}",
-                          wire="Without NOTIFY, news of delays comes too." if not options.get("NOTIFY") else
-                          "The program hears of something else than failures.", look="`notify` is for everybody.")
-        if (options.get("ORCPT") or "").partition(";")[2] != member.replace("+", "+2B"):
-            yield Problem(gave=f"ORCPT={options.get('ORCPT')} for {member}",
-                          wire="The report may name an address that the list does not have.",
-                          look="`orcpt` of `request` takes `{member: member}`, and writes the xtext.")
-    names = [decode_xtext(envelope.parameters.get("ENVID") or "") for envelope in envelopes]
+        yield from unasked(member, one.options.get(member, {}))
+    yield from guessed([decode_xtext(envelope.parameters.get("ENVID") or "") for envelope in envelopes])
+
+
+def unasked(member: str, wishes: Mapping[str, str | None]) -> Iterator[Problem]:
+    """What is wrong with the wishes about one member."""
+    notify, orcpt = wishes.get("NOTIFY"), wishes.get("ORCPT")
+    if (notify or "").upper() != "FAILURE":
+        yield Problem(gave=f"NOTIFY={notify} for {member}",
+                      wire="The program hears of something else than failures." if notify
+                      else "Without NOTIFY, news of delays comes too.", look="`notify` is for everybody.")
+    if (orcpt or "").partition(";")[2] != member.replace("+", "+2B"):
+        yield Problem(gave=f"ORCPT={orcpt} for {member}",
+                      wire="The report may name an address that the list does not have.",
+                      look="`orcpt` of `request` takes `{member: member}`, and writes the xtext.")
+
+
+def guessed(names: list[str]) -> Iterator[Problem]:
+    """What is wrong with the ENVIDs of twenty copies of one issue: no issue in them, or nothing but it."""
     if not all(ISSUE in name for name in names):
         yield Problem(gave=f"ENVID {names[0]!r}", wire="The program does not know which issue failed.",
                       look=f"The issue, {ISSUE!r} here, must be in it.")
-    if len(set(names)) < len(names) or min(map(len, names)) < len(ISSUE) + FEWEST or in_order(names):
+    in_order = names == sorted(names)          # as counters and clocks are
+    if len(set(names)) < len(names) or min(map(len, names)) < len(ISSUE) + FEWEST or in_order:
         yield Problem(gave=f"ENVIDs {names[0]!r}, {names[1]!r}, …", wire="A stranger guesses the next one.",
                       look="`secrets.token_urlsafe` makes what nobody can guess.")
-
-
-def in_order(names: list[str]) -> bool:
-    """Whether each comes after the one before, as counters and clocks do."""
-    return names == sorted(names)

@@ -1,7 +1,7 @@
 """The check of the page on FUTURERELEASE: both ends of RFC 4865."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from smtp_from_scratch.client import SMTPNotSupportedError
@@ -79,22 +79,28 @@ def check_future(MyFutureRelease: Callable[..., Extension]) -> Iterator[Problem]
     if getattr(MyFutureRelease, "parameters", None) is Extension.parameters:
         raise NotYet("fill in the skeleton: `parameters` first.")
     mine = MyFutureRelease(LONGEST, LATEST)
-    if not mine.parameters():
+    if not isinstance(mine.parameters(), Mapping) or not mine.parameters():
         raise NotYet("fill in the skeleton: `parameters` first.")
+    yield from as_server(mine)
+    yield from as_client(mine)
+
+
+def as_server(mine: Extension) -> Iterator[Problem]:
+    """What a server with the extension offers, takes and refuses."""
     offer = ExtensionSet([mine])
 
     def replies(*commands: str) -> list[Reply]:
         session = CodedSession("mail.rio.example", extensions=offer)
-        found: list[Reply] = rehearse(say(*commands), serve(session)).client
+        found: list[Reply] = rehearse(say("EHLO laptop.rio.example", *commands), serve(session)).client
         return found
 
-    hello = replies("EHLO laptop.rio.example")[1]
+    hello = replies()[1]
     if f"FUTURERELEASE {LONGEST} {LATEST}" not in hello.lines:
         yield Problem(gave=f"{hello.lines} in the reply to EHLO", wire="A client cannot know how long you would wait.",
                       look=f"`advertise` returns the whole line: FUTURERELEASE {LONGEST} {LATEST}.")
     for parameters, code in HOLDS.items():
         if parameters.isascii():
-            reply = replies("EHLO laptop.rio.example", f"MAIL FROM:<{ANA}> {parameters}")[2]
+            reply = replies(f"MAIL FROM:<{ANA}> {parameters}")[2]
         else:                                  # only with SMTPUTF8 does it come so far
             parameter = mine.parameters()["MAIL"]["HOLDFOR"]
             reply = parameter.check(CodedSession(extensions=offer), "²") or Reply(250)
@@ -106,6 +112,10 @@ def check_future(MyFutureRelease: Callable[..., Extension]) -> Iterator[Problem]
     if offer.limits["MAIL"] < 512 + 31:
         yield Problem(gave=f"MAIL lines of at most {offer.limits['MAIL']} octets",
                       look="`Parameter(check, octets)`: the line needs room for it, its name and the space before.")
+
+
+def as_client(mine: Extension) -> Iterator[Problem]:
+    """What a client with the extension says, to a server that offers it and to one that does not."""
     envelope = Envelope(ANA, [YUI], parameters={"HOLDFOR": "3600", "SIZE": "7"})
     outcome, said = sent(OutgoingMessage(envelope, [b"Monday"], needs=NEEDS), mine, [mine])
     if isinstance(outcome, Exception):

@@ -1,7 +1,7 @@
 """The check of the page on LMTP: a reply for each recipient."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from smtp_from_scratch.conversation import Conversation, read_reply, rehearse
@@ -36,10 +36,14 @@ def one_is_full(envelope: Envelope, body: Any) -> dict[str, Reply]:
     ),
     passed="A sister of SMTP, of the same pieces: every dialogue of RFC 2033 passes.",
 )
-def check_lmtp(my_lmtp: Callable[..., Conversation[Any]]) -> Iterator[Problem]:
+def check_lmtp(my_lmtp: Callable[..., Any]) -> Iterator[Problem]:
     """RFC 2033's dialogues, and replies that differ."""
-    if my_lmtp("store.tokyo.example", lambda envelope, body: None) is None:
+    conversation = my_lmtp("store.tokyo.example", lambda envelope, body: None)
+    if conversation is None or conversation is ...:
         raise NotYet("return a conversation: serve(CodedSession(hostname, …)).")
+    if not isinstance(conversation, Generator):
+        yield Problem(gave=f"{conversation!r}", look="Return a conversation: serve(CodedSession(hostname, …)).")
+        return
 
     def server(deliver: Callable[..., Any]) -> Conversation[Any]:
         return my_lmtp("store.tokyo.example", deliver, accept_recipient=accept)

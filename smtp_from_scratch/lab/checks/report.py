@@ -246,8 +246,11 @@ def check_leavers(my_leavers: Callable[[list[bytes], dict[str, list[str]]], Any]
     """The addresses to strike."""
     for letter, leave, what, look in LEAVERS:
         found = my_leavers([letter], SENT)
-        if found is None:
+        if found is None or found is ...:
             raise NotYet("return a set of addresses.")
+        if not isinstance(found, set | frozenset | list | tuple):
+            yield Problem(gave=f"{found!r} for {what}", look="Return a set of addresses.")
+            return
         if set(found) != leave:
             wire = "A member who is gone is written to for ever." if leave else "A member gets no more news."
             yield Problem(gave=f"{set(found) or 'nobody'} for {what}", wire=wire, look=look)

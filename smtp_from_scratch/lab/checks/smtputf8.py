@@ -160,8 +160,10 @@ CODES_LOOK = {
     ),
     passed="All eight.",
 )
-def check_utf8_codes(my_codes: dict[str, Any]) -> Problem | None:
+def check_utf8_codes(my_codes: Any) -> Problem | None:
     """The code of each reply."""
+    if not isinstance(my_codes, dict):
+        return Problem(gave=f"{my_codes!r}", look="A dict, as in the cell: a code for each letter.")
     for name, code in CODES.items():
         if not isinstance(my_codes.get(name), int):
             raise NotYet(f"the code for `{name}` is missing.")

@@ -41,6 +41,8 @@ def check_fields(my_fields: Callable[[str], Any]) -> Problem | None:
             given = None
         except IndexError:
             return Problem(gave=f"an IndexError for {header!r}", look="Nothing stands before the first line.")
+        if given is not None and not are_fields(given):
+            return Problem(gave=f"{given!r} for {header!r}", look="A list of tuples, (name, value), both of them str.")
         if given is not None:
             given = [(name, value.replace("\t", " ").strip()) for name, value in given]
         if given != expected:
@@ -48,6 +50,13 @@ def check_fields(my_fields: Callable[[str], Any]) -> Problem | None:
                            wire="That is no header." if expected is None else f"It has {expected}.",
                            look="The name ends at the first colon, and has no space in it.")
     return None
+
+
+def are_fields(given: Any) -> bool:
+    """Whether this is a list of names and values, right or wrong."""
+    return isinstance(given, list | tuple) and all(
+        isinstance(field, tuple | list) and len(field) == 2 and all(isinstance(text, str) for text in field)
+        for field in given)
 
 
 # --- your turn: a full name -----------------------------------------------------------------------------------------
@@ -197,8 +206,10 @@ DOORS_LOOK = {
     ),
     passed="Everybody at the right door.",
 )
-def check_doors(my_doors: dict[str, Any]) -> Problem | None:
+def check_doors(my_doors: Any) -> Problem | None:
     """The port for each."""
+    if not isinstance(my_doors, dict):
+        return Problem(gave=f"{my_doors!r}", look="A dict, as in the cell: a port for each letter.")
     for name, port in DOORS.items():
         if not isinstance(my_doors.get(name), int):
             raise NotYet(f"a port for `{name}` is missing.")
@@ -239,7 +250,9 @@ def check_additions(my_additions: Callable[..., Any]) -> Problem | None:
             raise NotYet("return a list of names, or a Reply.")
         if isinstance(given, int):
             return Problem(gave=f"the number {given} for {fields}", look="A refusal is a Reply: Reply(554, \"…\").")
-        given = getattr(given, "code", None) or list(given)
+        if not isinstance(given, list | tuple | Reply):
+            return Problem(gave=f"{given!r} for {fields}", look="A list of names in their order, or a Reply.")
+        given = given.code if isinstance(given, Reply) else list(given)
         if given != expected:
             wish = f"It is refused, {expected}." if expected == 554 else f"An MSA adds {expected or 'nothing'}."
             return Problem(gave=f"{given} for {fields}", wire=wish,
