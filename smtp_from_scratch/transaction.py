@@ -1,4 +1,4 @@
-"""The client makes a plan: what it will say for a message, what each reply means, and a receipt (RFC 5321 §3.3)."""
+"""The client makes a plan: what it will say for a message, and what each reply means (RFC 5321 §3.3)."""
 # Exported from notebooks/10_transaction.ipynb; edit the notebook.
 
 from __future__ import annotations

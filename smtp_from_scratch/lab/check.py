@@ -64,7 +64,7 @@ class Check:
         except OutOfTime as error:
             problem = endless(self.seconds, str(error))
         except BaseException as error:         # SystemExit of an `exit()`, for instance
-            problem = problem_of(error)
+            problem = problem_of(error) if any(map(callable, (*things, *named.values()))) else unreadable(things)
         if problem is None:
             return Verdict(True, self.passed, None, self.hints, self.chapter)
         return Verdict(False, "", problem, self.hints, self.chapter)
@@ -114,6 +114,12 @@ def problem_of(error: BaseException) -> Problem:
     text = f": {error}" if str(error) else ""
     return Problem(gave=f"something that raises {type(error).__name__}{where}{text}",
                    look="Call it yourself in a cell of its own: the traceback names the line.")
+
+
+def unreadable(things: tuple[Any, ...]) -> Problem:
+    """An answer that is no function, and has another form than the one that was asked for."""
+    return Problem(gave=f"an answer in another form: {', '.join(map(repr, things)):.80}",
+                   look="Keep the form of the cell: the same brackets and names, an answer in place of each `...`.")
 
 
 def is_unsolved(thing: Any) -> bool:

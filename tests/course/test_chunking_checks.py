@@ -14,6 +14,7 @@ from smtp_from_scratch.envelope import normalize
 from smtp_from_scratch.session import closing, finish
 from smtp_from_scratch.transaction import Plan
 from smtp_from_scratch.wire import CRLF, Command, Reply
+from tests.course.hopeless import broken, endless, refuses_other_forms, refuses_the_hopeless
 from tests.solutions import solution
 
 COUNTS = {"A": "BDAT 10", "B": "BDAT 3 LAST", "C": "BDAT 0 LAST", "D": "BDAT 10 LAST", "E": None}
@@ -82,6 +83,7 @@ def stub(session: ExtendedSession, argument: str) -> Generator[Any, Any, Reply]:
     (handler(once=True), "in pieces"), (handler(faults=False), "552"), (handler(refuses=False), "530"),
     (handler(keeps=False), "kept of"), (handler(ends=False), "kept of"), (handler(last=False), "kept of"),
     (handler(closes=False), "421"), (lambda session, argument: Reply(250), "Not yet"),
+    (lambda session, argument: 250, "a handler returns a `Reply`"),
 ])
 def test_handlers(my_bdat: Any, says: str) -> None:
     verdict = lab.check_bdat(my_bdat)
@@ -137,7 +139,7 @@ def with_a_flag(blocks: Iterable[bytes]) -> Iterator[bytes]:
 @pytest.mark.parametrize("my_whole_lines, says", [
     (lambda blocks: None, "Not yet"), (lambda blocks: [], "Not yet"), (unended, "for [b'one\\ntwo\\n', b'three']"),
     (always, "two octets"), (last_block_only, "two blocks"), (hoards, "of 1,000 were read"), (line_feeds, "two octets"),
-    (lambda blocks: ["text"], "Yield bytes"),
+    (lambda blocks: ["text"], "Yield bytes"), (lambda blocks: 5, "Not yet"),
 ])
 def test_whole_lines(my_whole_lines: Any, says: str) -> None:
     verdict = lab.check_whole_lines(my_whole_lines)
@@ -264,7 +266,7 @@ def test_mistakes(name: str) -> None:
     (b"BDAT 4294967302 LAST\r\noops\r\n", "what leaves the other server"),
     (b"BDAT 4294967302 LAST\r\noops\r\n" + FORGED + b"BDAT 4 LAST\r\nhi\r\n", "that reads"),
     (b"BDAT 4294967290 LAST\r\noops\r\n", "what leaves the other server"), (b"NOOP\r\n", "correct server answers"),
-    (b"BDAT x LAST\r\noops\r\n", "ValueError"),
+    (b"BDAT x LAST\r\noops\r\n", "what leaves the other server"),
 ])
 def test_flights(flight: Any, says: str) -> None:
     verdict = lab.check_flight(flight)
@@ -322,3 +324,39 @@ def test_a_sender_that_is_not_written_yet() -> None:
         yield
 
     assert "Not yet" in lab.check_sender(stub).text()
+
+    assert "Not yet" in lab.check_sender(lambda pieces: 5).text()
+    assert "Not yet" in lab.check_sender(lambda pieces: ...).text()
+
+
+def test_a_mistake_before_the_first_octet_is_told() -> None:
+    def my_sender(pieces: list[bytes]) -> Any:
+        yield f"BDAT {len(pieces)}\r\n" + b"".join(pieces)  # type: ignore[operator]
+
+    assert "TypeError in line 2" in lab.check_sender(my_sender).text()
+
+
+@pytest.mark.parametrize("check", [lab.check_bdat_size, lab.check_bdat, lab.check_whole_lines, lab.check_sender],
+                         ids=lambda check: check.name)
+def test_what_never_ends_and_what_raises(check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuses_the_hopeless(check, monkeypatch, talk=check is not lab.check_bdat_size)
+
+
+@pytest.mark.parametrize("hook", ["parameters", "check", "plan"])
+def test_a_class_that_never_ends_or_raises(hook: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab.check_binarymime, "seconds", 1.0)
+    assert "still running" in lab.check_binarymime(type("MyBinaryMime", (BinaryMime,), {hook: endless})).text()
+    monkeypatch.undo()
+    assert "LookupError" in lab.check_binarymime(type("MyBinaryMime", (BinaryMime,), {hook: broken})).text()
+
+
+@pytest.mark.parametrize("check", [lab.check_counts, lab.check_mistakes, lab.check_flight],
+                         ids=lambda check: check.name)
+def test_answers_in_another_form(check: Any) -> None:
+    refuses_other_forms(check)
+
+
+def test_hints_before_an_attempt() -> None:
+    for check in (lab.check_bdat_size, lab.check_bdat, lab.check_whole_lines, lab.check_binarymime, lab.check_counts,
+                  lab.check_mistakes, lab.check_flight, lab.check_sender):
+        assert all(str(check.hint(number)) for number in (1, 2, 3))

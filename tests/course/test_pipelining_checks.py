@@ -11,6 +11,7 @@ from smtp_from_scratch.lab.checks.pipelining import TWELVE
 from smtp_from_scratch.pipelining import groups
 from smtp_from_scratch.transaction import ClientSession, Plan
 from smtp_from_scratch.wire import Command, Reply
+from tests.course.hopeless import broken, endless, refuses_other_forms, refuses_the_hopeless
 from tests.solutions import solution
 
 FREE = {"", "RSET", "MAIL", "SEND", "SOML", "SAML", "RCPT"}
@@ -40,7 +41,8 @@ def only_those_listed(verbs: list[str]) -> list[list[str]]:
 @pytest.mark.parametrize("wrong, word", [
     (one_each, "round trip"), (all_together, "flies after EHLO"), (an_empty_one, "nothing"),
     (only_those_listed, "flies after STARTTLS"), (lambda verbs: [verbs[:-1]], "Every verb stands in one group"),
-    (lambda verbs: 7 * verbs[3], "TypeError|IndexError|Every verb"),
+    (lambda verbs: 7 * verbs[3], "IndexError|Every verb"), (lambda verbs: len(verbs), "A list of groups"),
+    (lambda verbs: [], "Every verb stands in one group"), (lambda verbs: groups(sorted(verbs)), "in another order"),
 ])
 def test_groups(wrong: Any, word: str) -> None:
     verdict = lab.check_groups(wrong)
@@ -206,7 +208,27 @@ def test_stubs_are_not_wrong_yet() -> None:
     def my_stub(recipients: int, messages: int, pipelining: bool) -> Any:
         ...
 
+    for check in (lab.check_groups, lab.check_flights, lab.check_round_trips, lab.check_replies, lab.check_limits):
+        assert all(str(check.hint(number)) for number in (1, 2, 3))
     for verdict in (lab.check_round_trips(my_stub), lab.check_flights([["EHLO"], ...]),
                     lab.check_replies({"by_code": ["250 a", ..., ..., ..., "354 b"], "by_text": []}),
                     lab.check_groups(lambda verbs: ...)):
         assert not verdict.passed and "Not yet" in str(verdict)
+
+
+@pytest.mark.parametrize("check", [lab.check_groups, lab.check_round_trips], ids=lambda check: check.name)
+def test_what_never_ends_and_what_raises(check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuses_the_hopeless(check, monkeypatch)
+
+
+@pytest.mark.parametrize("hook", ["check", "plan"])
+def test_limits_that_never_end_or_raise(hook: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab.check_limits, "seconds", 1.0)
+    assert "still running" in str(lab.check_limits(type("MyLimits", (Limits,), {hook: endless})))
+    monkeypatch.undo()
+    assert "LookupError" in str(lab.check_limits(type("MyLimits", (Limits,), {hook: broken})))
+
+
+@pytest.mark.parametrize("check", [lab.check_flights, lab.check_replies], ids=lambda check: check.name)
+def test_answers_in_another_form(check: Any) -> None:
+    refuses_other_forms(check)

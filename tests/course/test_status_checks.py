@@ -10,6 +10,7 @@ from smtp_from_scratch import lab
 from smtp_from_scratch.lab.checks.status import MEANINGS
 from smtp_from_scratch.status import BY_CODE, USUAL, split_enhanced, usual_code
 from smtp_from_scratch.wire import Reply
+from tests.course.hopeless import refuses_other_forms, refuses_the_hopeless
 
 
 def refused(verdict: Any, says: str) -> None:
@@ -154,3 +155,24 @@ def by_match(reply: Reply) -> str:
 
 def test_subscriber_in_other_styles() -> None:
     assert lab.check_subscriber(subscriber()).passed and lab.check_subscriber(by_match).passed
+
+
+@pytest.mark.parametrize("check", [lab.check_usual_code, lab.check_split_enhanced, lab.check_subscriber],
+                         ids=lambda check: check.name)
+def test_what_never_ends_and_what_raises(check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuses_the_hopeless(check, monkeypatch)
+
+
+@pytest.mark.parametrize("check", [lab.check_meanings, lab.check_status_bugs], ids=lambda check: check.name)
+def test_answers_in_another_form(check: Any) -> None:
+    refuses_other_forms(check)
+
+
+def test_what_is_untouched_is_not_answered_yet() -> None:
+    def nothing(*given: Any) -> Any: ...
+
+    for check, answer in ((lab.check_usual_code, nothing), (lab.check_split_enhanced, nothing),
+                          (lab.check_subscriber, nothing), (lab.check_meanings, dict.fromkeys(MEANINGS, ...)),
+                          (lab.check_status_bugs, dict.fromkeys("ABC", ...))):
+        assert "Not yet" in str(check(answer))
+        assert all(str(check.hint(number)) for number in (1, 2, 3))

@@ -29,6 +29,7 @@ from smtp_from_scratch.transaction import (
     settle_rcpt,
 )
 from smtp_from_scratch.wire import Reply, WireError
+from tests.course.hopeless import broken, endless, refuses_other_forms, refuses_the_hopeless
 from tests.course.test_client_checks import not_yet, problem, right
 
 # --- hello -----------------------------------------------------------------------------------------------------------
@@ -261,6 +262,8 @@ def leave_that(*, caught: Any = (Interruption, SMTPServerDisconnected, WireError
     (leave_that(caught=(Interruption, SMTPServerDisconnected)), "nonsense to QUIT"),
     (leave_that(caught=(SMTPServerDisconnected, WireError)), "a line that breaks"),
     (leave_that(gives=False), "for 221"), (leave_that(says="RSET"), "One QUIT"),
+    (leave_that(caught=Exception, looks=False), "nobody is told"),
+    (lambda client: client.send(PlannedCommand("QUIT")), "None for 221"),
 ])
 def test_leave(answer: Any, says: str) -> None:
     assert says in problem(lab.check_leave(answer))
@@ -290,7 +293,8 @@ ANNOUNCED: dict[str, Any] = {
     ({"A": "MAIL FROM:<ana@rio.example> SIZE=300000"}, "4 words"), ({"B": ANNOUNCED["A"]}, "No SIZE was offered"),
     ({"C": "MAIL FROM:<ana@rio.example> SIZE=300000"}, "beyond ASCII"),
     ({"D": "MAIL FROM:<ana@rio.example>"}, "After HELO"), ({"E": ANNOUNCED["A"]}, "limit before"),
-    ({"B": None}, "3 words"),
+    ({"B": None}, "3 words"), ({"A": "SIZE=300000 MAIL FROM:<ana@rio.example> BODY=8BITMIME"}, "4 words"),
+    ({"A": "MAIL FROM:<ana@rio.example> SIZE=300000 SIZE=300000 BODY=8BITMIME"}, "4 words"),
 ])
 def test_announced(wrong: dict[str, Any], says: str) -> None:
     assert says in problem(lab.check_announced(ANNOUNCED | wrong))
@@ -411,7 +415,8 @@ def test_right_deliver_by() -> None:
     (["250 mx", "250 ok", "250 ok", "354 go on", "250 kept"], "`sent` is true"),
     (["250 mx", "250 ok"], "does not say `sent`"),
     (["500 what?", "250 mx", "550 no", "503 no", "500 what?"], "part too early"), (["hello"], "three digits"),
-    (["250 mx", "550 no", "503 no", "503 no"], "does not say `sent`"),
+    (["250 mx", "550 no", "503 no", "503 no"], "does not say `sent`"), ([2, 5, 5, 5, 5], "three digits"),
+    (["250 mx", "250 ok", "250 ok", "354 go on", "251 kept"], "`sent` is true"),
 ])
 def test_script(script: list[str], says: str) -> None:
     assert says in problem(lab.check_script(script))
@@ -436,3 +441,34 @@ def test_what_is_untouched_is_not_answered_yet() -> None:
         not_yet(check(nothing))
         for number in (1, 2, 3):
             assert check.hint(number)
+
+
+TALKS = [lab.check_hello, lab.check_data, lab.check_leave]
+
+
+@pytest.mark.parametrize("check", [*TALKS, lab.check_settle_mail, lab.check_settle_rcpt, lab.check_settle_body],
+                         ids=lambda check: check.name)
+def test_what_never_ends_and_what_raises(check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuses_the_hopeless(check, monkeypatch, talk=check in TALKS)
+
+
+def test_a_plan_that_never_ends_and_one_that_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab.check_deliver_by, "seconds", 0.3)
+    assert "still running" in problem(lab.check_deliver_by(type("MyDeliverBy", (MyGood,), {"plan": endless})))
+    monkeypatch.undo()
+    assert "LookupError" in problem(lab.check_deliver_by(type("MyDeliverBy", (MyGood,), {"plan": broken})))
+
+
+@pytest.mark.parametrize("check", [lab.check_announced, lab.check_plan_bugs, lab.check_script],
+                         ids=lambda check: check.name)
+def test_answers_in_another_form(check: Any) -> None:
+    refuses_other_forms(check)
+
+
+def test_steps_that_are_no_commands() -> None:
+    def lines(plan: Any) -> Any:
+        yield b"DATA\r\n"
+
+    assert "is none" in str(lab.check_data(lines)) and not lab.check_data(lines).passed
+    not_yet(lab.check_data(lambda plan: 5))
+    not_yet(lab.check_leave(lambda client: [b"QUIT\r\n"]))

@@ -187,7 +187,6 @@ STILL_LONG = {                                  # to be split; nothing is added 
     "lab.checks.scram.check_moving",
     "lab.checks.server.check_join_all",
     "lab.checks.server.check_shut_down",
-    "lab.checks.transaction.check_leave",
 }
 
 

@@ -141,8 +141,10 @@ def handled(my_bdat: Callable[[Any, str], Any], case: Case, cut: Any,
 
     def handler(session: Any, argument: str) -> Talk:
         answer = my_bdat(session, argument)
-        if not isinstance(answer, Generator):
+        if isinstance(answer, Reply):
             return answer
+        if not isinstance(answer, Generator):
+            raise NotYet(f"a handler returns a `Reply`, not {answer!r}: read the octets, then answer.")
         return (yield from noted(answer, wanted))
 
     class Counting(Extension):
@@ -200,7 +202,7 @@ def check_whole_lines(my_whole_lines: Callable[[Iterable[bytes]], Any]) -> Probl
     """A text's last line ends, too."""
     for number, blocks in enumerate(TEXTS):
         given = my_whole_lines(list(blocks))
-        answer = list(given) if given is not None else []
+        answer = list(given) if isinstance(given, Iterable) else []
         if not number and not answer:
             raise NotYet("yield the blocks, and CR LF if the last line has no end.")
         if not all(isinstance(block, bytes) for block in answer):
@@ -394,6 +396,8 @@ Kept = list[tuple[str, list[str], bytes]]
 def narrow_bdat(session: Any, argument: str) -> Talk:
     """Keeps the number in 32 bits."""
     size, _, marker = argument.partition(" ")
+    if not size.isdecimal():
+        return Reply(501, "no number")
     want, body = Octets(int(size) % 2**32), b""
     while want.left:
         body += yield want
@@ -511,11 +515,13 @@ def check_sender(my_sender: Callable[[list[bytes]], Talk]) -> Problem | None:
     """Chunks in one flight, and what counts of their replies."""
     for pieces, answers, expected in CASES:
         heard: list[tuple[str, bytes]] = []
+        if not isinstance(talk := my_sender(list(pieces)), Generator):
+            raise NotYet(f"a conversation yields what it says; this returns {talk!r}.")
         try:
             lines: list[bytes] = []
-            show = rehearse(overheard(my_sender(list(pieces)), lines), taker(answers, heard))
-        except TypeError:
-            if heard:
+            show = rehearse(overheard(talk, lines), taker(answers, heard))
+        except TypeError as error:
+            if heard or "not None" not in str(error):
                 raise
             raise NotYet("say `BDAT n` and the n octets of each piece, then hear the replies.") from None
         except BothListening:

@@ -45,7 +45,10 @@ def check_groups(my_groups: Callable[[Sequence[str]], Any]) -> Problem | None:
         given = my_groups(list(verbs))
         if given is None or isinstance(given, EllipsisType):
             raise NotYet("return a list of groups, each a list of verbs.")
-        groups = [list(group) for group in given]
+        try:
+            groups = [list(group) for group in given]
+        except TypeError:
+            return Problem(gave=f"{given!r} for {verbs}", look="A list of groups, each a list of verbs.")
         if [verb for group in groups for verb in group] != verbs:
             return Problem(gave=f"{given!r} for {verbs}", wire="The server hears other commands, or in another order.",
                            look="Every verb stands in one group, and the order stays.")

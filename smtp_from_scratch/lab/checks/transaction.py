@@ -1,7 +1,7 @@
 """The checks of `transaction`: a client that asks what is offered, plans what it says, and knows what replies mean."""
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 from smtp_from_scratch import transaction as ours
@@ -39,6 +39,12 @@ def blank(value: object) -> bool:
     return value is None or value is ...
 
 
+def raise_mistakes(error: Exception | None) -> None:
+    """Raise again what no server has caused: the check then names the line of the learner's function."""
+    if error and not kinds(error) & {"SMTPException", "Interruption", "WireError", "BothListening"}:
+        raise error
+
+
 def differs(mine: ours.Plan, theirs: ours.Plan, what: str, look: str) -> Problem | None:
     """The first thing that one plan knows otherwise than the other."""
     for name, value in known(theirs).items():
@@ -74,6 +80,7 @@ def check_hello(my_hello: Callable[[Any], Talk]) -> Iterator[Problem]:
         what = " / ".join(script).replace("\r\n", " / ")
         if reply is ... or (reply is None and not error and not said):
             raise NotYet("say EHLO, and look at the reply.")
+        raise_mistakes(error)
         if said != words:
             yield Problem(gave=f"a client that says {dots(said)} to {what}", wire=f"It is to say {dots(words)}.",
                           look="5yz means: not like this. 4yz means: not now, whatever the words.")
@@ -192,6 +199,8 @@ def step_through(plan: ours.Plan, steps: Any, replies: tuple[int, ...],
     for number, command in enumerate(steps):
         if number >= len(replies):
             return [*said, "…"], commands
+        if not hasattr(command, "octets"):
+            raise NotYet(f"yield each step as a `PlannedCommand`; {command!r} is none.")
         said += say(command)
         commands.append(command)
         if replies[number]:
@@ -221,7 +230,7 @@ def check_data(my_data: Callable[[Any], Any]) -> Iterator[Problem]:
     """DATA and the text, as planned commands."""
     failed = new_plan()
     failed.receipt.refused_by = "MAIL"
-    if (steps := my_data(failed)) in (None, ...):
+    if not isinstance(steps := my_data(failed), Iterable):
         raise NotYet("yield the commands, one after another.")
     first = next(iter(steps), None)
     for replies, fails_after, what in _DATAS:
@@ -250,6 +259,41 @@ def check_data(my_data: Callable[[Any], Any]) -> Iterator[Problem]:
 
 # --- your turn: leave ------------------------------------------------------------------------------------------------
 
+# the replies that come, how many commands wait before QUIT, what `leave` returns, and what this is about
+_GOODBYES: list[tuple[tuple[str, ...], int, int | str | None, str]] = [
+    (("221 bye",), 0, 221, "221"), (("500 what?",), 0, 500, "500 to QUIT"), ((), 0, None, "a line that breaks"),
+    (("421 leaving",), 0, None, "421 to QUIT"), (("bye?",), 0, None, "nonsense to QUIT"),
+    (("250 kept", "221 bye"), 1, 221, "250 to the text, then 221"),
+    (("250 kept",), 1, None, "250 to the text, then a line that breaks"),
+    ((), 1, "raises", "a line that breaks before the text was answered"),
+    (("421 leaving",), 1, "raises", "421 to the text"),
+    (("kept?",), 1, "raises", "nonsense to the text"),
+]
+
+
+def leaving(my_leave: Callable[[Any], Talk], pending: int) -> Conversation[Any]:
+    """A session at its end: so many commands were said and not answered yet, then the goodbye."""
+    client = ours.ClientSession("rio.example")
+    client.active = (Pipelining(),)
+    for _ in range(pending):
+        yield from client.send(ours.PlannedCommand("NOOP", may_fly=True))
+    if not isinstance(goodbye := my_leave(client), Generator):
+        raise NotYet("say QUIT by `yield from client.send(…)`.")
+    return (yield from goodbye)
+
+
+def wrong_goodbye(reply: Any, error: Exception | None, expected: int | str | None, what: str) -> Problem | None:
+    """What is wrong with the way in which a session ended."""
+    gave = f"{described(reply, error)} for {what}"
+    if expected == "raises":
+        return None if error else Problem(
+            gave=gave, wire="Nobody knows whether the server has the message, and nobody is told.",
+            look="Look at `client.unanswered`: QUIT is not the only one there.")
+    if error or getattr(reply, "code", None) != expected:
+        return Problem(gave=gave, wire="Every message of this session has its reply.",
+                       look="Return the reply to QUIT, or None when none came.")
+    return None
+
 
 @check(
     hints=(
@@ -261,36 +305,16 @@ def check_data(my_data: Callable[[Any], Any]) -> Iterator[Problem]:
     ),
     passed="A goodbye gone wrong changes no receipt, and nothing else is covered up.",
 )
-def check_leave(my_leave: Callable[[Any], Talk]) -> Iterator[Problem]:
+def check_leave(my_leave: Callable[[Any], Talk]) -> Iterator[Problem | None]:
     """QUIT, after what was not answered yet."""
-    for script, pending, expected, what in (
-            (("221 bye",), 0, 221, "221"), (("500 what?",), 0, 500, "500 to QUIT"), ((), 0, None, "a line that breaks"),
-            (("421 leaving",), 0, None, "421 to QUIT"), (("bye?",), 0, None, "nonsense to QUIT"),
-            (("250 kept", "221 bye"), 1, 221, "250 to the text, then 221"),
-            (("250 kept",), 1, None, "250 to the text, then a line that breaks"),
-            ((), 1, "raises", "a line that breaks before the text was answered"),
-            (("421 leaving",), 1, "raises", "421 to the text")):
-        client = ours.ClientSession("rio.example")
-        client.active = (Pipelining(),)
-        waiting = [ours.PlannedCommand("NOOP", may_fly=True) for _ in range(pending)]
-
-        def talk(client: Any = client, waiting: Any = waiting) -> Conversation[Any]:
-            for command in waiting:
-                yield from client.send(command)
-            return (yield from my_leave(client))
-
-        reply, error, said = play(talk(), scripted("220 hi", *script))
+    for script, pending, expected, what in _GOODBYES:
+        reply, error, said = play(leaving(my_leave, pending), scripted("220 hi", *script))
+        raise_mistakes(error)
         if reply is ... or (not error and len(said) <= pending):
             raise NotYet("say QUIT by `client.send`.")
-        if expected == "raises" and not error:
-            yield Problem(gave=f"{described(reply, error)} for {what}",
-                          wire="Nobody knows whether the server has the message, and nobody is told.",
-                          look="Look at `client.unanswered`: QUIT is not the only one there.")
-        if expected != "raises" and (error or getattr(reply, "code", None) != expected):
-            yield Problem(gave=f"{described(reply, error)} for {what}",
-                          wire="Every message of this session has its reply.",
-                          look="Return the reply to QUIT, or None when none came.")
-        if said != ["NOOP"] * pending + ["QUIT"] and (expected != "raises" or said != ["NOOP"] * pending):
+        yield wrong_goodbye(reply, error, expected, what)
+        waiting = ["NOOP"] * pending
+        if said != [*waiting, "QUIT"] and (expected != "raises" or said != waiting):
             yield Problem(gave=f"a client that says {dots(said)}", wire="One QUIT.", look="`PlannedCommand(\"QUIT\")`")
 
 
@@ -374,8 +398,8 @@ _BUGS = {
 def check_plan_bugs(my_bugs: dict[str, Any]) -> Iterator[Problem]:
     """The line in each transcript that the client should not have said."""
     for name, (number, question) in _BUGS.items():
-        if name not in my_bugs or my_bugs[name] is ...:
-            raise NotYet(f"give a number for {name} as well.")
+        if not isinstance(as_number(my_bugs.get(name)), int):
+            raise NotYet(f"the number of a line for `{name}` is missing.")
         if as_number(my_bugs[name]) != number:
             yield Problem(gave=f"line {my_bugs[name]} of session {name}",
                           wire="With that line taken out, the session would still go wrong.", look=question)
@@ -467,7 +491,7 @@ def with_a_plan(messages: int, receipts: list[Receipt]) -> Conversation[None]:
 def check_script(my_script: list[str]) -> Iterator[Problem]:
     """Replies at which a client that does not listen tells a lie."""
     replies = [str(reply) for reply in my_script]
-    if not all(reply[:3].isdigit() and reply[3:4] in ("", " ") for reply in replies):
+    if not all(len(reply) >= 3 and reply[:3].isdigit() and reply[3:4] in ("", " ") for reply in replies):
         yield Problem(gave=f"{my_script}", look="A list of replies, each three digits, a space and a text.")
     lines = ["EHLO rio.example", "MAIL FROM:<ana@rio.example>", f"RCPT TO:<{YUI}>", "DATA"]
     data = replies[3] if len(replies) > 3 else ""
