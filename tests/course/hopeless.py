@@ -4,7 +4,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-OTHER_FORMS: list[Any] = [5, 2.5, True, "hello", b"hello", [1, 2, 3], (None, 1), [[1], 2], {"A": 1}, {"hello": [1]}, object()]
+OTHER_FORMS: list[Any] = [5, 2.5, True, "hello", b"hello", [1, 2, 3], (None, 1), [[1], 2],
+                          {"A": 1}, {"hello": [1]}, object()]
 
 
 def endless(*given: Any) -> Any:
