@@ -17,10 +17,10 @@ _HOME = {
     "Envelope": "envelope",
     "Reply": "wire",
     "Receipt": "client",
-    "SMTPException": "client", "SMTPServerDisconnected": "client", "SMTPTimeout": "client",
+    "SMTPException": "client", "SMTPServerDisconnected": "client", "SMTPTimeout": "refusals",
     "SMTPNotSupportedError": "client", "SMTPResponseException": "client", "SMTPConnectError": "client",
-    "SMTPHeloError": "client", "SMTPSenderRefused": "client", "SMTPRecipientsRefused": "client",
-    "SMTPDataError": "client", "SMTPAuthenticationError": "auth",
+    "SMTPHeloError": "client", "SMTPSenderRefused": "refusals", "SMTPRecipientsRefused": "refusals",
+    "SMTPDataError": "refusals", "SMTPAuthenticationError": "auth",
 }
 __all__ = sorted(_HOME)
 

@@ -2,16 +2,34 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import tempfile
 import threading
 
-from .envelope import Newlines
 from .printable import logger
 from .wire import Reply
 
-__all__ = ["MEMORY", "SPOOL_IN_MEMORY", "Memory", "Spool"]
+__all__ = ["MEMORY", "SPOOL_IN_MEMORY", "Memory", "Newlines", "Spool"]
 
 log = logger(__name__)
+
+
+class Newlines:
+    """Watches a text that comes in pieces for a CR or an LF that stands alone (RFC 5321 §2.3.8)."""
+
+    __slots__ = ("_decoder",)
+
+    def __init__(self) -> None:
+        self._decoder = io.IncrementalNewlineDecoder(None, False)      # counts kinds of line ends, and is fast
+
+    def see(self, block: bytes, final: bool = False) -> None:
+        """Look at the next piece; `final`: no other follows, and a CR at its end has no LF."""
+        self._decoder.decode(block.decode("latin-1"), final)
+
+    @property
+    def bare(self) -> bool:
+        """Whether one was seen."""
+        return self._decoder.newlines not in (None, "\r\n")
 
 
 class Memory:

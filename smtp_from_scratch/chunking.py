@@ -12,8 +12,9 @@ from .channel import Channel
 from .client import BODY_TIMEOUT, refuse_rest
 from .conversation import NOT_YET, Conversation, NotYet
 from .ehlo import ExtendedSession, Extension, Parameter, one_of
-from .envelope import Stream, normalize
-from .session import STAY, Verb, closing, finish
+from .envelope import normalize
+from .session import STAY, Verb, finish
+from .stream import Stream
 from .transaction import Plan, PlannedCommand, settle_body
 from .wire import CRLF, Command, Reply
 
@@ -63,9 +64,9 @@ def bdat(session: ExtendedSession, argument: str) -> Conversation[Reply]:
     """BDAT: a chunk of so many octets, which are read whatever we think of them (RFC 3030 §2, §4.2)."""
     size, limit = parse_bdat(argument), session.limits.max_size
     if size is None:
-        return closing(session, "cannot tell where the next command begins: BDAT takes a number, and LAST", "4.5.4")
+        return session.closing("cannot tell where the next command begins: BDAT takes a number, and LAST", "4.5.4")
     if limit and size[0] > 2 * limit + 1_000_000:
-        return closing(session, f"takes messages of {limit} octets, and no {size[0]}", "4.3.4")
+        return session.closing(f"takes messages of {limit} octets, and no {size[0]}", "4.3.4")
     session.counts["idle commands"] += not size[0]
     refusal = session.objection(Command("BDAT", argument))
     want, spool = Octets(size[0]), None if refusal else spool_of(session)

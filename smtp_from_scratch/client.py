@@ -12,11 +12,10 @@ from .envelope import Envelope, encode_path, stuff
 from .wire import Reply, WireError, encode_command
 
 __all__ = [
-    "SMTPException", "SMTPServerDisconnected", "SMTPResponseException", "GREETING_TIMEOUT", "MAIL_TIMEOUT",
-    "RCPT_TIMEOUT", "DATA_TIMEOUT", "BODY_TIMEOUT", "disconnected_by", "command", "SMTPTimeout",
-    "SMTPNotSupportedError", "SMTPConnectError", "SMTPHeloError", "SMTPSenderRefused", "SMTPDataError",
-    "SMTPRecipientsRefused", "greet", "check_envelope", "Receipt", "refuse_rest", "send_body", "transaction",
-    "raise_for_refusal", "quit_if_refused", "deliver",
+    "SMTPException", "SMTPServerDisconnected", "SMTPResponseException", "SMTPConnectError", "SMTPHeloError",
+    "SMTPNotSupportedError", "GREETING_TIMEOUT", "MAIL_TIMEOUT", "RCPT_TIMEOUT", "DATA_TIMEOUT", "BODY_TIMEOUT",
+    "disconnected_by", "command", "greet", "check_envelope", "Receipt", "refuse_rest", "send_body", "transaction",
+    "quit_if_refused", "deliver",
 ]
 
 
@@ -49,6 +48,18 @@ class SMTPResponseException(SMTPException):
         self.reply, self.smtp_code, self.smtp_error = reply, reply.code, reply.text.encode()
 
 
+class SMTPConnectError(SMTPResponseException):
+    """The greeting was not 2yz."""
+
+
+class SMTPHeloError(SMTPResponseException):
+    """HELO was refused."""
+
+
+class SMTPNotSupportedError(SMTPException):
+    """The message needs what the server did not offer."""
+
+
 # %% command
 GREETING_TIMEOUT = MAIL_TIMEOUT = RCPT_TIMEOUT = 300.0     # seconds (RFC 5321 §4.5.3.2)
 DATA_TIMEOUT, BODY_TIMEOUT = 120.0, 600.0
@@ -68,39 +79,6 @@ def command(verb: str, argument: str = "", timeout: float = 300.0) -> Conversati
     if reply.code == 421:
         raise disconnected_by(reply)
     return reply
-
-
-# %% refusals
-class SMTPTimeout(SMTPServerDisconnected, TimeoutError):
-    """The server did not answer in time (RFC 5321 §4.5.3.2)."""
-
-
-class SMTPNotSupportedError(SMTPException):
-    """The message needs what the server did not offer."""
-
-
-class SMTPConnectError(SMTPResponseException):
-    """The greeting was not 2yz."""
-
-
-class SMTPHeloError(SMTPResponseException):
-    """HELO was refused."""
-
-
-class SMTPSenderRefused(SMTPResponseException):
-    """MAIL was refused."""
-
-
-class SMTPDataError(SMTPResponseException):
-    """DATA, or the body, was refused."""
-
-
-class SMTPRecipientsRefused(SMTPException):
-    """Every recipient was refused; `recipients` has the reply for each."""
-
-    def __init__(self, recipients: dict[str, Reply]) -> None:
-        super().__init__("; ".join(f"{address}: {reply}" for address, reply in recipients.items()))
-        self.recipients = recipients
 
 
 # %% greet
@@ -210,21 +188,7 @@ def transaction(envelope: Envelope, body: Iterable[bytes]) -> Conversation[Recei
     return receipt
 
 
-# %% raise-for-refusal
-def raise_for_refusal(receipt: Receipt) -> Receipt:
-    """The receipt, unless nobody got the message: then the exception that `smtplib` would raise, with the receipt."""
-    error: SMTPException | None = None
-    if receipt.refused_by == "RCPT":
-        error = SMTPRecipientsRefused(receipt.refused)
-    elif receipt.refused_by and receipt.reply:
-        kind = SMTPSenderRefused if receipt.refused_by == "MAIL" else SMTPDataError
-        error = kind(receipt.reply, receipt.refused_by)
-    if error is None:
-        return receipt
-    error.receipts = [receipt]
-    raise error
-
-
+# %% quit-if-refused
 def quit_if_refused(opening: Conversation[Result]) -> Conversation[Result]:
     """An opening; and QUIT when it is refused: a server that does not want us waits for it (RFC 5321 §3.1)."""
     try:

@@ -11,19 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from .client import SMTPNotSupportedError
 from .conversation import Conversation, Line
 from .envelope import Envelope, Path
-from .session import (
-    EXPECTED,
-    TO_READY,
-    UNKNOWN,
-    VERBS,
-    Session,
-    Verb,
-    closing,
-    helo,
-    note_recipient,
-    note_sender,
-    path_argument,
-)
+from .session import EXPECTED, TO_READY, UNKNOWN, VERBS, Session, Verb, helo, note_recipient, note_sender, path_argument
 from .wire import Command, Reply
 
 if TYPE_CHECKING:
@@ -265,7 +253,7 @@ class ExtendedSession(Session):
         verb = self.verbs.get(command.verb, UNKNOWN)
         if refusal := self.extensions.misformed(line, command):
             lost = f"cannot tell where the next command begins: {refusal.text}"
-            return closing(self, lost) if verb.counts_octets else refusal
+            return self.closing(lost) if verb.counts_octets else refusal
         objection = None if verb.counts_octets else self.objection(command)     # a chunk is read first, then refused
         if self.state not in verb.moves and not (objection and objection.code == 530):
             return Reply(503, EXPECTED[self.state].replace("HELO", "EHLO"), "5.5.1")

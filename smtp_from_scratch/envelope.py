@@ -3,25 +3,22 @@
 
 from __future__ import annotations
 
-import io
 import ipaddress
-import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from email import policy
-from email.errors import InvalidHeaderDefect
 from email.message import Message
-from typing import Any
 
 from .channel import Channel
-from .conversation import NOT_YET, NotYet, Want
+from .conversation import NOT_YET, NotYet
+from .parts import addresses_in
+from .stream import Stream
 from .wire import CRLF
 
 __all__ = [
-    "Envelope", "addresses_in", "envelope_of", "Path", "NULL_PATH", "BadPath", "LOCAL_LIMIT", "DOMAIN_LIMIT",
-    "PATH_LIMIT", "check_path", "parse_path", "few_quotes", "encode_path", "Newlines", "has_bare_newline", "normalize",
-    "stuff", "END_OF_BODY", "split_tail", "BodyCutter", "unstuff", "Stream", "Body",
+    "Envelope", "envelope_of", "Path", "NULL_PATH", "BadPath", "LOCAL_LIMIT", "DOMAIN_LIMIT", "PATH_LIMIT",
+    "check_path", "parse_path", "few_quotes", "encode_path", "has_bare_newline", "normalize", "stuff", "END_OF_BODY",
+    "split_tail", "BodyCutter", "Body",
 ]
 
 
@@ -35,24 +32,9 @@ class Envelope:
     hello: str = ""                                    # what the client called itself
     peer: str = ""                                     # the address that it came from
     protocol: str = "SMTP"                             # for `with` in Received (RFC 3848)
-    parameters: dict[str, str | None] = field(default_factory=dict)     # of MAIL, from chapter 08 on
+    parameters: dict[str, str | None] = field(default_factory=dict)     # of MAIL
     options: dict[str, dict[str, str | None]] = field(default_factory=dict, repr=False)     # of RCPT, by recipient
-    user: str = field(default="", repr=False)          # who has proved to be the sender (chapter 12)
-
-
-def addresses_in(message: Message, name: str) -> list[str]:
-    """The addresses that a message's fields of this name hold; ValueError when not all of them can be read.
-
-    `email.utils.getaddresses` is of no use: newer Pythons answer a comma in a comment with no address at all.
-    """
-    found: list[str] = []
-    for value in message.get_all(name, []):
-        known = hasattr(value, "addresses")            # an `EmailMessage` has parsed it already
-        field: Any = value if known else policy.default.header_factory(name, "".join(str(value).splitlines()))
-        if any(isinstance(defect, InvalidHeaderDefect) for defect in field.defects):
-            raise ValueError(f"cannot read the addresses in {name}: {str(value)[:80]!r}")
-        found += [address.addr_spec for address in field.addresses]
-    return found
+    user: str = field(default="", repr=False)          # who has proved to be the sender
 
 
 # %% envelope-of
@@ -117,7 +99,7 @@ def check_path(path: Path, octets: int) -> None:
 
 
 # %% parse-path
-_WIDE = r"\u0080-\ud7ff\ue000-\U0010ffff"      # beyond ASCII: for chapter 14 (RFC 6531 §3.3)
+_WIDE = r"\u0080-\ud7ff\ue000-\U0010ffff"      # beyond ASCII, for SMTPUTF8 (RFC 6531 §3.3)
 _ATOM = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~{_WIDE}-]+"
 _DOT_STRING = rf"{_ATOM}(?:\.{_ATOM})*"
 _QUOTED = rf'"(?:[ !#-\[\]-~{_WIDE}]|\\[ -~])*"'
@@ -165,29 +147,9 @@ def encode_path(address: str) -> str:
 
 
 # %% newlines
-class Newlines:
-    """Watches a text that comes in pieces for a CR or an LF that stands alone (RFC 5321 §2.3.8)."""
-
-    __slots__ = ("_decoder",)
-
-    def __init__(self) -> None:
-        self._decoder = io.IncrementalNewlineDecoder(None, False)      # counts kinds of line ends, and is fast
-
-    def see(self, block: bytes, final: bool = False) -> None:
-        """Look at the next piece; `final`: no other follows, and a CR at its end has no LF."""
-        self._decoder.decode(block.decode("latin-1"), final)
-
-    @property
-    def bare(self) -> bool:
-        """Whether one was seen."""
-        return self._decoder.newlines not in (None, "\r\n")
-
-
 def has_bare_newline(text: bytes) -> bool:
     """Whether a CR or an LF stands alone in a whole text (RFC 5321 §2.3.8)."""
-    newlines = Newlines()
-    newlines.see(text, final=True)
-    return newlines.bare
+    return not text.count(CRLF) == text.count(b"\r") == text.count(b"\n")
 
 
 # %% stuff
@@ -248,42 +210,6 @@ class BodyCutter:
         block = data.replace(b"\r\n.", CRLF)[self._virtual :]
         self._virtual = 0 if data else self._virtual
         return block, rest
-
-
-# %% unstuff
-def unstuff(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """The body again that `stuff` made ready; stops at its end."""
-    cutter = BodyCutter()
-    for block in blocks:
-        body, _ = cutter.cut(block)
-        if body:
-            yield body
-        if cutter.ended:
-            return
-
-
-# %% stream
-class Stream(Want):
-    """Want: octets that keep coming. Each earns time, but never more than `timeout` seconds ahead.
-
-    `rate` octets a second are the slowest that we put up with. One object waits for one body.
-    """
-
-    __slots__ = ("_earned", "_until", "rate", "timeout")
-    block = 262_144
-
-    def __init__(self, timeout: float = 180.0, rate: float = 500.0) -> None:
-        self.timeout, self.rate = timeout, rate
-        self._until, self._earned = math.inf, 0.0
-
-    def deadline(self, now: float) -> float:
-        self._until, self._earned = min(now + self.timeout, self._until + self._earned), 0.0
-        return self._until
-
-    def earn(self, block: bytes) -> bytes:
-        """The block; its octets have earned time."""
-        self._earned += len(block) / self.rate
-        return block
 
 
 # %% body

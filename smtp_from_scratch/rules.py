@@ -11,7 +11,8 @@ from .envelope import Envelope
 from .printable import logger
 from .wire import Reply, encode_reply
 
-__all__ = ["BROKEN", "Deliver", "Limits", "Outcome", "Policy", "as_reply", "ask_policy", "reply_for_each"]
+__all__ = ["BROKEN", "Deliver", "Limits", "Outcome", "Policy", "as_reply", "ask_deliver", "ask_policy",
+           "reply_for_each"]
 
 log = logger(__name__)
 
@@ -58,6 +59,16 @@ def ask_policy(policy: Policy, address: str, envelope: Envelope) -> Reply | None
     except Exception:
         log.exception("%s: a policy failed", envelope.peer)
         return BROKEN
+
+
+def ask_deliver(deliver: Deliver, envelope: Envelope, body: IO[bytes]) -> dict[str, Reply]:
+    """What became of a message for each recipient; 451 if `deliver` breaks: the client keeps it (RFC 5321 §4.2.5)."""
+    try:
+        body.seek(0)
+        return reply_for_each(envelope.recipients, deliver(envelope, body))
+    except Exception:
+        log.exception("%s: delivery failed", envelope.peer)
+        return dict.fromkeys(envelope.recipients, BROKEN)
 
 
 def reply_for_each(recipients: Collection[str], outcome: object) -> dict[str, Reply]:

@@ -7,23 +7,23 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import IO, Any, ClassVar
+from typing import Any, ClassVar
 
 from .bodies import Spool
 from .conversation import FLUSH, Closing, Conversation, Disconnected, Line, Timeout, Work
 from .envelope import NULL_PATH, BadPath, Body, BodyCutter, Envelope, Path, parse_path
 from .printable import logger
-from .rules import BROKEN, ask_policy
 from .rules import Deliver as Deliver
 from .rules import Limits as Limits
 from .rules import Policy as Policy
+from .rules import ask_deliver, ask_policy
 from .rules import reply_for_each as reply_for_each
 from .wire import COMMAND_LIMIT, Command, Reply, WireError, parse_command
 
 __all__ = [
     "Handler", "STATES", "EXPECTED", "Verb", "STAY", "TO_READY", "SessionState", "saying", "UNKNOWN", "rset", "helo",
-    "path_argument", "with_path", "note_sender", "note_recipient", "Session", "closing", "limit_errors", "serve",
-    "one_reply", "deliver", "data", "finish", "VERBS",
+    "path_argument", "with_path", "note_sender", "note_recipient", "Session", "limit_errors", "serve", "one_reply",
+    "data", "finish", "VERBS",
 ]
 
 
@@ -92,6 +92,10 @@ class SessionState:
     envelope: Envelope = field(default_factory=Envelope)
     counts: Counter[str] = field(default_factory=Counter)      # errors, idle commands, refused recipients
     resources: dict[str, Any] = field(default_factory=dict)    # what the transaction keeps open; each can be closed
+
+    def closing(self, reason: str, enhanced: str = "") -> Reply:
+        """421, the last word of a session that we end (RFC 5321 §3.8); the domain comes first (§4.2.3)."""
+        return Reply(421, f"{self.hostname} {reason}, closing the connection", enhanced)
 
     def release(self) -> None:
         """Close what the transaction has kept open."""
@@ -224,11 +228,6 @@ class Session(SessionState):
 
 
 # %% limit-errors
-def closing(session: SessionState, reason: str, enhanced: str = "") -> Reply:
-    """421, the last word of a session that we end (RFC 5321 §3.8); the domain comes first (§4.2.3)."""
-    return Reply(421, f"{session.hostname} {reason}, closing the connection", enhanced)
-
-
 def limit_errors(session: SessionState, reply: Reply, verb: Verb) -> Reply:
     """The reply, or 421 for a client that has said too much that leads nowhere (RFC 5321 §7.8)."""
     counts, limits = session.counts, session.limits
@@ -238,7 +237,7 @@ def limit_errors(session: SessionState, reply: Reply, verb: Verb) -> Reply:
         counts["idle commands"] += 1
     if (counts["errors"] > limits.max_errors or counts["idle commands"] > limits.max_idle_commands
             or counts["refused recipients"] > limits.max_refused):
-        return closing(session, "has heard enough")
+        return session.closing("has heard enough")
     return reply
 
 
@@ -251,16 +250,16 @@ def serve(session: Session) -> Conversation[None]:
             try:
                 line = yield session.line()
             except WireError as error:
-                reply = closing(session, f"gives up: {error}") if error.hopeless else Reply(500, str(error))
+                reply = session.closing(f"gives up: {error}") if error.hopeless else Reply(500, str(error))
                 yield session.reply(reply, UNKNOWN)
                 yield FLUSH
             else:
                 yield from session.dispatch(line)
                 session.verb = ""
     except Timeout:
-        yield session.reply(closing(session, "waited long enough"))
+        yield session.reply(session.closing("waited long enough"))
     except Closing:
-        yield session.reply(closing(session, "is shutting down"))
+        yield session.reply(session.closing("is shutting down"))
     except Disconnected:
         log.info("%s hung up without QUIT", session.peer or "client")
     finally:
@@ -276,21 +275,10 @@ def help_(session: Session, argument: str) -> Reply:
     return Reply(214, verb.usage) if verb else Reply(504, f"no help on {argument[:80]!r}")
 
 
-# %% deliver
+# %% one-reply
 def one_reply(outcome: Mapping[str, Reply]) -> Reply:
     """DATA has one reply for all recipients: the first that asks to try again, else the first refusal."""
     return min(outcome.values(), key=lambda reply: (reply.positive, reply.permanent))
-
-
-def deliver(session: Session, body: IO[bytes]) -> Reply:
-    """Deliver, and say what became of it; an error of ours is 451: the client keeps the message (RFC 5321 §4.2.5)."""
-    try:
-        body.seek(0)
-        outcome = session.deliver(session.envelope, body)
-        return one_reply(reply_for_each(session.envelope.recipients, outcome))
-    except Exception:
-        log.exception("%s: delivery failed", session.peer)
-        return BROKEN
 
 
 # %% data
@@ -307,7 +295,8 @@ def data(session: Session, argument: str) -> Conversation[Reply]:
 
 def finish(session: Session, spool: Spool) -> Conversation[Reply]:
     """The end of a body, however it came: deliver it, and say what became of it."""
-    reply = spool.finish() or (yield Work(lambda: deliver(session, spool.file)))
+    reply = spool.finish() or one_reply((yield Work(
+        lambda: ask_deliver(session.deliver, session.envelope, spool.file))))
     log.info("%s from=<%s> to=%d size=%d: %s", session.peer, session.envelope.sender,
              len(session.envelope.recipients), spool.octets, reply)
     session.reset()

@@ -16,10 +16,8 @@ from smtp_from_scratch.client import (
     SMTPNotSupportedError,
     SMTPResponseException,
     SMTPServerDisconnected,
-    SMTPTimeout,
     greet,
     quit_if_refused,
-    raise_for_refusal,
 )
 from smtp_from_scratch.connection import Connection
 from smtp_from_scratch.conversation import Conversation, Disconnected, Timeout
@@ -27,6 +25,7 @@ from smtp_from_scratch.dsn import request
 from smtp_from_scratch.ehlo import Extension, check_requirements
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.message import Body, addressees, outgoing, prepare
+from smtp_from_scratch.refusals import SMTPTimeout, raise_for_refusal
 from smtp_from_scratch.smtp.sending import Sending
 from smtp_from_scratch.smtp.sets import EVERYTHING, MECHANISMS, Extensions, client_extensions, client_security, joined
 from smtp_from_scratch.starttls import secure_client, start_tls

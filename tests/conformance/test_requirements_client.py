@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import smtp_from_scratch
-from smtp_from_scratch import Client, Reply, Server
+from smtp_from_scratch import Client, Reply, Server, SMTPRecipientsRefused
 from smtp_from_scratch import client as c
 from smtp_from_scratch.__main__ import main
 from smtp_from_scratch.auth import Mechanism, Responses
@@ -343,7 +343,7 @@ def test_who_is_put_off_for_ever_costs_a_bounded_number_of_transactions() -> Non
         receipt = smtp.sendmail("ana@rio.example", people, "x")
         assert receipt.accepted == people[:TRANSACTIONS] and len(server.messages) == TRANSACTIONS
         assert all(reply.code == 452 for reply in receipt.refused.values()) and len(receipt.refused) == 5
-    with choir(0) as server, Client(*server.address) as smtp, pytest.raises(c.SMTPRecipientsRefused):
+    with choir(0) as server, Client(*server.address) as smtp, pytest.raises(SMTPRecipientsRefused):
         smtp.sendmail("ana@rio.example", people, "x")
     assert not server.messages
 

@@ -11,7 +11,7 @@ from smtp_from_scratch.chunking import BinaryMime, Octets, bdat, parse_bdat, spo
 from smtp_from_scratch.conversation import read_reply
 from smtp_from_scratch.ehlo import ExtendedSession, Extension, Parameter, one_of
 from smtp_from_scratch.envelope import normalize
-from smtp_from_scratch.session import closing, finish
+from smtp_from_scratch.session import finish
 from smtp_from_scratch.transaction import Plan
 from smtp_from_scratch.wire import CRLF, Command, Reply
 from tests.course.hopeless import broken, endless, refuses_other_forms, refuses_the_hopeless
@@ -50,7 +50,7 @@ def handler(reads: bool = True, once: bool = False, faults: bool = True, refuses
     def my_bdat(session: ExtendedSession, argument: str) -> Generator[Any, Any, Reply]:
         size = parse_bdat(argument)
         if size is None or size[0] > 10_000_000:
-            return closing(session, "no") if closes else Reply(501, "no")
+            return session.closing("no") if closes else Reply(501, "no")
         left, refusal = size[0], session.objection(Command("BDAT", argument)) if refuses else None
         spool = None if refusal else spool_of(session)
         if spool is None and not reads:

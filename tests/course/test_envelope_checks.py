@@ -9,21 +9,20 @@ from typing import Any
 import pytest
 
 from smtp_from_scratch import lab
+from smtp_from_scratch.bodies import Newlines
 from smtp_from_scratch.envelope import (
     BadPath,
     Body,
     BodyCutter,
     Envelope,
-    Newlines,
-    addresses_in,
     encode_path,
     envelope_of,
     has_bare_newline,
     parse_path,
     split_tail,
     stuff,
-    unstuff,
 )
+from smtp_from_scratch.parts import addresses_in
 from smtp_from_scratch.wire import Reply
 from tests.solutions import solution
 
@@ -35,8 +34,7 @@ def refused(verdict: Any, says: str) -> None:
 def test_the_solutions_pass() -> None:
     for cell, name in (("my-envelope-of", "envelope_of"), ("my-encode-path", "encode_path"), ("my-stuff", "stuff"),
                        ("my-has-bare-newline", "has_bare_newline"), ("my-split-tail", "split_tail"),
-                       ("my-unstuff", "unstuff"), ("my-octets", "octets"), ("my-who", "who"),
-                       ("my-receive", "receive")):
+                       ("my-octets", "octets"), ("my-who", "who"), ("my-receive", "receive")):
         verdict = getattr(lab, f"check_{name}")(solution("03_envelope", cell)[f"my_{name}"])
         assert verdict.passed, str(verdict)
 
@@ -211,51 +209,6 @@ def test_right_split_tails(right: Any) -> None:
     assert lab.check_split_tail(right).passed
 
 
-# -- all of the body --
-
-
-def a_cutter_each(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    for block in blocks:
-        yield BodyCutter().cut(block)[0]
-
-
-def never_ends(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    cutter = BodyCutter()
-    for block in blocks:
-        if body := cutter.cut(block)[0]:
-            yield body
-
-
-def empty_ones(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    cutter = BodyCutter()
-    for block in blocks:
-        yield cutter.cut(block)[0]
-        if cutter.ended:
-            return
-
-
-@pytest.mark.parametrize("wrong, says", [
-    (lambda blocks: None, "Not yet"), (a_cutter_each, "One cutter"), (empty_ones, "end of the body"),
-    (lambda blocks: b"".join(unstuff(blocks)), "100 MB"), (never_ends, "stop when it has ended"),
-    (lambda blocks: list(blocks), "One cutter"),
-])
-def test_unstuff(wrong: Any, says: str) -> None:
-    refused(lab.check_unstuff(wrong), says)
-
-
-def in_a_list(blocks: Iterable[bytes]) -> list[bytes]:
-    cutter, found = BodyCutter(), list[bytes]()
-    for block in blocks:
-        if not cutter.ended:
-            found.append(cutter.cut(block)[0])
-    return [block for block in found if block]
-
-
-@pytest.mark.parametrize("right", [unstuff, in_a_list])
-def test_right_unstuffs(right: Any) -> None:
-    assert lab.check_unstuff(right).passed
-
-
 # -- by hand, and who? --
 
 
@@ -344,5 +297,5 @@ def test_right_receives(right: Any) -> None:
 
 
 def test_no_hint_needs_an_attempt() -> None:
-    checks: list[Callable[..., Any]] = [lab.check_stuff, lab.check_unstuff, lab.check_encode_path]
+    checks: list[Callable[..., Any]] = [lab.check_stuff, lab.check_split_tail, lab.check_encode_path]
     assert all(check.hint(3) for check in checks)  # type: ignore[attr-defined]

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from smtp_from_scratch import Client, Reply, Server, SMTPNotSupportedError, message
 from smtp_from_scratch.conversation import Conversation, Line, rehearse
 from smtp_from_scratch.ehlo import ExtensionSet
-from smtp_from_scratch.envelope import Envelope, unstuff
+from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.session import serve
 from smtp_from_scratch.smtp import client_extensions, server_extensions
 from smtp_from_scratch.status import CodedClientSession, CodedSession
+from tests.bodies import unstuffed
 from tests.whole_session import ready, whole_session
 
 WITHOUT = {"DATA": ["CHUNKING"], "BDAT": [], "DATA, step by step": ["CHUNKING", "PIPELINING"]}
@@ -71,7 +72,7 @@ def said_and_sent(body: Any, how: str, binary: bool = False, without: tuple[str,
     said = b"".join(record.data for record in show.said if record.role == "C")
     found = re.search(rb"^MAIL [^\r]* SIZE=(\d+)", said, re.MULTILINE)
     if "DATA" in how:                          # what travelled, without the dots that DATA adds, is what arrived
-        travelled = b"".join(unstuff([said.partition(b"DATA\r\n")[2]]))
+        travelled = unstuffed([said.partition(b"DATA\r\n")[2]])
         assert travelled == kept[0]
     return found[1].decode() if found else "", len(kept[0])
 

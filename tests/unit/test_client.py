@@ -11,11 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtp_from_scratch import Client, Server
+from smtp_from_scratch import Client, Server, refusals
 from smtp_from_scratch import client as c
 from smtp_from_scratch.connection import Connection
 from smtp_from_scratch.conversation import Disconnected, Line, Timeout, rehearse
 from smtp_from_scratch.envelope import BadPath, Envelope
+from smtp_from_scratch.refusals import (
+    SMTPDataError,
+    SMTPRecipientsRefused,
+    SMTPSenderRefused,
+    SMTPTimeout,
+    raise_for_refusal,
+)
 from smtp_from_scratch.session import Session, serve
 from smtp_from_scratch.transcript import Rehearsal
 from smtp_from_scratch.wire import BadReply, BareNewline, LineTooLong, Reply, WireError, encode_command
@@ -84,7 +91,7 @@ def test_a_good_session() -> None:
     assert commands(show) == ["HELO", "MAIL", "RCPT", "DATA", "QUIT"]
     assert receipt == c.Receipt("ana@rio.example", {YUI: Reply(250, "kept")}, "", Reply(250, "kept"))
     assert receipt.accepted == [YUI] and receipt.refused == {}
-    assert c.raise_for_refusal(receipt) is receipt
+    assert raise_for_refusal(receipt) is receipt
 
 
 def test_every_octet_of_a_good_session() -> None:
@@ -154,9 +161,9 @@ def test_the_first_digit_decides(phase: int, code: int) -> None:
         assert handed_over == (phase == 5), "the body goes out after a 3yz to DATA and at no other time"
         assert receipt.accepted == [] and receipt.refused == {YUI: Reply(code, "whatever")}
         assert receipt.refused_by == PHASES[phase]
-        kind = {2: c.SMTPSenderRefused, 3: c.SMTPRecipientsRefused}.get(phase, c.SMTPDataError)
+        kind = {2: SMTPSenderRefused, 3: SMTPRecipientsRefused}.get(phase, SMTPDataError)
         with pytest.raises(kind, match=str(code)):
-            c.raise_for_refusal(receipt)
+            raise_for_refusal(receipt)
 
 
 @pytest.mark.parametrize("code", [250, 450, 550])
@@ -278,11 +285,11 @@ def test_a_reply_for_each_recipient(answers: tuple[str, ...]) -> None:
                                for digit, name in zip(answers, people, strict=True) if digit != "2"}
     if "2" in answers:
         assert receipt.refused_by == "" and receipt.reply == Reply(250, "kept")
-        assert c.raise_for_refusal(receipt) is receipt
+        assert raise_for_refusal(receipt) is receipt
     else:
         assert commands(show) == ["HELO", "MAIL", "RCPT", "RCPT", "RCPT", "RSET", "QUIT"]
-        with pytest.raises(c.SMTPRecipientsRefused) as caught:
-            c.raise_for_refusal(receipt)
+        with pytest.raises(SMTPRecipientsRefused) as caught:
+            raise_for_refusal(receipt)
         assert caught.value.recipients == receipt.refused
 
 
@@ -452,17 +459,17 @@ def test_sockets_and_rehearsal_agree(phase: int, last: str | None) -> None:
 def test_exceptions_are_named_like_those_of_smtplib() -> None:
     import smtplib
 
-    for name, kind in vars(c).items():
+    for name, kind in (vars(c) | vars(refusals)).items():
         if isinstance(kind, type) and issubclass(kind, c.SMTPException) and name != "SMTPTimeout":
             theirs = getattr(smtplib, name)
             ours = {base.__name__ for base in kind.__mro__}
             assert {base.__name__ for base in theirs.__mro__} <= ours, f"{name} is not all that smtplib's is"
-    assert issubclass(c.SMTPTimeout, TimeoutError) and issubclass(c.SMTPTimeout, c.SMTPServerDisconnected)
+    assert issubclass(SMTPTimeout, TimeoutError) and issubclass(SMTPTimeout, c.SMTPServerDisconnected)
 
 
 def test_exceptions_tell_what_the_server_said() -> None:
-    error = c.SMTPDataError(Reply(554, "no\nreally no"), "body")
+    error = SMTPDataError(Reply(554, "no\nreally no"), "body")
     assert str(error) == "body: 554 no / really no"
     assert (error.smtp_code, error.smtp_error) == (554, b"no\nreally no")
-    assert "tokyo.example: 550 no" in str(c.SMTPRecipientsRefused({YUI: Reply(550, "no")}))
+    assert "tokyo.example: 550 no" in str(SMTPRecipientsRefused({YUI: Reply(550, "no")}))
     assert issubclass(BadPath, ValueError)

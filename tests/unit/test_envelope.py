@@ -24,8 +24,8 @@ from smtp_from_scratch.envelope import (
     normalize,
     parse_path,
     stuff,
-    unstuff,
 )
+from tests.bodies import unstuffed
 
 # Octets that matter to a cutter, and a few that do not; whole marks now and then, or they would be too rare.
 PIECES = [b"\r\n.\r\n", b"\r\n", b"\r\n.", b"\r\n..", b".", b"\r", b"\n", b"a", b"\0", b"\xff", b"\n.\n", b"\r.\r",
@@ -100,7 +100,7 @@ def test_unstuff_undoes_stuff_however_both_are_cut(text: bytes, before: list[int
     text = b"".join(normalize([text]))
     wire = b"".join(stuff(split(text, before)))
     complete = text if text.endswith(b"\r\n") or not text else text + b"\r\n"
-    assert b"".join(unstuff(split(wire, after))) == complete
+    assert unstuffed(split(wire, after)) == complete
 
 
 @given(hostile, cuts)

@@ -21,19 +21,19 @@ HERE = ROOT / PACKAGE
 # Who may import whom (run time and types alike, but for TYPES). Arrows run downward only; nothing imports its neighbor.
 WIRE = {"printable", "wire"}
 LINE = WIRE | {"channel", "transcript"}
-TALK = LINE | {"conversation", "envelope"}
+TALK = LINE | {"conversation", "envelope", "stream"}
 ENDS = TALK | {"bodies", "rules", "client", "session"}
 HELLO = ENDS | {"ehlo", "transaction"}
 EXTENSIONS = {"status", "pipelining", "chunking", "starttls", "auth", "scram", "smtputf8", "dsn"}
 STAGES = {"connection", "server"}
 PROTOCOL = HELLO | EXTENSIONS | STAGES | {"maildir", "report", "submission"}
-BY_HAND = {"message", "parts", "passwords", "throttle", "users"}
+BY_HAND = {"message", "parts", "passwords", "refusals", "stream", "throttle", "users"}
 FRONT_DOOR = PROTOCOL | BY_HAND | {"saslprep", "smtp", "transcript"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": set(), "printable": set(), "parts": set(), "saslprep": set(), "transcript": set(),
     "throttle": LINE | {"conversation"}, "passwords": {"saslprep"},
-    "wire": {"printable"}, "channel": WIRE | {"transcript"}, "conversation": LINE,
-    "envelope": LINE | {"conversation"}, "bodies": TALK,
+    "wire": {"printable"}, "channel": WIRE | {"transcript"}, "conversation": LINE, "stream": {"conversation"},
+    "envelope": LINE | {"conversation", "parts", "stream"}, "bodies": WIRE,
     "rules": TALK | {"bodies"}, "client": TALK, "session": TALK | {"bodies", "rules"},
     "ehlo": ENDS, "transaction": ENDS | {"ehlo"}, **dict.fromkeys(EXTENSIONS, HELLO),
     "auth": HELLO | {"passwords", "saslprep", "throttle"},
@@ -42,7 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "submission": ENDS, "report": ENDS | {"dsn", "parts"},
     "connection": LINE | {"conversation"}, "server": LINE | {"conversation", "connection", "throttle"},
     "maildir": WIRE | {"envelope"}, "users": HELLO | {"auth", "maildir", "passwords", "saslprep", "scram"},
-    "message": ENDS | {"transaction"}, "smtp": PROTOCOL | BY_HAND,
+    "refusals": {"client", "wire"}, "message": ENDS | {"transaction"}, "smtp": PROTOCOL | BY_HAND,
     # An examiner shares what is transport with the examined, and no rule of SMTP.
     "conformance": TALK | {"bodies", "chunking", "connection", "starttls"},
     "testing": FRONT_DOOR, "pytest_plugin": FRONT_DOOR | {"testing"},

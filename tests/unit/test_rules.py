@@ -27,7 +27,6 @@ from smtp_from_scratch.envelope import (
     parse_path,
     split_tail,
     stuff,
-    unstuff,
 )
 from smtp_from_scratch.printable import logger, printable, printable_record
 from smtp_from_scratch.wire import (
@@ -49,6 +48,7 @@ from smtp_from_scratch.wire import (
     parse_command,
     parse_reply,
 )
+from tests.bodies import unstuffed
 
 # --- RFC 5321 §4.5.3.1: limits ---------------------------------------------------------------------------------------
 
@@ -364,8 +364,8 @@ def test_line_ends_become_cr_lf_wherever_the_blocks_are_cut(blocks: list[bytes])
     ended = text if text.endswith(b"\r\n") or not text else text + b"\r\n"
     lines = ended.split(b"\r\n")[:-1]
     assert said == b"".join((b"." if line[:1] == b"." else b"") + line + b"\r\n" for line in lines) + b".\r\n"
-    assert b"".join(unstuff([said])) == ended
-    assert b"".join(unstuff([said[:3], said[3:], b"MAIL"])) == ended
+    assert unstuffed([said]) == ended
+    assert unstuffed([said[:3], said[3:], b"MAIL"]) == ended
 
 
 @pytest.mark.parametrize("data,held", [(b"a\r\n.\r", b"\r\n.\r"), (b"a\r\n.", b"\r\n."), (b"a\r\n", b"\r\n"),

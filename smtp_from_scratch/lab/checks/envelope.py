@@ -15,7 +15,6 @@ from smtp_from_scratch.envelope import (
     has_bare_newline,
     split_tail,
     stuff,
-    unstuff,
 )
 from smtp_from_scratch.lab.check import NotYet, Problem, check
 from smtp_from_scratch.wire import Reply
@@ -191,43 +190,6 @@ def check_stuff(my_stuff: Callable[[list[bytes]], Any]) -> Problem | None:
             heard = (f"The server reads {body!r}" + (f", and takes {rest!r} for commands." if rest else ".")
                      if cutter.ended else "The server waits for the end of the message, for minutes.")
             return Problem(f"my_stuff({blocks}) gave {wire!r}", heard, f"The octets should be {right!r}.")
-    return None
-
-
-# --- all of the body -------------------------------------------------------------------------------------------------
-
-BLOCKS = (
-    [b"..profile\r\nAna\r\n.\r\n"], [b"..profile\r\n.\r", b"\nQUIT\r\n"], [b".\r\n"], [b"a\r\n.\r\n", b"b\r\n.\r\n"],
-    [b"a\r\n", b".", b".b\r", b"\n", b".\r\n", b"NOOP\r\n"], [b"a\r\n", b"", b".\r\n"], [b"a\r", b"\n."],
-)
-
-
-@check(
-    hints=(
-        "What does `cut` return, and which half of it is the body's?",
-        "body, _ = cutter.cut(block)",
-        "Make one BodyCutter before the loop, because it has to remember a tail from block to block. Give it each "
-        "block and yield the first thing that it returns, unless that is empty. Return as soon as `cutter.ended`.",
-    ),
-    passed="the body comes back, and not an octet of what follows it.",
-)
-def check_unstuff(my_unstuff: Callable[[Iterable[bytes]], Any]) -> Problem | None:
-    """The body comes back in blocks."""
-    for blocks in BLOCKS:
-        given, right = my_unstuff(list(blocks)), list(unstuff(blocks))
-        if given is None or given is ...:
-            raise NotYet("yield the blocks of the body, then run the cell again.")
-        if isinstance(given, bytes | str):
-            return Problem(f"my_unstuff({blocks}) = {given!r}", "A body of 100 MB would have to fit into memory.",
-                           "Yield the blocks one by one.")
-        given = list(given)
-        gave = f"my_unstuff({blocks}) gave {given!r}"
-        if b"" in given:
-            return Problem(gave, 'Whoever reads these blocks takes b"" for the end of the body.',
-                           "Yield a block only if it is not empty.")
-        if any(not isinstance(block, bytes) for block in given) or b"".join(given) != b"".join(right):
-            return Problem(gave, f"The body is {b''.join(right)!r}.",
-                           "One cutter for all blocks; its first answer is the body; stop when it has ended.")
     return None
 
 
