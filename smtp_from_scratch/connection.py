@@ -47,7 +47,7 @@ def send_all(sock: socket.socket, data: bytes, channel: Channel, timeout: float 
                 selector.register(sock, selectors.EVENT_WRITE | (selectors.EVENT_READ if hearing else 0))
                 ready = selector.select(seconds)
             if ready and ready[0][1] & selectors.EVENT_READ:
-                if heard := sock.recv(65_536):         # who says no more may still listen
+                if heard := sock.recv(65_536):     # a peer that says no more may still listen
                     channel.receive(heard)
 
 
@@ -79,7 +79,7 @@ class Transport:
         sock.settimeout(None)
 
     def send(self, data: bytes) -> None:
-        """Send octets; raises Timeout. Who hung up may have said why: so a broken line is noticed by reading."""
+        """Send octets; raises Timeout. A broken line is noticed by reading: the other end may have said why."""
         if not self.write_failed:
             left = self.channel.deadline - self.channel.now()
             self.write_failed = True

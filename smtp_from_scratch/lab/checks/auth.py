@@ -711,7 +711,7 @@ def seconds(name: str, pipelining: bool) -> float:
 
 @check(
     hints=(
-        "Count the times that the client must hear something before it can say the next thing.",
+        "How often must the client hear something before it can say the next thing?",
         "A challenge costs one each, the last response one; unless MAIL may fly with it.",
         "A round trip is spent whenever the client must hear something before it can speak. Each challenge costs "
         "one, and the answer to AUTH costs one more. Under PIPELINING the last answer is free when MAIL may fly "

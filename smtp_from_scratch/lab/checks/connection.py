@@ -174,7 +174,7 @@ def speaks_on(caller: socket.socket, heard: list[Any]) -> None:
         heard.append("spoke on")
     except TimeoutError:
         heard.append("silence")
-    except ConnectionError:
+    except OSError:
         heard.append("broken")
     finally:
         caller.close()
@@ -232,21 +232,35 @@ def parted(my_linger: Callable[..., Any], behave: Callable[..., None],
 )
 def check_linger(my_linger: Callable[..., Any]) -> Iterator[Problem]:
     """Last words that arrive."""
-    heard, seconds, closed = parted(my_linger, speaks_on, 2 * GUARD)   # the caller gives up first
+    yield from problems_of_last_words(my_linger)
+    yield from problems_of_patience(my_linger)
+    yield from problems_of_vanishing(my_linger)
+
+
+def problems_of_last_words(my_linger: Callable[..., Any]) -> Iterator[Problem]:
+    """A caller who still has something to say, and who gives up long before our patience does."""
+    heard, seconds, closed = parted(my_linger, speaks_on, 2 * GUARD)
     if not closed:
         yield Problem("a socket that is still open afterward", "Each caller costs you one, until there are no more.",
                       "Close it, whatever happens.")
+    elif heard == ["silence"]:
+        yield Problem("a caller who hears silence, and never the end", "It waits for what you say next, and waits.",
+                      "`shutdown(socket.SHUT_WR)` tells it that you are done.")
     elif heard[:1] != [LAST]:
         yield Problem("last words that do not arrive: the caller hears "
-                      + ("silence" if heard == ["silence"] else "that the line broke" if heard == ["broken"] else
-                         f"{heard[:1]}"),
+                      + ("that the line broke" if heard == ["broken"] else f"{heard[:1]}"),
                       "The octets that the caller had sent were unread when the socket was closed.",
                       "Send `last`, close the writing half, read on, and close last.")
-    elif heard[1:] != ["spoke on"] or seconds >= GUARD:
-        yield Problem("a caller who still speaks is cut off" if seconds < GUARD else
-                      "a caller who waits for the end of your words until you lose patience",
-                      "It has not closed its half yet." if seconds < GUARD else "It does not know that you are done.",
-                      "Read until `recv` returns b\"\"." if seconds < GUARD else "`shutdown(socket.SHUT_WR)` tells it.")
+    elif seconds >= GUARD:
+        yield Problem("a caller who waits for the end of your words until you lose patience",
+                      "It does not know that you are done.", "`shutdown(socket.SHUT_WR)` tells it.")
+    elif heard[1:] != ["spoke on"]:
+        yield Problem("a caller who still speaks is cut off", "It has not closed its half yet.",
+                      'Read until `recv` returns b"".')
+
+
+def problems_of_patience(my_linger: Callable[..., Any]) -> Iterator[Problem]:
+    """Two callers who would stay forever."""
     for behave, what in ((chatters, "a caller who never stops"), (silent_end, "a caller who never closes")):
         _, seconds, closed = parted(my_linger, behave, 0.2)
         if seconds > GUARD / 2:
@@ -254,7 +268,12 @@ def check_linger(my_linger: Callable[..., Any]) -> Iterator[Problem]:
                           "A thousand of these, and nobody else gets in.",
                           "One deadline, and each `recv` gets what is left of it.")
         elif not closed:
-            yield Problem(f"a socket that is still open after {what}", "", "Close it, whatever happens.")
+            yield Problem(f"a socket that is still open after {what}", "Each such caller costs you one for good.",
+                          "Close it, whatever happens.")
+
+
+def problems_of_vanishing(my_linger: Callable[..., Any]) -> Iterator[Problem]:
+    """A caller whose line is broken already."""
     try:
         _, _, closed = parted(my_linger, vanishes, 0.2)
     except OSError as error:
@@ -262,7 +281,8 @@ def check_linger(my_linger: Callable[..., Any]) -> Iterator[Problem]:
                       "`with suppress(OSError):` around all of it.")
     else:
         if not closed:
-            yield Problem("a socket that is still open when the caller has vanished", "", "Close it, whatever happens.")
+            yield Problem("a socket that is still open when the caller has vanished",
+                          "Each such caller costs you one for good.", "Close it, whatever happens.")
 
 
 # --- exercise 3: seconds --------------------------------------------------------------------------------------------
@@ -362,7 +382,7 @@ BUGS = {
 
 @check(
     hints=(
-        "For each: imagine the rudest peer that you met in this chapter.",
+        "Which line would the rudest peer of this chapter make use of?",
         "In A, read lines 3 and 4 in the other order. In C, lines 3 and 4.",
         "One of the four gives each octet a new timeout. One writes without reading, one closes before it has read, "
         "and one does not read what was said before the line broke. Find the line that does it, or the one that comes "

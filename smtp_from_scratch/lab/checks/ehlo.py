@@ -61,20 +61,31 @@ def check_ehlo(my_ehlo: Callable[[Any, str], Any]) -> Iterator[Problem]:
         session, reply = greeted(my_ehlo, "EHLO", "lima.example", *extensions, limits=Limits(max_size=5000))
         if reply is None or reply is ...:
             raise NotYet("write the rest of `my_ehlo`, then run the cell again.")
-        expected = [HOST, *offers, "HELP"]
-        if not isinstance(reply, Reply) or reply.code != 250:
-            yield Problem(gave=f"{shown(reply)} to EHLO", wire="The client falls back to HELO.",
-                          look="Return Reply(250, …), its lines joined by a line feed.")
-        elif reply.lines != expected:
-            yield Problem(gave=f"the lines {reply.lines}", wire="A client believes each line after the first.",
-                          look=f"{expected} is due: our name, each advertised line in its order, HELP; None is hidden.")
-        elif not session.extended:
-            yield Problem(gave="a list, and `session.extended` is False",
-                          wire="The client says SIZE=, as you have offered, and hears 555.",
-                          look="Note in `session.extended` that the client said EHLO.")
-        elif session.envelope.recipients or session.envelope.hello != "lima.example" or session.state != "ready":
-            yield Problem(gave="a session that still has its transaction", wire="The next message goes to Kenji too.",
-                          look="`helo` ends the transaction and notes the name: call it first.")
+        yield from problems_of_a_list(session, reply, [HOST, *offers, "HELP"])
+    yield from problems_after_helo(my_ehlo)
+    for verb in ("EHLO", "HELO"):
+        yield from problems_of_a_refusal(my_ehlo, verb)
+
+
+def problems_of_a_list(session: ExtendedSession, reply: Any, expected: list[str]) -> Iterator[Problem]:
+    """What a client hears to EHLO, and what the session knows then."""
+    if not isinstance(reply, Reply) or reply.code != 250:
+        yield Problem(gave=f"{shown(reply)} to EHLO", wire="The client falls back to HELO.",
+                      look="Return Reply(250, …), its lines joined by a line feed.")
+    elif reply.lines != expected:
+        yield Problem(gave=f"the lines {reply.lines}", wire="A client believes each line after the first.",
+                      look=f"{expected} is due: our name, each advertised line in its order, HELP; None is hidden.")
+    elif not session.extended:
+        yield Problem(gave="a list, and `session.extended` is False",
+                      wire="The client says SIZE=, as you have offered, and hears 555.",
+                      look="Note in `session.extended` that the client said EHLO.")
+    elif session.envelope.recipients or session.envelope.hello != "lima.example" or session.state != "ready":
+        yield Problem(gave="a session that still has its transaction", wire="The next message goes to Kenji too.",
+                      look="`helo` ends the transaction and notes the name: call it first.")
+
+
+def problems_after_helo(my_ehlo: Callable[[Any, str], Any]) -> Iterator[Problem]:
+    """HELO from a client that had said EHLO before."""
     session, reply = greeted(my_ehlo, "HELO", "lima.example", Size(), extended=True)
     if shown(reply) != f"250 {HOST}":
         yield Problem(gave=f"{shown(reply)} to HELO", wire="A client of 1982 never asked for a list.",
@@ -83,14 +94,17 @@ def check_ehlo(my_ehlo: Callable[[Any, str], Any]) -> Iterator[Problem]:
         yield Problem(gave="HELO after EHLO, and `session.extended` is still True",
                       wire="Parameters are taken that were not offered in this session.",
                       look="HELO sets `session.extended` to False.")
-    for verb in ("EHLO", "HELO"):
-        session, reply = greeted(my_ehlo, verb, "(rio", Size(), extended=True)
-        if code_of(reply) != 501 or verb not in getattr(reply, "text", ""):
-            yield Problem(gave=f"{shown(reply)} to `{verb} (rio`", wire="The client looks for its mistake at HELO.",
-                          look=f"`helo` has refused the name: pass its 501 on, with the word {verb} in it.")
-        elif not session.extended or session.envelope.hello != "rio.example":
-            yield Problem(gave=f"501 to {verb}, and the session has changed", wire="A refused command moves nothing.",
-                          look="Return the refusal before you touch `session.extended`.")
+
+
+def problems_of_a_refusal(my_ehlo: Callable[[Any, str], Any], verb: str) -> Iterator[Problem]:
+    """A name that `helo` refuses."""
+    session, reply = greeted(my_ehlo, verb, "(rio", Size(), extended=True)
+    if code_of(reply) != 501 or verb not in getattr(reply, "text", ""):
+        yield Problem(gave=f"{shown(reply)} to `{verb} (rio`", wire="The client looks for its mistake at HELO.",
+                      look=f"`helo` has refused the name: pass its 501 on, with the word {verb} in it.")
+    elif not session.extended or session.envelope.hello != "rio.example":
+        yield Problem(gave=f"501 to {verb}, and the session has changed", wire="A refused command moves nothing.",
+                      look="Return the refusal before you touch `session.extended`.")
 
 
 # --- your turn: parameters ------------------------------------------------------------------------------------------
@@ -428,7 +442,18 @@ def check_priority(MyPriority: type) -> Iterator[Problem]:
         raise NotYet("give the class its keyword and its parameter, then run the cell again.")
     offer = replies(mine)[0]
     if "MT-PRIORITY" not in offer.lines[1:]:
-        yield Problem(gave=f"an EHLO reply {offer}", look="`advertise` says `keyword`, unless you write your own.")
+        yield Problem(gave=f"an EHLO reply {offer}", wire="No client ever says MT-PRIORITY=.",
+                      look="`advertise` says `keyword`, unless you write your own.")
+    yield from problems_of_values(mine)
+    yield from problems_when_busy(mine)
+    limit = ExtensionSet([mine]).limits["MAIL"]
+    if limit != 527:
+        yield Problem(gave=f"{limit} octets for the line of MAIL", wire="A long path with a priority is refused.",
+                      look="It may be 15 longer than 512: octets=15.")
+
+
+def problems_of_values(mine: Any) -> Iterator[Problem]:
+    """Which values are taken, and where."""
     for value in (*GOOD, *BAD):
         reply = replies(mine, f"MAIL FROM:<ana@rio.example> MT-PRIORITY={value}")[1]
         expected = 250 if value in GOOD else 501
@@ -436,10 +461,15 @@ def check_priority(MyPriority: type) -> Iterator[Problem]:
             yield Problem(gave=f"{reply.code} to MT-PRIORITY={value}", wire=f"RFC 6710 makes that a {expected}.",
                           look="A whole number from -9 to 9, as Python writes it: `str(int(value)) == value`.")
     if replies(mine, "MAIL FROM:<ana@rio.example> MT-PRIORITY")[1].code != 501:
-        yield Problem(gave="MT-PRIORITY taken without a value", look="A value that is missing is None.")
+        yield Problem(gave="MT-PRIORITY taken without a value", wire="Nobody knows how urgent the message is.",
+                      look="A value that is missing is None.")
     if replies(mine, "MAIL FROM:<>", "RCPT TO:<postmaster> MT-PRIORITY=1")[2].code != 555:
         yield Problem(gave="MT-PRIORITY taken at RCPT", wire="555: RFC 6710 has it on MAIL, and on nothing else.",
                       look='The dict of `parameters` has one key, "MAIL".')
+
+
+def problems_when_busy(mine: Any) -> Iterator[Problem]:
+    """What a busy server puts off, and what it does not."""
     for value, expected in (("-1", 450), ("-9", 450), ("0", 250), ("5", 250), ("-10", 501)):
         reply = replies(mine, f"MAIL FROM:<ana@rio.example> MT-PRIORITY={value}", busy=True)[1]
         if reply.code != expected:
@@ -449,6 +479,3 @@ def check_priority(MyPriority: type) -> Iterator[Problem]:
     if replies(mine, "MAIL FROM:<ana@rio.example>", busy=True)[1].code != 250:
         yield Problem(gave="a MAIL without a priority refused at a busy server", wire="Ordinary mail is 0, not below.",
                       look="Only the parameter's check has a say here, not the method `check`.")
-    limit = ExtensionSet([mine]).limits["MAIL"]
-    if limit != 527:
-        yield Problem(gave=f"{limit} octets for the line of MAIL", look="It may be 15 longer than 512: octets=15.")

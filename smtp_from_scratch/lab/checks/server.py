@@ -89,27 +89,40 @@ def check_join_all(my_join_all: Callable[[list[Any], float], Any]) -> Problem | 
     finally:
         seconds = time.monotonic() - start
         go.set()
-    if left is None:
+    if left is None or left is ...:
         raise NotYet("it returns nothing yet.")
     if seconds > 1.5:
         return Problem(gave=f"eight stuck threads and a patience of 0.3 seconds took you {seconds:.1f} seconds",
                        wire="Two hundred silent callers and ten seconds would be half an hour of closing time.",
                        look="The deadline is one for all: compute it once, before the loop.")
+    return problem_of_list(left) or problem_of_those_left([caller.thread for caller in left], stuck, quick, seconds)
+
+
+def problem_of_list(left: Any) -> Problem | None:
+    """Whether it is a list of callers at all."""
     if not isinstance(left, list | tuple):
         return Problem(gave=f"{left!r}", look="Return those callers whose threads are still alive: a list.")
     if any(isinstance(item, threading.Thread) for item in left):
         return Problem(gave="a list of threads", wire="Nobody knows which connections to cut.",
                        look="A caller has a thread, and a connection. Return callers.")
-    threads = [caller.thread for caller in left]
+    if strange := [item for item in left if not hasattr(item, "thread")]:
+        return Problem(gave=f"a list with {strange[0]!r} in it", wire="Nobody knows which connections to cut.",
+                       look="Return those of `callers` whose threads are still alive.")
+    return None
+
+
+def problem_of_those_left(threads: list[Any], stuck: list[Any], quick: list[Any], seconds: float) -> Problem | None:
+    """Whether it lists the stuck threads, and no others."""
     if any(thread not in threads for thread in stuck):
-        return Problem(gave=f"a list of {len(left)}, though 8 threads are still alive",
-                       wire="Who is not on the list is never cut off.", look="`caller.thread.is_alive()` tells.")
+        return Problem(gave=f"a list of {len(threads)}, though 8 threads are still alive",
+                       wire="Whoever is not on the list is never cut off.", look="`caller.thread.is_alive()` tells.")
     if any(thread in threads for thread in quick) and seconds < 0.25:
         return Problem(gave="a list with threads that would have ended within your patience",
                        wire="Their last reply would be cut off in the middle.",
                        look="Does `join` get the seconds that are left, or nothing at all?")
-    if len(left) > 8:
+    if len(threads) > 8:
         return Problem(gave="a list that also has threads which had ended",
+                       wire="A line that is gone already is cut, and the log says so.",
                        look="`caller.thread.is_alive()` tells, after the last `join`.")
     return None
 
@@ -175,21 +188,27 @@ def check_shut_down(my_shut_down: Callable[[list[Any], float], Any]) -> Iterator
             line.over.set()
     if not any(line.what for line in lines):
         raise NotYet("nothing is done to any caller yet.")
+    yield from problems_of_steps(lines)
+    if seconds > 6.0:
+        yield Problem(f"{seconds:.1f} s, with a grace of {GRACE} s", "Closing time has no end.",
+                      "Grace, a second, and another one: for all callers together.")
+
+
+def problems_of_steps(lines: list[Line]) -> Iterator[Problem]:
+    """What was done to each, and when: grace before the first cut, a word to all before the grace."""
     first_cut = min((when for line in lines for when, what in line.done_to if what != "hang_up"), default=GRACE)
     if first_cut < GRACE * 0.9:
         yield Problem(f"a cut after {first_cut:.2f} s, with a grace of {GRACE} s",
                       "A transaction that would have ended in time is cut in the middle.", "Wait before you cut.")
     for line, wanted in zip(lines, (STUCK, BUSY, IDLE, STUCK, STUCK), strict=True):
         if line.what != wanted:
-            yield Problem(f"a caller who is {line.name} gets {line.what or 'nothing'}", f"It should be {wanted}.",
+            yield Problem(f"a caller who is {line.name} gets {' and '.join(line.what) or 'nothing'}",
+                          f"It should be {' and '.join(wanted)}.",
                           "After each step, wait, and go on with those who are still there.")
     told = max(when for line in lines for when, what in line.done_to if what == "hang_up")
     if told > GRACE * 0.9:
         yield Problem("callers who are told one after another", "The last of two hundred hears it half an hour later.",
                       "First a word to all, and then wait for all.")
-    if seconds > 6.0:
-        yield Problem(f"{seconds:.1f} s, with a grace of {GRACE} s", "Closing time has no end.",
-                      "Grace, a second, and another one: for all callers together.")
 
 
 # --- exercise 4: bugs -----------------------------------------------------------------------------------------------
@@ -204,7 +223,7 @@ BUGS = {
 
 @check(
     hints=(
-        "For each: imagine a second caller, or an exception, between any two lines.",
+        "What if a second caller came, or an exception, between any two lines?",
         "In B, read lines 4 and 5 in the other order. In D, lines 2 and 3.",
         "A server with threads must be right between any two lines. For each snippet imagine that an exception is "
         "raised there, or that another thread runs there, or that the caller hangs up there. The wrong line is the "
