@@ -102,6 +102,8 @@ class Part(NamedTuple):
     parameters: dict[str, str]
     coding: str
     content: bytes
+    content_id: str = ""                       # what an HTML part calls it (RFC 2392)
+    file_name: str = ""                        # as the sender gave it: trust it for nothing (RFC 2183 §2.3)
 
     @property
     def decoded(self) -> bytes:
@@ -128,7 +130,10 @@ def read_part(octets: bytes) -> Part:
     end = re.search(rb"(?:\A|\n)\r?\n", octets)
     fields = fields_of(octets[: end.start()] if end else octets)
     coding = fields.get("content-transfer-encoding", "").lower()
-    return Part(*content_type(fields.get("content-type", "")), coding, octets[end.end() :] if end else b"")
+    kind, parameters = content_type(fields.get("content-type", ""))
+    name = content_type(fields.get("content-disposition", ""))[1].get("filename") or parameters.get("name", "")
+    return Part(kind, parameters, coding, octets[end.end() :] if end else b"",
+                fields.get("content-id", "").strip("<> "), value_of({"name": name}, "name")[:200])
 
 
 def parts_of(message: Part) -> list[Part]:
