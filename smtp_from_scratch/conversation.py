@@ -227,7 +227,7 @@ def read_reply(timeout: float = 300.0, limit: int = 32_768) -> Conversation[Repl
     """Want lines until a reply is complete (RFC 5321 §4.2.1); at most `limit` octets, and `timeout` seconds, in all."""
     want = ReplyLine(timeout)
     lines = [(yield want)]
-    while lines[-1][:3].isdigit() and lines[-1][3:4] == b"-":
+    while lines[-1][:3].isdigit() and lines[-1][3:4] == b"-":       # what is no reply is not read on
         lines.append((yield want))
         if sum(map(len, lines)) > limit:
             raise BadReply(f"a reply of more than {limit} octets")
