@@ -20,7 +20,7 @@ _HOME = {
     "SMTPException": "client", "SMTPServerDisconnected": "client", "SMTPTimeout": "refusals",
     "SMTPNotSupportedError": "client", "SMTPResponseException": "client", "SMTPConnectError": "client",
     "SMTPHeloError": "client", "SMTPSenderRefused": "refusals", "SMTPRecipientsRefused": "refusals",
-    "SMTPDataError": "refusals", "SMTPAuthenticationError": "auth",
+    "SMTPDataError": "refusals", "SMTPAuthenticationError": "sasl",
 }
 __all__ = sorted(_HOME)
 

@@ -6,100 +6,52 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import re
 import secrets
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from .client import SMTPNotSupportedError, SMTPResponseException
+from .client import SMTPNotSupportedError
 from .conversation import FLUSH, Conversation, Interruption, Line, Work
 from .ehlo import ExtendedSession, Extension, Parameter
 from .passwords import Passwords as Passwords
 from .passwords import Users as Users
 from .printable import logger
+from .sasl import (
+    AuthError,
+    BadResponse,
+    Cancelled,
+    Examination,
+    Mechanism,
+    Responses,
+    SMTPAuthenticationError,
+    as_text,
+    encode64,
+    name_of,
+)
 from .saslprep import saslprep
 from .session import Verb
 from .throttle import Guesses, wait_for_turn
 from .transaction import ClientSession, Plan, PlannedCommand
 from .wire import COMMAND_LIMIT, CRLF, Command, LineTooLong, Reply, WireError
+from .xtext import check_auth
+from .xtext import decode_xtext as decode_xtext
+from .xtext import encode_xtext as encode_xtext
 
 __all__ = [
-    "AUTH_LIMIT", "encode64", "decode64", "AuthError", "BadResponse", "Cancelled", "Examination", "Responses",
-    "Mechanism", "name_of", "as_text", "Login", "read_plain", "Plain", "cram_md5", "fresh", "CramMd5", "MECHANISMS",
-    "examine", "log", "MOST_FAILURES", "BEFORE_AUTH", "BETWEEN", "verdict", "auth", "encode_xtext", "decode_xtext",
-    "check_auth", "Auth", "SMTPAuthenticationError", "choose", "exchange", "settle_auth", "log_in",
+    "decode64", "Login", "read_plain", "Plain", "cram_md5", "fresh", "CramMd5", "MECHANISMS", "AUTH_LIMIT", "examine",
+    "log", "MOST_FAILURES", "BEFORE_AUTH", "BETWEEN", "verdict", "auth", "Auth", "choose", "settle_auth", "exchange",
+    "log_in",
 ]
 
 
-# %% base64
-AUTH_LIMIT = 12_288                            # octets of a line of AUTH, CR LF included (RFC 4954 §4)
-
-
-def encode64(octets: bytes) -> str:
-    """Octets as AUTH writes them."""
-    return base64.b64encode(octets).decode()
-
-
+# %% login
 def decode64(text: str) -> bytes:
     """Octets that AUTH has written; ValueError for anything else (RFC 4954 §4)."""
     if len(text) % 4 or text.endswith("==="):  # Python puts up with more `=` than there can be
         raise ValueError("not base64: it comes in groups of four, the last of which may end with = or ==")
     return base64.b64decode(text, validate=True)
-
-
-# %% mechanism
-class AuthError(Exception):
-    """The exchange failed; the text is for the log, never for the other end."""
-
-
-class BadResponse(AuthError):
-    """What the client said is not of the mechanism's form."""
-
-
-class Cancelled(AuthError):
-    """The client said `*` (RFC 4954 §4)."""
-
-
-Examination = Generator["bytes | Work", Any, str]           # yields challenges, is sent responses; returns the user
-Responses = Generator[bytes, "bytes | None", None]          # yields responses, is sent challenges; None: it is over
-
-
-class Mechanism:
-    """One way to prove who you are. Each end is a generator that takes turns with the other (RFC 4422 §3)."""
-
-    name = ""
-    needs = "verify"                           # what the server's store must know
-    client_first = True                        # the client has something to say before it is asked
-    takes_initial = True                       # the server puts up with an initial response
-    clear = True                               # who reads along can use it, or try passwords on it
-    turns = 1                                  # how often the client speaks
-
-    def examine(self, users: Users) -> Examination:
-        """The server's end; raises AuthError. What a client that begins has to say answers its first challenge."""
-        raise NotImplementedError
-
-    def respond(self, user: str, password: str) -> Responses:
-        """The client's end: first what it begins with (empty if it does not), then a response to each challenge."""
-        raise NotImplementedError
-
-
-# %% login
-def name_of(text: str) -> str:
-    """A user's name in its one spelling; AuthError for what nobody can be called (RFC 4616 §2)."""
-    try:
-        return saslprep(text)
-    except ValueError:
-        raise AuthError("nobody has such a name") from None
-
-
-def as_text(octets: bytes) -> str:
-    """UTF-8 as text; BadResponse for anything else."""
-    try:
-        return octets.decode()
-    except UnicodeDecodeError:
-        raise BadResponse("not UTF-8") from None
 
 
 class Login(Mechanism):
@@ -194,6 +146,9 @@ MECHANISMS: tuple[Mechanism, ...] = (Plain(), Login(), CramMd5())
 
 
 # %% examine
+AUTH_LIMIT = 12_288                            # octets of a line of AUTH, CR LF included (RFC 4954 §4)
+
+
 def examine(mechanism: Mechanism, users: Users, initial: bytes | None) -> Conversation[str]:
     """Put a client through an examination, and return who it is; raises AuthError, ValueError for bad base64."""
     exam = mechanism.examine(users)
@@ -268,34 +223,6 @@ def auth(extension: Auth, session: ExtendedSession, argument: str) -> Conversati
     return Reply(235, "welcome", "2.7.0")
 
 
-# %% xtext
-_PLUS = re.compile(r"\+([0-9A-F]{2})")
-_XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")
-
-
-def encode_xtext(text: str) -> str:
-    """Text as a parameter can carry it: `+` and `=`, and all that is not printable ASCII, in hex (RFC 3461 §4)."""
-    return "".join(c if "!" <= c <= "~" and c not in "+=" else "".join(f"+{octet:02X}" for octet in c.encode())
-                   for c in text)
-
-
-def decode_xtext(text: str) -> str:
-    """The text again; ValueError for what is not xtext."""
-    if not _XTEXT.fullmatch(text):
-        raise ValueError(f"not xtext: {text[:80]!r}")
-    return _PLUS.sub(lambda match: chr(int(match[1], 16)), text).encode("latin-1").decode()
-
-
-def check_auth(session: ExtendedSession, value: str | None) -> Reply | None:
-    """MAIL … AUTH=who: `<>`, or a mailbox in xtext; noted, and believed of nobody (RFC 4954 §5)."""
-    try:
-        local, _, domain = decode_xtext(value or "").rpartition("@")
-    except ValueError:
-        local = domain = ""
-    good = value == "<>" or (local and domain)
-    return None if good else Reply(501, "AUTH= takes <>, or a mailbox in xtext", "5.5.4")
-
-
 # %% auth
 class Auth(Extension):
     """AUTH: the client proves who it is (RFC 4954).
@@ -340,10 +267,6 @@ class Auth(Extension):
 
 
 # %% choose
-class SMTPAuthenticationError(SMTPResponseException):
-    """The server did not believe us, or did not prove that it knows us."""
-
-
 def choose(client: ClientSession, mechanisms: Iterable[Mechanism], insecure: bool) -> Mechanism:
     """The first mechanism that the server offers and the line is fit for; SMTPNotSupportedError if none is."""
     offered = client.offered.get("AUTH", "").upper().split()
@@ -355,6 +278,19 @@ def choose(client: ClientSession, mechanisms: Iterable[Mechanism], insecure: boo
         raise SMTPNotSupportedError("the line is not sealed: from what we would say, anybody on the way could learn or "
                                     "guess the password")
     raise SMTPNotSupportedError(f"the server offers no AUTH that we know: {' '.join(offered) or 'none at all'}")
+
+
+def settle_auth(client: ClientSession, talk: Responses, user: str, reply: Reply) -> None:
+    """235, and nothing left to prove: we are known. Anything else raises SMTPAuthenticationError."""
+    if reply.code != 235:
+        raise SMTPAuthenticationError(reply, "AUTH")
+    try:
+        talk.send(None)
+        raise SMTPAuthenticationError(reply, "the server was content too early")
+    except StopIteration:
+        client.user = user
+    except AuthError as error:
+        raise SMTPAuthenticationError(reply, str(error)) from None
 
 
 # %% exchange
@@ -371,21 +307,6 @@ def exchange(client: ClientSession, talk: Responses, reply: Reply, first: bytes 
         yield encode64(response).encode() + CRLF
         reply = yield from client.read(300.0)
     return reply
-
-
-# %% settle-auth
-def settle_auth(client: ClientSession, talk: Responses, user: str, reply: Reply) -> None:
-    """235, and nothing left to prove: we are known. Anything else raises."""
-    if reply.code != 235:
-        raise SMTPAuthenticationError(reply, "AUTH")
-    try:
-        talk.send(None)
-    except StopIteration:
-        client.user = user
-    except AuthError as error:
-        raise SMTPAuthenticationError(reply, str(error)) from None
-    else:
-        raise SMTPAuthenticationError(reply, "the server was content too early")
 
 
 # %% log-in-by

@@ -11,15 +11,16 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from .auth import AuthError, BadResponse, Examination, Mechanism, Responses, as_text, decode64, encode64
+from .auth import decode64
 from .conversation import Work
 from .passwords import Users
+from .sasl import AuthError, BadResponse, Examination, Mechanism, Responses, as_text, encode64, heard
 from .saslprep import by_name, saslprep
 
 __all__ = [
     "mac", "sha256", "xor", "ITERATIONS", "TEXT_FORM", "ScramKeys", "salted_password", "scram_keys", "proves",
     "attributes", "encode_name", "decode_name", "MIN_ITERATIONS", "MAX_ITERATIONS", "client_first", "server_first",
-    "prove", "heard", "decoy", "ScramSha256", "Keys", "usual_iterations",
+    "prove", "decoy", "ScramSha256", "Keys", "usual_iterations",
 ]
 
 
@@ -161,13 +162,6 @@ def prove(user: str, password: str, nonce: str) -> Responses:
         raise AuthError("the server does not know the password: it is not the one that we know")
     if (yield b"") is not None:
         raise AuthError("the server goes on asking after it has proved itself")
-
-
-def heard(challenge: bytes | None) -> str:
-    """A challenge as text; AuthError for a 235 in its place."""
-    if challenge is None:
-        raise AuthError("the server is content, and has proved nothing")
-    return as_text(challenge)
 
 
 # %% decoy

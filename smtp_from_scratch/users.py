@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from .auth import decode64, encode64
+from .auth import decode64
 from .maildir import sync_folder
+from .sasl import encode64
 from .saslprep import saslprep
 from .scram import ITERATIONS, Keys, ScramKeys, scram_keys, usual_iterations
 

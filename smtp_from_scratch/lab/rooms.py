@@ -14,7 +14,7 @@ from smtp_from_scratch.lab.figures.svg import Drawing
 PACKAGE = "smtp_from_scratch"
 # No chapter is about these, and the map shows the house without its cupboards.
 NO_ROOMS = {"__init__", "__main__", "pytest_plugin", "bodies", "channel", "message", "parts", "passwords", "printable",
-            "rules", "saslprep", "throttle", "transcript", "users"}
+            "rules", "sasl", "saslprep", "throttle", "transcript", "users", "xtext"}
 WIDTH, FLOOR, ROOM, GAP, FOOT = 860.0, 52.0, 30.0, 10.0, 30.0    # px
 
 

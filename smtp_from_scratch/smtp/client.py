@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from email.message import Message
 from typing import Any, Self, TypeVar
 
-from smtp_from_scratch.auth import Mechanism, log_in
+from smtp_from_scratch.auth import log_in
 from smtp_from_scratch.client import (
     Receipt,
     SMTPException,
@@ -26,6 +26,7 @@ from smtp_from_scratch.ehlo import Extension, check_requirements
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.message import Body, addressees, outgoing, prepare
 from smtp_from_scratch.refusals import SMTPTimeout, raise_for_refusal
+from smtp_from_scratch.sasl import Mechanism
 from smtp_from_scratch.smtp.sending import Sending
 from smtp_from_scratch.smtp.sets import EVERYTHING, MECHANISMS, Extensions, client_extensions, client_security, joined
 from smtp_from_scratch.starttls import secure_client, start_tls

@@ -6,11 +6,12 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping
 
 from smtp_from_scratch import auth
-from smtp_from_scratch.auth import Auth, Mechanism, Users
+from smtp_from_scratch.auth import Auth, Users
 from smtp_from_scratch.chunking import BinaryMime, Chunking
 from smtp_from_scratch.dsn import Dsn
 from smtp_from_scratch.ehlo import EightBitMime, Extension, Size
 from smtp_from_scratch.pipelining import Pipelining
+from smtp_from_scratch.sasl import Mechanism
 from smtp_from_scratch.scram import ScramSha256
 from smtp_from_scratch.smtputf8 import SmtpUtf8
 from smtp_from_scratch.starttls import StartTLS

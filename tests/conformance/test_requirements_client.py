@@ -18,9 +18,9 @@ import smtp_from_scratch
 from smtp_from_scratch import Client, Reply, Server, SMTPRecipientsRefused
 from smtp_from_scratch import client as c
 from smtp_from_scratch.__main__ import main
-from smtp_from_scratch.auth import Mechanism, Responses
 from smtp_from_scratch.conversation import Conversation, Line, read_reply, rehearse
 from smtp_from_scratch.envelope import Envelope
+from smtp_from_scratch.sasl import Mechanism, Responses
 from smtp_from_scratch.session import Session, serve
 from smtp_from_scratch.smtp import client_extensions, server_extensions
 from smtp_from_scratch.smtp.client import host_literal

@@ -14,28 +14,20 @@ from urllib.parse import quote, unquote
 import pytest
 
 from smtp_from_scratch import lab
-from smtp_from_scratch.auth import (
+from smtp_from_scratch.auth import choose, cram_md5, decode64, exchange, fresh, read_plain, settle_auth
+from smtp_from_scratch.client import SMTPNotSupportedError
+from smtp_from_scratch.lab.checks.auth import BUGS, RESTON
+from smtp_from_scratch.sasl import (
     AuthError,
     BadResponse,
     Mechanism,
     Responses,
     SMTPAuthenticationError,
     as_text,
-    check_auth,
-    choose,
-    cram_md5,
-    decode64,
-    decode_xtext,
     encode64,
-    encode_xtext,
-    exchange,
-    fresh,
-    read_plain,
-    settle_auth,
 )
-from smtp_from_scratch.client import SMTPNotSupportedError
-from smtp_from_scratch.lab.checks.auth import BUGS, RESTON
 from smtp_from_scratch.wire import Reply
+from smtp_from_scratch.xtext import check_auth, decode_xtext, encode_xtext
 from tests.solutions import solution
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from smtp_from_scratch import lab
-from smtp_from_scratch.auth import decode_xtext
 from smtp_from_scratch.dsn import Dsn, parse_envid, parse_notify, request
 from smtp_from_scratch.ehlo import Extension
 from smtp_from_scratch.envelope import Envelope
+from smtp_from_scratch.xtext import decode_xtext
 from tests.solutions import solution
 
 

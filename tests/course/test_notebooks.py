@@ -16,7 +16,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from module_text import MARKER
 
 HAND_WRITTEN = {"__init__", "__main__", "bodies", "channel", "message", "parts", "passwords", "printable",
-                "pytest_plugin", "rules", "saslprep", "throttle", "transcript", "users"}
+                "pytest_plugin", "rules", "sasl", "saslprep", "throttle", "transcript", "users", "xtext"}
 CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 EVERY = CHAPTERS + sorted((ROOT / "notebooks" / "solutions").glob("*.ipynb")) + list(refresh.pages().values())
 

@@ -14,8 +14,9 @@ from urllib.parse import quote
 import pytest
 
 from smtp_from_scratch import lab
-from smtp_from_scratch.auth import AuthError, BadResponse, decode64
+from smtp_from_scratch.auth import decode64
 from smtp_from_scratch.lab.checks.scram import TRUTH
+from smtp_from_scratch.sasl import AuthError, BadResponse
 from smtp_from_scratch.saslprep import saslprep
 from smtp_from_scratch.scram import (
     MAX_ITERATIONS,

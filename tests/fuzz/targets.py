@@ -8,7 +8,7 @@ from email import message_from_bytes, policy
 from typing import Any
 
 from smtp_from_scratch import dsn, scram, users
-from smtp_from_scratch.auth import AuthError, decode64, decode_xtext, encode64, encode_xtext
+from smtp_from_scratch.auth import decode64
 from smtp_from_scratch.bodies import MEMORY, Spool
 from smtp_from_scratch.chunking import parse_bdat, whole_lines
 from smtp_from_scratch.conformance.notation import NotationError, parse
@@ -16,10 +16,12 @@ from smtp_from_scratch.ehlo import read_parameters
 from smtp_from_scratch.envelope import BadPath, BodyCutter, Envelope, envelope_of, normalize, parse_path, stuff
 from smtp_from_scratch.printable import printable
 from smtp_from_scratch.report import build_report, parse_report
+from smtp_from_scratch.sasl import AuthError, encode64
 from smtp_from_scratch.saslprep import saslprep
 from smtp_from_scratch.starttls import TLSLayer
 from smtp_from_scratch.submission import additions
 from smtp_from_scratch.wire import BadReply, Inbox, Reply, WireError, encode_reply, parse_command, parse_reply
+from smtp_from_scratch.xtext import decode_xtext, encode_xtext
 from tests.fuzz import ends
 from tests.fuzz.model import END, Walk, Wrong, bare, replies_in, transactions, unstuffed
 from tests.ours import TLS

@@ -19,13 +19,13 @@ import pytest
 
 from smtp_from_scratch import Reply, chunking
 from smtp_from_scratch import session as rules
-from smtp_from_scratch.auth import SMTPAuthenticationError
 from smtp_from_scratch.client import Receipt, SMTPException, SMTPNotSupportedError
 from smtp_from_scratch.conversation import Conversation, rehearse
 from smtp_from_scratch.dsn import request
 from smtp_from_scratch.ehlo import ExtensionSet
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.message import outgoing
+from smtp_from_scratch.sasl import SMTPAuthenticationError
 from smtp_from_scratch.session import Limits, Session, serve
 from smtp_from_scratch.smtp import client_extensions, server_extensions
 from smtp_from_scratch.smtp.sets import KEYWORDS

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smtp_from_scratch import Client, Server
-from smtp_from_scratch.auth import decode_xtext, encode_xtext
 from smtp_from_scratch.dsn import Dsn, encode_orcpt, parse_envid, parse_notify, parse_orcpt, request
 from smtp_from_scratch.ehlo import Size
 from smtp_from_scratch.envelope import Envelope
@@ -26,23 +25,6 @@ def envelope(*recipients: str, sender: str = ANA, **wishes: Any) -> Envelope:
 
 
 # --- values ----------------------------------------------------------------------------------------------------------
-
-
-@given(st.text())
-def test_xtext_gives_back_any_text_and_fits_a_parameter(text: str) -> None:
-    coded = encode_xtext(text)
-    assert decode_xtext(coded) == text
-    assert all("!" <= c <= "~" and c != "=" for c in coded)
-
-
-@given(st.text(st.characters(min_codepoint=33, max_codepoint=126)))
-def test_xtext_has_one_reading(text: str) -> None:
-    """What is xtext decodes and encodes to a spelling that means the same; what is none is refused."""
-    try:
-        meant = decode_xtext(text)
-    except ValueError:
-        return
-    assert decode_xtext(encode_xtext(meant)) == meant
 
 
 @given(printable)

@@ -27,21 +27,22 @@ HELLO = ENDS | {"ehlo", "transaction"}
 EXTENSIONS = {"status", "pipelining", "chunking", "starttls", "auth", "scram", "smtputf8", "dsn"}
 STAGES = {"connection", "server"}
 PROTOCOL = HELLO | EXTENSIONS | STAGES | {"maildir", "report", "submission"}
-BY_HAND = {"message", "parts", "passwords", "refusals", "stream", "throttle", "users"}
+BY_HAND = {"message", "parts", "passwords", "refusals", "sasl", "stream", "throttle", "users", "xtext"}
 FRONT_DOOR = PROTOCOL | BY_HAND | {"saslprep", "smtp", "transcript"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": set(), "printable": set(), "parts": set(), "saslprep": set(), "transcript": set(),
-    "throttle": LINE | {"conversation"}, "passwords": {"saslprep"},
+    "throttle": LINE | {"conversation"}, "passwords": {"saslprep"}, "xtext": {"wire"},
+    "sasl": {"client", "conversation", "passwords", "saslprep"},
     "wire": {"printable"}, "channel": WIRE | {"transcript"}, "conversation": LINE, "stream": {"conversation"},
     "envelope": LINE | {"conversation", "parts", "stream"}, "bodies": WIRE,
     "rules": TALK | {"bodies"}, "client": TALK, "session": TALK | {"bodies", "rules"},
     "ehlo": ENDS, "transaction": ENDS | {"ehlo"}, **dict.fromkeys(EXTENSIONS, HELLO),
-    "auth": HELLO | {"passwords", "saslprep", "throttle"},
-    "scram": HELLO | {"auth", "passwords", "saslprep"},        # one more mechanism
+    "auth": HELLO | {"passwords", "sasl", "saslprep", "throttle", "xtext"},
+    "scram": HELLO | {"auth", "passwords", "sasl", "saslprep"},        # one more mechanism
     "dsn": HELLO | {"auth"},                    # xtext
     "submission": ENDS, "report": ENDS | {"dsn", "parts"},
     "connection": LINE | {"conversation"}, "server": LINE | {"conversation", "connection", "throttle"},
-    "maildir": WIRE | {"envelope"}, "users": HELLO | {"auth", "maildir", "passwords", "saslprep", "scram"},
+    "maildir": WIRE | {"envelope"}, "users": HELLO | {"auth", "maildir", "passwords", "sasl", "saslprep", "scram"},
     "refusals": {"client", "wire"}, "message": ENDS | {"transaction"}, "smtp": PROTOCOL | BY_HAND,
     # An examiner shares what is transport with the examined, and no rule of SMTP.
     "conformance": TALK | {"bodies", "chunking", "connection", "starttls"},

@@ -9,24 +9,12 @@ from typing import Any
 import pytest
 
 from smtp_from_scratch import Client, Reply, Server
-from smtp_from_scratch.auth import (
-    MOST_FAILURES,
-    Auth,
-    CramMd5,
-    Examination,
-    Login,
-    Mechanism,
-    Passwords,
-    Plain,
-    Responses,
-    SMTPAuthenticationError,
-    Users,
-    cram_md5,
-)
+from smtp_from_scratch.auth import MOST_FAILURES, Auth, CramMd5, Login, Passwords, Plain, Users, cram_md5
 from smtp_from_scratch.chunking import Chunking
 from smtp_from_scratch.conversation import Conversation, Work, read_reply, rehearse
 from smtp_from_scratch.ehlo import EightBitMime, Extension, ExtensionSet, check_requirements
 from smtp_from_scratch.envelope import Envelope
+from smtp_from_scratch.sasl import Examination, Mechanism, Responses, SMTPAuthenticationError
 from smtp_from_scratch.scram import Keys, ScramKeys, ScramSha256, scram_keys
 from smtp_from_scratch.session import serve
 from smtp_from_scratch.smtputf8 import SmtpUtf8

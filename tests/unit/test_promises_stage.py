@@ -22,13 +22,14 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from smtp_from_scratch import Client, Server, SMTPServerDisconnected, connection, lab, starttls
 from smtp_from_scratch import server as server_module
 from smtp_from_scratch.__main__ import main, parser
-from smtp_from_scratch.auth import Passwords, Plain, SMTPAuthenticationError
+from smtp_from_scratch.auth import Passwords, Plain
 from smtp_from_scratch.channel import Channel
 from smtp_from_scratch.chunking import Octets
 from smtp_from_scratch.cli.serve import server_for
 from smtp_from_scratch.connection import INBOX_LIMIT, Connection, linger, send_all
 from smtp_from_scratch.conversation import FLUSH, Actor, Conversation, Disconnected, Line, Timeout, read_reply, rehearse
 from smtp_from_scratch.refusals import SMTPTimeout
+from smtp_from_scratch.sasl import SMTPAuthenticationError
 from smtp_from_scratch.server import Caller, Places
 from smtp_from_scratch.smtp import client_extensions
 from smtp_from_scratch.starttls import ANSWERS_LIMIT, TLSLayer, Upgrade

@@ -15,10 +15,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from smtp_from_scratch import Client, Server, scram
-from smtp_from_scratch.auth import Auth, AuthError, BadResponse, Mechanism, SMTPAuthenticationError, Users, decode64
+from smtp_from_scratch.auth import Auth, Users, decode64
 from smtp_from_scratch.conversation import Conversation, Line, Work, rehearse
 from smtp_from_scratch.ehlo import ExtensionSet, check_requirements
 from smtp_from_scratch.lab import certificates
+from smtp_from_scratch.sasl import AuthError, BadResponse, Mechanism, SMTPAuthenticationError
 from smtp_from_scratch.saslprep import saslprep
 from smtp_from_scratch.scram import Keys, ScramKeys, ScramSha256, decode_name, decoy, encode_name, scram_keys
 from smtp_from_scratch.session import serve

@@ -12,9 +12,10 @@ import pytest
 
 from smtp_from_scratch import users as users_file
 from smtp_from_scratch.__main__ import main
-from smtp_from_scratch.auth import Auth, SMTPAuthenticationError, Users
+from smtp_from_scratch.auth import Auth, Users
 from smtp_from_scratch.conversation import rehearse
 from smtp_from_scratch.ehlo import ExtensionSet, check_requirements
+from smtp_from_scratch.sasl import SMTPAuthenticationError
 from smtp_from_scratch.scram import ScramSha256, scram_keys
 from smtp_from_scratch.session import serve
 from smtp_from_scratch.status import CodedClientSession, CodedSession

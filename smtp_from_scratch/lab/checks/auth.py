@@ -11,20 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from smtp_from_scratch import auth as package
-from smtp_from_scratch.auth import (
-    Auth,
-    AuthError,
-    BadResponse,
-    CramMd5,
-    Examination,
-    Login,
-    Mechanism,
-    Passwords,
-    Plain,
-    SMTPAuthenticationError,
-    Users,
-    as_text,
-)
+from smtp_from_scratch.auth import Auth, CramMd5, Login, Passwords, Plain, Users
 from smtp_from_scratch.channel import Channel
 from smtp_from_scratch.client import SMTPNotSupportedError
 from smtp_from_scratch.conversation import Actor, Conversation, Interruption, Line, Work, flights, rehearse
@@ -33,6 +20,7 @@ from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.lab.check import NotYet, Problem, as_number, check
 from smtp_from_scratch.lab.wires.authority import Authority, certificates
 from smtp_from_scratch.pipelining import Pipelining
+from smtp_from_scratch.sasl import AuthError, BadResponse, Examination, Mechanism, SMTPAuthenticationError, as_text
 from smtp_from_scratch.session import serve
 from smtp_from_scratch.starttls import StartTLS
 from smtp_from_scratch.status import CodedClientSession, CodedSession

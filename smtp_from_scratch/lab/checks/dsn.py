@@ -4,7 +4,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from smtp_from_scratch.auth import decode_xtext
 from smtp_from_scratch.conversation import rehearse
 from smtp_from_scratch.dsn import Dsn
 from smtp_from_scratch.ehlo import Extension, ExtensionSet
@@ -13,6 +12,7 @@ from smtp_from_scratch.lab.check import NotYet, Problem, check
 from smtp_from_scratch.session import serve
 from smtp_from_scratch.status import CodedClientSession, CodedSession
 from smtp_from_scratch.transaction import OutgoingMessage, Plan, leave, open_session
+from smtp_from_scratch.xtext import decode_xtext
 
 ANA, YUI, KENJI = "ana@rio.example", "yui@tokyo.example", "kenji@tokyo.example"
 

@@ -6,8 +6,8 @@ from base64 import b64decode
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from smtp_from_scratch.auth import AuthError, BadResponse, encode64
 from smtp_from_scratch.lab.check import NotYet, Problem, check
+from smtp_from_scratch.sasl import AuthError, BadResponse, encode64
 from smtp_from_scratch.scram import Keys, ScramKeys, ScramSha256, mac, scram_keys, server_first, sha256, xor
 
 ANA = "ana@rio.example"
