@@ -12,9 +12,7 @@ from smtp_from_scratch.lab.figures.style import CLIENT, FAINT, PAPER, SERVER, TL
 from smtp_from_scratch.lab.figures.svg import Drawing
 
 PACKAGE = "smtp_from_scratch"
-# No chapter is about these, and the map shows the house without its cupboards.
-NO_ROOMS = {"__init__", "__main__", "pytest_plugin", "bodies", "channel", "message", "parts", "passwords", "printable",
-            "rules", "sasl", "saslprep", "throttle", "transcript", "users", "xtext"}
+EXPORTED = "# Exported from notebooks/"        # a room is what a chapter writes; the map leaves out the cupboards
 WIDTH, FLOOR, ROOM, GAP, FOOT = 860.0, 52.0, 30.0, 10.0, 30.0    # px
 
 
@@ -22,7 +20,7 @@ WIDTH, FLOOR, ROOM, GAP, FOOT = 860.0, 52.0, 30.0, 10.0, 30.0    # px
 def imports() -> Mapping[str, frozenset[str]]:
     """For each module of the package those that it imports when it is loaded; the files are read, not run."""
     here = Path(__file__).parent.parent
-    rooms = {path.stem: [path] for path in sorted(here.glob("*.py")) if path.stem not in NO_ROOMS}
+    rooms = {path.stem: [path] for path in sorted(here.glob("*.py")) if EXPORTED in path.read_text(encoding="utf-8")}
     rooms["smtp"] = sorted((here / "smtp").glob("*.py"))       # the front door has several files
     named = {name: {module for path in files for module in modules_in(ast.parse(path.read_text(encoding="utf-8")))}
              for name, files in rooms.items()}
