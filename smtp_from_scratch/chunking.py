@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
@@ -25,13 +24,12 @@ __all__ = [
 
 
 # %% parse-bdat
-_BDAT = re.compile(r"(\d{1,18})( +LAST)?", re.IGNORECASE | re.ASCII)
-
-
 def parse_bdat(argument: str) -> tuple[int, bool] | None:
     """How many octets follow, and whether they are the last; None: nobody can say where they end (RFC 3030 §2)."""
-    match = _BDAT.fullmatch(argument.strip(" "))
-    return (int(match[1]), match[2] is not None) if match else None
+    size, _, marker = argument.strip(" ").partition(" ")
+    if not (argument.isascii() and size.isdigit() and len(size) <= 18) or marker.strip(" ").upper() not in ("", "LAST"):
+        return None
+    return int(size), marker != ""
 
 
 # %% octets
@@ -66,7 +64,7 @@ def bdat(session: ExtendedSession, argument: str) -> Conversation[Reply]:
     if size is None:
         return session.closing("cannot tell where the next command begins: BDAT takes a number, and LAST", "4.5.4")
     if limit and size[0] > 2 * limit + 1_000_000:
-        return session.closing(f"takes messages of {limit} octets, and no {size[0]}", "4.3.4")
+        return session.closing(f"takes messages of {limit} octets, not of {size[0]}", "4.3.4")
     session.counts["idle commands"] += not size[0]
     refusal = session.objection(Command("BDAT", argument))
     want, spool = Octets(size[0]), None if refusal else spool_of(session)
