@@ -16,8 +16,8 @@ from .session import Deliver, Policy
 from .wire import Reply
 
 __all__ = [
-    "header_fields", "HEADER_LIMIT", "LINE_LIMIT", "ADDRESSES", "addresses_in", "unqualified", "has_long_line",
-    "additions", "is_mailbox", "MaySend", "anybody", "own_address", "Submission",
+    "header_fields", "HEADER_LIMIT", "LINE_LIMIT", "addresses_in", "unqualified", "has_long_line", "additions",
+    "is_mailbox", "MaySend", "anybody", "own_address", "Submission",
 ]
 
 
@@ -36,24 +36,8 @@ def header_fields(header: str) -> list[tuple[str, str]]:
     return fields
 
 
-# %% header-of
-ONCE = frozenset("date from sender reply-to to cc bcc message-id in-reply-to references subject".split())
-
-
-def header_of(start: str) -> dict[str, str]:
-    """The fields of a message's header by name in lower case; ValueError for what is no header (RFC 5322 §3.6)."""
-    found: dict[str, str] = {}
-    header = "" if start.startswith("\r\n") else start.partition("\r\n\r\n")[0]
-    for name, value in header_fields(header):
-        if name in ONCE and name in found:
-            raise ValueError(f"{name.title()} stands there twice")
-        found[name] = f"{found[name]}, {value}" if name in found else value
-    return found
-
-
 # %% addresses
 HEADER_LIMIT, LINE_LIMIT = 262_144, 998        # octets that a header, and a line, may have (RFC 5322 §2.1.1)
-ADDRESSES = frozenset("from sender reply-to to cc bcc resent-from resent-sender resent-to resent-cc resent-bcc".split())
 
 
 def addresses_in(value: str) -> list[str]:
@@ -73,6 +57,11 @@ def unqualified(address: str, enhanced: str) -> Reply | None:
 
 
 # %% fit
+_WHO = "from sender reply-to to cc bcc"
+ONCE = frozenset(f"{_WHO} date message-id in-reply-to references subject".split())
+ADDRESSES = frozenset(f"{_WHO} resent-from resent-sender resent-to resent-cc resent-bcc".split())
+
+
 def fit_header(start: bytes, utf8: bool) -> dict[str, str]:
     """The header of a letter that may leave as it is; ValueError says why not (RFC 6409 §4.2, §8)."""
     header, end, _ = start.partition(b"\r\n\r\n")
@@ -80,7 +69,11 @@ def fit_header(start: bytes, utf8: bool) -> dict[str, str]:
         raise ValueError(f"the header has more than {HEADER_LIMIT} octets")
     if not (header.isascii() or utf8):
         raise ValueError("a header beyond ASCII needs SMTPUTF8, which MAIL did not say")
-    have = header_of((header + end).decode())
+    have: dict[str, str] = {}
+    for name, value in header_fields("" if start.startswith(b"\r\n") else header.decode()):
+        if name in ONCE and name in have:
+            raise ValueError(f"{name.title()} stands there twice")
+        have[name] = f"{have[name]}, {value}" if name in have else value
     if not addresses_in(have.get("from", "")):
         raise ValueError("a letter names its author: From is missing")
     if empty := [name for name in ("date", "message-id") if have.get(name) == ""]:
@@ -97,7 +90,7 @@ def has_long_line(body: IO[bytes]) -> bool:
     tail = b""
     while block := body.read(262_144):
         *lines, tail = (tail + block).split(b"\r\n")
-        if len(tail) > LINE_LIMIT + 1 or max(map(len, lines), default=0) > LINE_LIMIT:     # a CR may end the tail
+        if len(tail) > LINE_LIMIT + 1 or max(map(len, lines), default=0) > LINE_LIMIT:   # CR may end the tail
             return True
     return len(tail) > LINE_LIMIT
 
@@ -158,7 +151,7 @@ def whats_missing(envelope: Envelope, body: IO[bytes], hostname: str) -> bytes |
 class Submission:
     """The role of a submission server, no extension: it wraps what a server does (RFC 6409 §6, §8).
 
-    `Auth(users, required=True)` keeps strangers out (§4.3). `may_send(user, address)` says who may send as whom.
+    `Auth(users, required=True)` keeps strangers out (§4.3); `may_send(user, address)`: who may send as whom.
     """
 
     may_send: MaySend = anybody
