@@ -24,7 +24,7 @@ EVENTS = ("SUCCESS", "FAILURE", "DELAY")
 
 
 def parse_notify(value: str) -> frozenset[str]:
-    """The events that a report is wanted for; none for NEVER, which stands alone; ValueError (RFC 3461 §4.1)."""
+    """The events to report; none for NEVER, which stands alone; ValueError (RFC 3461 §4.1)."""
     words = value.upper().split(",")
     if words == ["NEVER"]:
         return frozenset()
@@ -57,10 +57,10 @@ _ORCPT = re.compile(r"([!#$%&'*+/0-9?A-Z^_`a-z{|}~-]+);(.+)")
 
 
 def parse_orcpt(value: str) -> tuple[str, str]:
-    """The type of the address that the sender wrote, and the address; ValueError (RFC 3461 §4.2, RFC 6533 §3)."""
+    """The type of the sender's address, and the address; ValueError (RFC 3461 §4.2, RFC 6533 §3)."""
     match = _ORCPT.fullmatch(value)
     if not match or len(value) > 500:
-        raise ValueError(f"ORCPT= takes a type, a semicolon and an address, in 500 characters, not {value[:80]!r}")
+        raise ValueError(f"ORCPT= takes type;address, in at most 500 characters, not {value[:80]!r}")
     kind, coded = match[1], match[2]
     address = coded if kind.lower() == "utf-8" and coded.isprintable() else decode_xtext(coded)
     if kind.lower() != "utf-8" and not _PRINTABLE.fullmatch(address):
@@ -70,7 +70,7 @@ def parse_orcpt(value: str) -> tuple[str, str]:
 
 # %% readable
 def readable(parse: Callable[[str], Any], example: str, octets: int) -> Parameter:
-    """A parameter whose value this function can read; else 501, never a refusal for its sake (RFC 3461 §5.1)."""
+    """A parameter with a value that this function can read; 501 for another one (RFC 3461 §5.1)."""
 
     def check(session: ExtendedSession, value: str | None) -> Reply | None:
         try:
@@ -83,7 +83,7 @@ def readable(parse: Callable[[str], Any], example: str, octets: int) -> Paramete
 
 
 # %% tables
-ON_MAIL = {"RET": readable(parse_ret, "RET=HDRS", 10),         # octets: a little more than RFC 3461 §5.4 asks for
+ON_MAIL = {"RET": readable(parse_ret, "RET=HDRS", 10),     # octets: a little more than RFC 3461 §5.4 asks for
            "ENVID": readable(parse_envid, "ENVID=QQ314159", 107)}
 ON_RCPT = {"NOTIFY": readable(parse_notify, "NOTIFY=FAILURE,DELAY", 30),
            "ORCPT": readable(parse_orcpt, "ORCPT=rfc822;yui@tokyo.example", 507)}
@@ -99,7 +99,7 @@ class Dsn(Extension):
         return {"MAIL": ON_MAIL, "RCPT": ON_RCPT}
 
     def plan(self, plan: Plan) -> None:
-        """Say what the envelope asks for; where DSN is not offered, nobody asks us (RFC 3461 §5.2.1, §5.2.2)."""
+        """Say what the envelope asks for; not called where DSN is not offered (RFC 3461 §5.2.1, §5.2.2)."""
         envelope = plan.message.envelope
         plan.mail.parameters |= {name: value for name, value in envelope.parameters.items() if name in ON_MAIL}
         for command in plan.rcpts:
