@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from smtp_from_scratch.cli import stages
 from smtp_from_scratch.cli.check import tell
 from smtp_from_scratch.cli.common import OK, UNREACHABLE, USAGE, complain, octets
 
@@ -18,10 +19,12 @@ def add_parser(commands: Any) -> None:
         "{file} (the letter), {user}, {password}, {password_file}, {ca_file} and others are filled in; words between "
         "[ and ] are left out when a dialogue has no use for what stands in braces there.")
     client.add_argument("command", nargs="*", metavar="COMMAND", help="after --: a command that sends a letter")
+    client.add_argument("--stages", action="store_true", help=stages.HELP_CLIENT)
     client.add_argument("--rfc", action="append", metavar="N", default=[], help="only this RFC; may be repeated")
     client.add_argument("--only", metavar="TITLE", default="", help="only dialogues with this in their title")
     client.add_argument("--list", action="store_true", help="say which dialogues there are, and play none")
     client.add_argument("--stdin", action="store_true", help="the command reads the letter from standard input")
+    client.add_argument("--strict", action="store_true", help="a broken SHOULD counts as a broken MUST does")
     client.add_argument("--patience", type=float, metavar="S", default=10.0,
                         help="seconds for the client's next line (default 10)")
     client.add_argument("--at-once", type=octets, metavar="N", default=4, help="commands at a time (default 4)")
@@ -33,6 +36,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Play the server's part at a command; 1 when it breaks a MUST."""
     from smtp_from_scratch.conformance import report
+    from smtp_from_scratch.conformance import stages as road
     from smtp_from_scratch.conformance.client import runner as client_runner
     from smtp_from_scratch.conformance.client import tasks
     from smtp_from_scratch.conformance.server import runner
@@ -41,13 +45,15 @@ def run(options: argparse.Namespace) -> int:
                  and (not options.rfc or dialogue.rfc in options.rfc)
                  and options.only.lower() in dialogue.title.lower()]
     if options.list:
-        print(report.listing(dialogues))
+        print(road.listing("client") if options.stages else report.listing(dialogues))
         return OK
     if not dialogues:
         return complain("no dialogue is called that; --list shows them all", USAGE)
     try:
         tasks.check_command(options.command)
-    except tasks.BadCommand as error:
+        if options.stages and (wrong := stages.combined(options)):
+            raise ValueError(wrong)
+    except ValueError as error:
         return complain(str(error), USAGE)
     words = tuple(options.command)
     target = client_runner.ClientTarget(client_runner.Command(words, options.stdin), words, options.stdin,
@@ -56,4 +62,6 @@ def run(options: argparse.Namespace) -> int:
         client_runner.probe(target)
     except OSError as error:
         return complain(f"cannot examine {words[0]}: {error}", UNREACHABLE)
+    if options.stages:
+        return stages.clients_road(options, target)
     return tell(client_runner.check(target, dialogues, options.at_once), len(dialogues), " ".join(words), options)

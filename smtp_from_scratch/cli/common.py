@@ -24,6 +24,12 @@ def host_port(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def host_or_port(text: str) -> tuple[str, int]:
+    """`HOST:PORT`, or HOST alone, at port 25."""
+    alone = ":" not in text or (text.startswith("[") and text.endswith("]"))
+    return host_port(f"{text}:25" if text and alone else text)
+
+
 def octets(text: str) -> int:
     """A number of octets, above 0."""
     if not (text.isascii() and text.isdigit() and int(text) > 0):
@@ -79,7 +85,8 @@ def trusting(name: str | None) -> ssl.SSLContext | None:
     return ssl.create_default_context(cafile=name) if name else None
 
 
-def complain(text: str, code: int) -> int:
-    """Say on standard error what is wrong, and return the exit code."""
-    print(f"smtp-from-scratch: {printable(text)}", file=sys.stderr)
+def complain(text: str, code: int, several: bool = False) -> int:
+    """Say on standard error what is wrong, in a line or in `several`, and return the exit code."""
+    shown = "\n  ".join(map(printable, text.splitlines())) if several else printable(text)
+    print(f"smtp-from-scratch: {shown}", file=sys.stderr)
     return code

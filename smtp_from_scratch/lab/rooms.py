@@ -6,19 +6,21 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
+from smtp_from_scratch.conformance import headings
 from smtp_from_scratch.lab import record
 from smtp_from_scratch.lab.figures.faces import Face
 from smtp_from_scratch.lab.figures.style import CLIENT, FAINT, PAPER, SERVER, TLS
 from smtp_from_scratch.lab.figures.svg import Drawing
 
 PACKAGE = "smtp_from_scratch"
-EXPORTED = "# Exported from notebooks/"        # a room is what a chapter writes; the map leaves out the cupboards
-WIDTH, FLOOR, ROOM, GAP, FOOT = 860.0, 52.0, 30.0, 10.0, 30.0    # px
+EXPORTED = "# Exported from notebooks/"            # a module with this is a room; the others are the house's cupboards
+LEGEND = "lit: this chapter · solid blue: what it uses · dashed red: what uses it"
+WIDTH, FLOOR, ROOM, GAP, LINE = 860.0, 52.0, 30.0, 10.0, 20.0    # px
 
 
 @cache
 def imports() -> Mapping[str, frozenset[str]]:
-    """For each module of the package those that it imports when it is loaded; the files are read, not run."""
+    """For each module that a notebook writes those that it imports when loaded; the files are read, not run."""
     here = Path(__file__).parent.parent
     rooms = {path.stem: [path] for path in sorted(here.glob("*.py")) if EXPORTED in path.read_text(encoding="utf-8")}
     rooms["smtp"] = sorted((here / "smtp").glob("*.py"))       # the front door has several files
@@ -64,6 +66,7 @@ class RoomMap(Face):
         self.floors = floors(self.graph)
         self.uses = sorted(self.graph.get(self.lit, ()))
         self.used_by = [name for name, below in self.graph.items() if self.lit in below]
+        self.stages = headings.lit(self.lit)    # of a server of one's own
 
     @property
     def words(self) -> str:
@@ -72,7 +75,7 @@ class RoomMap(Face):
             return f"{len(self.graph)} rooms, each above those that it imports."
         uses = f"{self.lit} uses {', '.join(self.uses)}." if self.uses else f"{self.lit} uses none of the others."
         used = f" It is used by {', '.join(self.used_by)}." if self.used_by else " Nothing uses it yet."
-        return uses + used
+        return f"{uses}{used} {self.stages}".rstrip()
 
     def text(self) -> str:
         rows = [" · ".join(f"[{name}]" if name == self.lit else name for name in floor)
@@ -80,9 +83,11 @@ class RoomMap(Face):
         return "\n".join([*rows, "", self.words])
 
     def svg(self) -> str:
-        pen, height = Drawing(), FLOOR * len(self.floors) + FOOT
+        pen, rooms = Drawing(), FLOOR * len(self.floors)
+        legend = [LEGEND, self.stages] if self.stages else [LEGEND if self.lit else ""]
+        height = rooms + GAP + LINE * len(legend)
         places = {name: place for level, floor in enumerate(self.floors)
-                  for name, place in spread(floor, level, height)}
+                  for name, place in spread(floor, level, rooms)}
         if self.lit:
             for name in self.uses:
                 self.draw_line(pen, places, self.lit, name, CLIENT)
@@ -90,8 +95,8 @@ class RoomMap(Face):
                 self.draw_line(pen, places, name, self.lit, SERVER)
         for name, (x, y, width) in places.items():
             self.draw_room(pen, name, x, y, width)
-        if self.lit:
-            pen.text(16, height - 12, "lit: this chapter · solid blue: what it uses · dashed red: what uses it")
+        for number, line in enumerate(filter(None, legend), 1):
+            pen.text(16, rooms + LINE * number - 2, line)
         title = f"The package, and its room {self.lit}" if self.lit else "The package as rooms"
         return pen.render(WIDTH, height, title, self.words)
 
@@ -113,7 +118,7 @@ class RoomMap(Face):
                  color=PAPER if lit else "#1a1a1a")
 
 
-def spread(floor: list[str], level: int, height: float) -> Iterator[tuple[str, tuple[float, float, float]]]:
+def spread(floor: list[str], level: int, rooms: float) -> Iterator[tuple[str, tuple[float, float, float]]]:
     """Rooms of one floor beside one another, in the middle of the picture: x, y and width of each."""
     widths = [8.0 * len(name) + 24 for name in floor]
     room = WIDTH - 2 * GAP - GAP * (len(floor) - 1)
@@ -121,7 +126,7 @@ def spread(floor: list[str], level: int, height: float) -> Iterator[tuple[str, t
         widths = [width * room / sum(widths) for width in widths]
     x = (WIDTH - sum(widths) - GAP * (len(floor) - 1)) / 2
     for name, width in zip(floor, widths, strict=True):
-        yield name, (x, height - FOOT - FLOOR * (level + 1) + (FLOOR - ROOM) / 2, width)
+        yield name, (x, rooms - FLOOR * (level + 1) + (FLOOR - ROOM) / 2, width)
         x += width + GAP
 
 

@@ -329,7 +329,14 @@ def test_the_map_is_drawn_from_the_imports() -> None:
         assert all(drawn.graph[name] <= below for name in names)
 
 
-@pytest.mark.parametrize("chapter", ["wire", "envelope", "smtp", "start_here"])
+def test_the_map_says_which_stages_of_an_own_server_a_chapter_lights() -> None:
+    several, one, none = lab.map("session"), lab.map("pipelining"), lab.map("maildir")
+    assert "lights stages 1 to 6 of 19, from A greeting to" in several.text() and several.stages in several.svg()
+    assert "lights stage 13 of 19, PIPELINING." in one.text() and one.stages in one.svg()
+    assert none.stages == "" and "lights" not in none.text()
+
+
+@pytest.mark.parametrize("chapter", ["wire", "envelope", "session", "smtp", "start_here"])
 def test_the_map_survives_github_and_dark_themes(chapter: str) -> None:
     bundle = lab.map(chapter)._repr_mimebundle_()
     svg = bundle["image/svg+xml"]

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-import signal
 import socket
 import ssl
-import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -22,6 +19,7 @@ from typing import Any, Protocol
 from smtp_from_scratch.conformance.client.player import NotExercised, ServerPart
 from smtp_from_scratch.conformance.client.tasks import Task, fill, lacking, task_of
 from smtp_from_scratch.conformance.notation import Act, Dialogue, parse
+from smtp_from_scratch.conformance.process import Process
 from smtp_from_scratch.conformance.server.player import Difference
 from smtp_from_scratch.conformance.server.runner import FAILED, PASSED, SAID_LIMIT, SKIPPED, Outcome
 from smtp_from_scratch.conformance.values import UnknownValue
@@ -29,7 +27,6 @@ from smtp_from_scratch.connection import Connection
 from smtp_from_scratch.conversation import Conversation, Interruption, rehearse
 from smtp_from_scratch.transcript import Said
 
-OUTPUT_LIMIT = 4000                             # octets of what a command says that are kept
 WHOLE = """
 == a letter
 rfc: 5321 §3.3
@@ -59,41 +56,6 @@ Client = Callable[[str, int, Task, Path], Calls]        # host, port, task, a fo
 
 
 # --- clients ---------------------------------------------------------------------------------------------------------
-
-
-class Process:
-    """A command at work; what it says is read, and its end kept."""
-
-    def __init__(self, words: Sequence[str], stdin: Path | None) -> None:
-        with open(stdin or os.devnull, "rb") as file:
-            self.process = subprocess.Popen(words, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                            start_new_session=True)
-        self.output = b""
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout
-        with self.process.stdout as pipe:
-            while data := pipe.read1(65_536):  # type: ignore[attr-defined]
-                self.output = (self.output + data)[-OUTPUT_LIMIT:]
-
-    def status(self, seconds: float) -> int | None:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return self.process.wait(seconds)
-        return None
-
-    def stop(self) -> None:
-        if self.process.poll() is None:
-            with contextlib.suppress(OSError):
-                os.killpg(self.process.pid, signal.SIGKILL) if os.name == "posix" else self.process.kill()
-            self.process.wait()
-        self.reader.join(1)
-
-    def said(self) -> str:
-        self.reader.join(1)
-        lines = self.output.decode("utf-8", "backslashreplace").strip().splitlines()
-        return lines[-1][:300] if lines else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,7 +330,7 @@ def probe(target: ClientTarget) -> None:
         raise OSError(outcome.reason)
 
 
-def check(target: ClientTarget, dialogues: Iterable[Dialogue], at_once: int = 4) -> Iterator[Outcome]:
+def check(target: ClientTarget, dialogues: Iterable[Dialogue], at_once: int = 4) -> Generator[Outcome, None, None]:
     """Play dialogues, several at once; yields the outcomes in their order."""
     with ThreadPoolExecutor(at_once, "check-client") as pool:
         yield from pool.map(lambda dialogue: play(dialogue, target), dialogues)

@@ -6,7 +6,7 @@ import secrets
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -208,7 +208,7 @@ def play(dialogue: Dialogue, target: Target) -> Outcome:
     return Outcome(dialogue, PASSED, said=said)
 
 
-def check(target: Target, dialogues: Iterable[Dialogue], at_once: int = 8) -> Iterator[Outcome]:
+def check(target: Target, dialogues: Iterable[Dialogue], at_once: int = 8) -> Generator[Outcome, None, None]:
     """Play dialogues, several at once; yields the outcomes in their order."""
     with ThreadPoolExecutor(at_once, "check") as pool:
         yield from pool.map(lambda dialogue: play(dialogue, target), dialogues)
