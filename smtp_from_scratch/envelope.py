@@ -112,7 +112,7 @@ _PATH = re.compile(
 
 
 def parse_path(text: str) -> tuple[Path, str]:
-    """The path at the start of `text`, and what stands behind it; raises BadPath (RFC 5321 §4.1.2)."""
+    """The path at the start of `text`, and what follows it; raises BadPath (RFC 5321 §4.1.2)."""
     if text[:2] == "<>":
         return NULL_PATH, text[2:]
     if text[:12].lower() == "<postmaster>":

@@ -369,7 +369,7 @@ def one_letter(my_receive: Any, what: str, wire: bytes, body: bytes | None, cut:
                        "Say 354 before you want a block; say the last reply after the block that is b\"\".")
     except Disconnected:
         return Problem(gave, "It hung up before the client had both replies. Who has the letter now? Nobody can tell.",
-                       "A client hears one reply before the letter, and one behind it.")
+                       "A client hears one reply before the letter, and one after it.")
     first, last = show.client
     expected = 250 if body is not None else 554
     if first.code != 354:
@@ -381,7 +381,7 @@ def one_letter(my_receive: Any, what: str, wire: bytes, body: bytes | None, cut:
         return Problem(gave, f"It said {last.code} before the end mark: the server obeys the rest of the letter.",
                        "A refusal waits for the true end as well: go on until the block is b\"\".")
     if (replies := sum(said.role == "S" for said in show.said)) != 2:
-        return Problem(gave, f"It said {replies} things.", "354 before the letter, one reply behind it: two.")
+        return Problem(gave, f"It said {replies} things.", "354 before the letter and one reply after it: two.")
     if show.server != body:
         return Problem(f"{gave} It returned {show.server!r}", f"We expected {body!r}.",
                        "Return the blocks, joined; None when you refused them.")
