@@ -22,8 +22,8 @@ from .wire import COMMAND_LIMIT, Command, Reply, WireError, parse_command
 
 __all__ = [
     "Handler", "STATES", "EXPECTED", "Verb", "STAY", "TO_READY", "SessionState", "saying", "UNKNOWN", "rset", "helo",
-    "path_argument", "with_path", "note_sender", "note_recipient", "Session", "limit_errors", "serve", "one_reply",
-    "data", "finish", "VERBS",
+    "path_argument", "with_path", "note_sender", "note_recipient", "limit_errors", "Session", "serve", "one_reply",
+    "data", "finish", "help_", "VERBS",
 ]
 
 
@@ -186,6 +186,20 @@ def note_recipient(session: Session, path: Path) -> Reply:
     return refusal or Reply(250, "recipient noted")
 
 
+# %% limit-errors
+def limit_errors(session: SessionState, reply: Reply, verb: Verb) -> Reply:
+    """The reply, or 421 for a client that has said too much that leads nowhere (RFC 5321 §7.8)."""
+    counts, limits = session.counts, session.limits
+    if 500 <= reply.code <= 504:
+        counts["errors"] += 1
+    if verb.idle or session.state in ("start", "ready"):
+        counts["idle commands"] += 1
+    if (counts["errors"] > limits.max_errors or counts["idle commands"] > limits.max_idle_commands
+            or counts["refused recipients"] > limits.max_refused):
+        return session.closing("has heard enough")
+    return reply
+
+
 # %% session-class
 @dataclass(slots=True)
 class Session(SessionState):
@@ -227,20 +241,6 @@ class Session(SessionState):
         return reply
 
 
-# %% limit-errors
-def limit_errors(session: SessionState, reply: Reply, verb: Verb) -> Reply:
-    """The reply, or 421 for a client that has said too much that leads nowhere (RFC 5321 §7.8)."""
-    counts, limits = session.counts, session.limits
-    if 500 <= reply.code <= 504:
-        counts["errors"] += 1
-    if verb.idle or session.state in ("start", "ready"):
-        counts["idle commands"] += 1
-    if (counts["errors"] > limits.max_errors or counts["idle commands"] > limits.max_idle_commands
-            or counts["refused recipients"] > limits.max_refused):
-        return session.closing("has heard enough")
-    return reply
-
-
 # %% serve
 def serve(session: Session) -> Conversation[None]:
     """A whole session, from the greeting to the goodbye (RFC 5321 §3.1 to §3.8)."""
@@ -264,15 +264,6 @@ def serve(session: Session) -> Conversation[None]:
         log.info("%s hung up without QUIT", session.peer or "client")
     finally:
         session.release()
-
-
-# %% help
-def help_(session: Session, argument: str) -> Reply:
-    """HELP: the verbs, or how one is used (RFC 5321 §4.1.1.8)."""
-    if not argument:
-        return Reply(214, "I understand\n" + " ".join(session.verbs))
-    verb = session.verbs.get(argument.upper())
-    return Reply(214, verb.usage) if verb else Reply(504, f"no help on {argument[:80]!r}")
 
 
 # %% one-reply
@@ -305,6 +296,14 @@ def finish(session: Session, spool: Spool) -> Conversation[Reply]:
 
 
 # %% verbs
+def help_(session: Session, argument: str) -> Reply:
+    """HELP: the verbs, or how one is used (RFC 5321 §4.1.1.8)."""
+    if not argument:
+        return Reply(214, "I understand\n" + " ".join(session.verbs))
+    verb = session.verbs.get(argument.upper())
+    return Reply(214, verb.usage) if verb else Reply(504, f"no help on {argument[:80]!r}")
+
+
 VERBS: dict[str, Verb] = {
     "HELO": Verb(helo, TO_READY, "HELO your.host.name", now=True),
     "MAIL": Verb(with_path("FROM:", note_sender), {"ready": "mail"},

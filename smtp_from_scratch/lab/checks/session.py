@@ -258,7 +258,7 @@ def check_refuse(my_refuse: Callable[[Any, bytes, Any], Any]) -> Iterator[Proble
                           look="Return a Reply, or None when nothing is wrong.")
         elif (reply.code if reply else None) != code:
             yield Problem(gave=f"{reply.code if reply else None} for `{ascii(line)[2:-1]}` in state {state}",
-                          wire=WHY_REFUSED[code], look=f"The table in loop 3: {code or 'None'} is due. Ask about the "
+                          wire=WHY_REFUSED[code], look=f"The table in loop 4: {code or 'None'} is due. Ask about the "
                           "line, the verb, its turn, its argument, in this order.")
         elif session.state != state:
             yield Problem(gave=f"a session in state {session.state}", wire="A refused command moves nothing.",
