@@ -1,10 +1,10 @@
-"""What strangers said, made fit to be shown: on a terminal, in a log."""
+"""Text made fit for its place: what strangers said, in a terminal or a log; what we say, in lines of limited length."""
 from __future__ import annotations
 
 import logging
 import traceback
 
-__all__ = ["logger", "printable"]
+__all__ = ["folded", "logger", "printable"]
 
 
 def printable(text: str) -> str:
@@ -13,6 +13,17 @@ def printable(text: str) -> str:
     Escaped, as Python writes them: C0, DEL, C1, U+2028 and U+2029, marks that change the direction, surrogates.
     """
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def folded(text: str, room: int) -> list[str]:
+    """A line in pieces of at most `room` octets, cut at spaces where there are some (RFC 5321 §4.5.3.1.5)."""
+    pieces = []
+    while len(octets := text.encode()) > room:
+        piece = octets[:room].decode(errors="ignore")
+        piece = piece[: piece.rfind(" ") + 1] or piece
+        pieces.append(piece)
+        text = text[len(piece) :]
+    return [*pieces, text]
 
 
 def printable_record(record: logging.LogRecord) -> bool:

@@ -7,23 +7,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .printable import printable
+from .printable import folded, printable
 
 __all__ = [
-    "CRLF", "COMMAND_LIMIT", "REPLY_LINE", "REPLY_LIMIT", "HOPELESS", "OTHER_PROTOCOLS", "WireError", "LineTooLong",
-    "BareNewline", "OtherProtocol", "BadReply", "Inbox", "Reply", "folded", "encode_reply", "parse_reply", "Command",
+    "WireError", "LineTooLong", "BareNewline", "OtherProtocol", "BadReply", "CRLF", "COMMAND_LIMIT", "REPLY_LINE",
+    "REPLY_LIMIT", "HOPELESS", "OTHER_PROTOCOLS", "Inbox", "Reply", "encode_reply", "parse_reply", "Command",
     "encode_command", "parse_command",
 ]
-
-
-# %% module
-CRLF = b"\r\n"
-COMMAND_LIMIT = 512      # octets of a command line, CR LF included (RFC 5321 §4.5.3.1.4)
-REPLY_LINE = 512         # octets of a reply line that we write (§4.5.3.1.5)
-REPLY_LIMIT = 8192       # and of one that we read: the world writes more
-HOPELESS = 65_536        # octets after which we stop waiting for the end of a line
-OTHER_PROTOCOLS = re.compile(          # how TLS, SSH and HTTP begin a line
-    rb"\x16\x03|SSH-|HOST:|(?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|PRI)[ \r\n]", re.IGNORECASE)
 
 
 # %% errors
@@ -59,6 +49,16 @@ class OtherProtocol(WireError):
 
 class BadReply(WireError):
     """A reply was due and this is none (RFC 5321 §4.2)."""
+
+
+# %% limits
+CRLF = b"\r\n"
+COMMAND_LIMIT = 512      # octets of a command line, CR LF included (RFC 5321 §4.5.3.1.4)
+REPLY_LINE = 512         # octets of a reply line that we write (§4.5.3.1.5)
+REPLY_LIMIT = 8192       # and of one that we read: the world writes more
+HOPELESS = 65_536        # octets after which we stop waiting for the end of a line
+OTHER_PROTOCOLS = re.compile(          # how TLS, SSH and HTTP begin a line
+    rb"\x16\x03|SSH-|HOST:|(?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|PRI)[ \r\n]", re.IGNORECASE)
 
 
 # %% inbox
@@ -147,17 +147,6 @@ class Reply:
 
 
 # %% encode-reply
-def folded(text: str, room: int) -> list[str]:
-    """A line in pieces of at most `room` octets, cut at spaces where there are some (RFC 5321 §4.5.3.1.5)."""
-    pieces = []
-    while len(octets := text.encode()) > room:
-        piece = octets[:room].decode(errors="ignore")
-        piece = piece[: piece.rfind(" ") + 1] or piece
-        pieces.append(piece)
-        text = text[len(piece) :]
-    return [*pieces, text]
-
-
 def encode_reply(reply: Reply) -> bytes:
     """The octets of a reply; every line but the last has a hyphen after its code (RFC 5321 §4.2.1)."""
     prefix = f"{reply.enhanced} " if reply.enhanced else ""
