@@ -20,7 +20,7 @@ from .saslprep import by_name, saslprep
 __all__ = [
     "mac", "sha256", "xor", "ITERATIONS", "TEXT_FORM", "ScramKeys", "salted_password", "scram_keys", "proves",
     "attributes", "encode_name", "decode_name", "MIN_ITERATIONS", "MAX_ITERATIONS", "client_first", "server_first",
-    "prove", "decoy", "ScramSha256", "Keys", "usual_iterations",
+    "prove", "decoy", "Keys", "ScramSha256",
 ]
 
 
@@ -85,7 +85,7 @@ def scram_keys(password: str, salt: bytes | None = None, iterations: int = ITERA
 
 # %% proves
 def proves(keys: ScramKeys, auth_message: bytes, proof: bytes) -> bool:
-    """The server's question: does this come of the password? (RFC 5802 §3)"""
+    """Whether a proof comes from somebody who knows the password, by the keys that a server has (RFC 5802 §3)."""
     if len(proof) != 32:
         return False
     client_key = xor(proof, mac(keys.stored_key, auth_message))
@@ -164,11 +164,45 @@ def prove(user: str, password: str, nonce: str) -> Responses:
         raise AuthError("the server goes on asking after it has proved itself")
 
 
-# %% decoy
+# %% store
 def decoy(secret: bytes, user: str, iterations: int = ITERATIONS) -> ScramKeys:
     """Keys for a user who does not exist: the same every time, and no password has them (RFC 5802 §7)."""
     salt, stored, server = (mac(secret, what + user.encode()) for what in (b"salt:", b"stored:", b"server:"))
     return ScramKeys(salt[:16], iterations, stored, server)
+
+
+class Keys:
+    """Users and their keys, in memory. Unknown users have keys, too, so that nobody sees who is unknown."""
+
+    knows = frozenset({"verify", "scram_keys"})
+
+    def __init__(self, keys: Mapping[str, ScramKeys], secret: bytes = b"") -> None:
+        self._secret = secret or secrets.token_bytes(32)
+        self._hold(by_name(keys))
+
+    def _hold(self, keys: dict[str, ScramKeys]) -> None:
+        """Have these users, and decoys with as many iterations as most of them."""
+        most = Counter(them.iterations for them in keys.values()).most_common(1)
+        self._keys, self._usual = keys, most[0][0] if most else ITERATIONS
+
+    def scram_keys(self, user: str) -> ScramKeys:
+        """A user's keys, or a decoy."""
+        return self._keys.get(user) or decoy(self._secret, user, self._usual)
+
+    def verify(self, user: str, password: str) -> bool:
+        """Whether this is the user's password; as much work for an unknown user as for a known one."""
+        try:
+            keys = self.scram_keys(saslprep(user))
+            same = scram_keys(password, keys.salt, keys.iterations)
+        except ValueError:                     # nobody has such a name or password
+            return False
+        return hmac.compare_digest(same.stored_key, keys.stored_key)
+
+    def secret(self, user: str) -> None:
+        """None: the password is not kept."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self._keys)}>"
 
 
 # %% scram
@@ -202,40 +236,3 @@ class ScramSha256(Mechanism):
 
     def respond(self, user: str, password: str) -> Responses:
         yield from prove(saslprep(user), saslprep(password, stored=True), self._nonce())
-
-
-# %% store
-class Keys:
-    """Users and their keys, in memory. Unknown users have keys, too, so that nobody sees who is unknown."""
-
-    knows = frozenset({"verify", "scram_keys"})
-
-    def __init__(self, keys: Mapping[str, ScramKeys], secret: bytes = b"") -> None:
-        self._keys = by_name(keys)
-        self._secret = secret or secrets.token_bytes(32)
-        self._usual = usual_iterations(self._keys)
-
-    def scram_keys(self, user: str) -> ScramKeys:
-        """A user's keys, or a decoy."""
-        return self._keys.get(user) or decoy(self._secret, user, self._usual)
-
-    def verify(self, user: str, password: str) -> bool:
-        """Whether this is the user's password; as much work for an unknown user as for a known one."""
-        try:
-            keys = self.scram_keys(saslprep(user))
-            same = scram_keys(password, keys.salt, keys.iterations)
-        except ValueError:                     # nobody has such a name or password
-            return False
-        return hmac.compare_digest(same.stored_key, keys.stored_key)
-
-    def secret(self, user: str) -> None:
-        """None: the password is not kept."""
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {len(self._keys)}>"
-
-
-def usual_iterations(keys: Mapping[str, ScramKeys]) -> int:
-    """What most users have, and so decoys."""
-    counts = Counter(them.iterations for them in keys.values())
-    return counts.most_common(1)[0][0] if counts else ITERATIONS

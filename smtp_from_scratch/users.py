@@ -14,7 +14,7 @@ from .auth import decode64
 from .maildir import sync_folder
 from .sasl import encode64
 from .saslprep import saslprep
-from .scram import ITERATIONS, Keys, ScramKeys, scram_keys, usual_iterations
+from .scram import ITERATIONS, Keys, ScramKeys, scram_keys
 
 __all__ = ["BadUserFile", "UserFile"]
 
@@ -125,9 +125,9 @@ class UserFile(Keys):
                 status = self.path.stat()
                 seen = (status.st_mtime_ns, status.st_size, status.st_ino)
                 if seen != self._seen:
-                    self._keys, secret = parse_users(read(self.path), self.path.name)
-                    self._secret, self._usual = secret or self._secret, usual_iterations(self._keys)
-                    self._seen = seen
+                    keys, secret = parse_users(read(self.path), self.path.name)
+                    self._hold(keys)
+                    self._secret, self._seen = secret or self._secret, seen
             return sorted(self._keys)
 
     def scram_keys(self, user: str) -> ScramKeys:
