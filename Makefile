@@ -1,17 +1,27 @@
 # Everything is set up in .venv, by uv where it is installed, else by venv and pip.
-# PYTHON=/path/to/python3.13 picks another interpreter; ARGS="09 11" picks chapters for export, refresh and measure.
+# PYTHON=/path/to/python3.13 picks another interpreter; ARGS="09 11" picks chapters for export, refresh and measure,
+# CHAPTER=05 the one for reset.
 
 BIN := .venv/bin
 ARGS ?=
+CHAPTER ?=
 JOBS ?= 2
 MINUTES ?= 10
 export PYTHON
 
+# The Python that sets everything up: any will do, or uv. Nobody has none and wants to read the shell's opinion of it.
+found := $(firstword $(foreach name,$(PYTHON) python3 python,$(shell command -v $(name) 2>/dev/null)))
+uv := $(shell command -v uv 2>/dev/null)
+run := $(or $(found),$(if $(uv),$(uv) run --quiet --no-project python))
+have-python:
+	@[ -n "$(run)" ] || { echo "There is no Python here: install 3.11 or newer (3.13 is a good choice), or uv." >&2; exit 1; }
+
 .DEFAULT_GOAL := help
-.PHONY: help lab test quick fuzz lint refresh measure export bench constraints binder-check clean course-env test-env
+.PHONY: help have-python lab reset test quick fuzz lint refresh measure export bench constraints binder-check clean test-env
 
 help:
-	@echo "make lab       set up the course and open its first chapter in JupyterLab"
+	@echo "make lab       set up the course and open its first chapter in JupyterLab, in a copy for you: my-course/"
+	@echo "make reset     give a chapter of your copy back as it came     (CHAPTER=05); yours is kept"
 	@echo "make test      every check: style, types, tests, and each notebook run and compared (a few minutes)"
 	@echo "make quick     the same without the notebooks and the slow tests"
 	@echo "make fuzz      odd octets for both ends and every parser, for MINUTES=10 (with atheris where it is installed)"
@@ -22,14 +32,14 @@ help:
 	@echo "make bench     measure against other software, print a table"
 	@echo "make clean     remove what was built; the environment too with 'rm -rf .venv'"
 
-course-env:
-	@sh tools/setup.sh course
+test-env: have-python
+	@$(run) tools/setup_venv.py test
 
-test-env:
-	@sh tools/setup.sh test
+lab: have-python
+	@$(run) tools/lab.py $(ARGS)
 
-lab: course-env
-	@$(BIN)/python tools/lab.py
+reset: have-python
+	@$(run) tools/my_course.py reset "$(CHAPTER)"
 
 lint: test-env
 	@echo "ruff, mypy, codespell, links, modules against notebooks"

@@ -16,7 +16,7 @@ from export import ROOT, replace
 TEXT = """\
 # The course as a conda environment:
 #     conda env create -f environment.yml && conda activate smtp-from-scratch
-#     pip install --no-deps -e . && jupyter lab notebooks/00_start_here.ipynb
+#     pip install --no-deps -e . && python tools/lab.py
 # Written by `make constraints`, together with binder/environment.yml: Binder reads only that one. A path such as "-e ."
 # cannot be here, since Binder builds the environment before it has the files. Versions are those of constraints.txt.
 name: smtp-from-scratch

@@ -23,7 +23,7 @@ _HOME = {
     "Stripper": "wires.attacker", "strip": "wires.attacker", "Injector": "wires.attacker", "inject": "wires.attacker",
     "certificates": "wires.authority",
     "scripted": "wires.scripted",
-    "stop_all": "wires.running", "reset": "wires.running",
+    "stop_all": "wires.running", "begin_anew": "wires.running", "reset": "original",
     "predict": "prediction", "reveal": "prediction", "foresaw": "prediction",
     "yours": "swap", "use": "swap", "restore": "swap",
     "progress": "record",

@@ -40,7 +40,7 @@ BODY = b"Subject: tide\r\n\r\n.5 m at nine.\r\n"
 @pytest.fixture(autouse=True)
 def nothing_left_running() -> Iterator[None]:
     yield
-    lab.reset()
+    lab.begin_anew()
 
 
 def rehearsal(latency: float = 0.0, recipients: int = 1, body: bytes = BODY) -> Rehearsal:

@@ -33,7 +33,7 @@ BODY = b"Subject: tide\r\n\r\n.5 m at nine.\r\n"
 @pytest.fixture(autouse=True)
 def nothing_left_running() -> Iterator[None]:
     yield
-    lab.reset()
+    lab.begin_anew()
 
 
 def plain(recipients: int = 1, latency: float = 0.1) -> Rehearsal:

@@ -327,7 +327,7 @@ def test_workflows_run_the_commands_that_people_run() -> None:
     jobs = {name: [step["run"] for step in job["steps"] if "run" in step] for name, job in workflow["jobs"].items()}
     assert set(jobs) == {"linux", "macos", "windows"}
     assert "make test" in jobs["linux"] and "make test" in jobs["macos"] and "test" in targets
-    assert jobs["windows"][0] in rooms, "docs/rooms.md says something else about Windows"
+    assert jobs["windows"][0].removesuffix(" --set-up") in rooms, "docs/rooms.md says something else about Windows"
 
 
 def test_no_lock_files() -> None:

@@ -31,7 +31,7 @@ def stop_all() -> None:
         stopped(thing)
 
 
-def reset() -> None:
+def begin_anew() -> None:
     """Begin anew: stop everything, and forget what was recorded about it."""
     stop_all()
     _RUNNING.clear()
