@@ -28,8 +28,8 @@ USUAL = {
     ("RCPT", 452): "4.5.3", ("RCPT", 550): "5.1.1", ("VRFY", 252): "2.5.0",
 }
 BY_CODE = {
-    421: "4.3.2", 451: "4.3.0", 452: "4.3.1", 500: "5.5.2", 501: "5.5.4", 502: "5.5.1", 503: "5.5.1", 504: "5.5.4",
-    552: "5.3.4", 555: "5.5.4",
+    421: "4.3.2", 451: "4.3.0", 452: "4.3.1", 500: "5.5.2", 501: "5.5.4",
+    502: "5.5.1", 503: "5.5.1", 504: "5.5.4", 552: "5.3.4", 555: "5.5.4",
 }
 
 
@@ -44,7 +44,7 @@ class CodedSession(ExtendedSession):
     """A session whose replies say why, where that is offered."""
 
     def reply(self, reply: Reply, verb: Verb | None = None) -> Reply:
-        """A code on all 2yz, 4yz and 5yz, but not on the greeting and on the reply to EHLO and HELO (RFC 2034 §4)."""
+        """A code on each 2yz, 4yz and 5yz, but none on the greeting or the reply to EHLO or HELO (RFC 2034 §4)."""
         reply = ExtendedSession.reply(self, reply, verb)
         if reply.enhanced or reply.code // 100 == 3 or self.verb in ("EHLO", "HELO"):
             return reply
