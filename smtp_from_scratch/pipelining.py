@@ -26,7 +26,7 @@ def groups(verbs: Iterable[str]) -> list[list[str]]:
 
 # %% pipelining
 class Pipelining(Extension):
-    """PIPELINING: do not wait where no reply would change what is said next (RFC 2920): see `PlannedCommand.may_fly`.
+    """PIPELINING: do not wait where no reply changes what is said next (RFC 2920): see `PlannedCommand.may_fly`.
 
     The server's end is the sessions' own: replies wait in a buffer unless their verb's row says `now` (§3.2).
     """
