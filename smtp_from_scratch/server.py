@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import math
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -25,18 +24,11 @@ __all__ = ["listen_on", "log", "Caller", "handle", "Places", "join_all", "shut_d
 
 # %% module
 def listen_on(host: str, port: int, backlog: int = 512) -> socket.socket:
-    """A listening socket; port 0 lets the system choose. IPv6 when the host has a colon."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        if sys.platform != "win32":
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(backlog)
-    except OSError:
-        listener.close()
-        raise
-    return listener
+    """A listening socket; port 0 lets the system choose. IPv6 when the host has a colon: `::` is for IPv4, too."""
+    if ":" not in host:
+        return socket.create_server((host, port), backlog=backlog)
+    both = socket.has_dualstack_ipv6()
+    return socket.create_server((host, port), family=socket.AF_INET6, backlog=backlog, dualstack_ipv6=both)
 
 
 # %% handle
@@ -52,8 +44,8 @@ class Caller:
     origin: str
 
 
-def handle(callers: dict[Connection, Caller], connection: Connection, conversation: Callable[[str], Conversation[Any]],
-           peer: str) -> None:
+def handle(callers: dict[Connection, Caller], connection: Connection,
+           conversation: Callable[[str], Conversation[Any]], peer: str) -> None:
     """One caller, from the greeting to the end of the connection."""
     try:
         connection.play(conversation(peer))
@@ -94,7 +86,7 @@ def join_all(callers: list[Caller], patience: float) -> list[Caller]:
 
 # %% shut-down
 def shut_down(callers: list[Caller], grace: float) -> None:
-    """Ask all connections to end when idle (RFC 5321 §3.8); after `grace` seconds, in the middle; then cut them off."""
+    """Ask all to end when idle (RFC 5321 §3.8); after `grace` seconds, in the middle; then cut them off."""
     for caller in callers:
         caller.connection.hang_up()
     for how, patience in ((socket.SHUT_RD, grace), (socket.SHUT_RDWR, 1.0)):
@@ -156,7 +148,7 @@ class ThreadedServer(Doorman):
                  *, places: Places = Places(), tap: Tap | None = None) -> None:
         super().__init__(host, port)
         self.conversation, self.places, self.tap = conversation, places, tap
-        self.longest_wait = self.longest_session = math.inf   # seconds: that cap every wait, and a session as a whole
+        self.longest_wait = self.longest_session = math.inf   # seconds: of any wait, of a session
         self.callers: dict[Connection, Caller] = {}
 
     def accept(self, sock: socket.socket, peer: str) -> None:
