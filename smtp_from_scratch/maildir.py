@@ -38,7 +38,7 @@ def unique_name(hostname: str) -> str:
 
 # %% folder-name
 def folder_name(address: str) -> str:
-    """A recipient's folder: the address in lower case, what could confuse a file system in hex; `"ana"` is `ana`."""
+    """A recipient's folder: the address in lower case, in hex what could confuse a file system; `"ana"` is `ana`."""
     name = quote(few_quotes(address).lower(), safe="@+=!#$&'*~", errors="surrogateescape")
     return name if len(name) <= 200 else name[:130] + "-" + hashlib.sha256(name.encode()).hexdigest()
 
