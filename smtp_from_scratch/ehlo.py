@@ -33,7 +33,7 @@ def ehlo(session: ExtendedSession, argument: str) -> Reply:
     if not session.extended:
         return reply
     offers = (extension.advertise(session) for extension in session.extensions.extensions)
-    return Reply(250, "\n".join([session.hostname, *filter(None, offers), "HELP"]))    # §4.5.1: not every server has it
+    return Reply(250, "\n".join([session.hostname, *filter(None, offers), "HELP"]))    # §4.5.1: HELP is optional
 
 
 def protocol(session: ExtendedSession) -> str:
@@ -249,12 +249,12 @@ class ExtendedSession(Session):
         self.extended, self.user = False, ""
 
     def refuse(self, line: bytes, command: Command) -> Reply | None:
-        """As before; and the extensions have a say, even when it is not a command's turn (RFC 3207 §4, RFC 4954 §6)."""
+        """As before; and extensions have a say, even when it is not a command's turn (RFC 3207 §4, RFC 4954 §6)."""
         verb = self.verbs.get(command.verb, UNKNOWN)
         if refusal := self.extensions.misformed(line, command):
             lost = f"cannot tell where the next command begins: {refusal.text}"
             return self.closing(lost) if verb.counts_octets else refusal
-        objection = None if verb.counts_octets else self.objection(command)     # a chunk is read first, then refused
+        objection = None if verb.counts_octets else self.objection(command)     # a chunk is read, then refused
         if self.state not in verb.moves and not (objection and objection.code == 530):
             return Reply(503, EXPECTED[self.state].replace("HELO", "EHLO"), "5.5.1")
         return objection or verb.misused(command)
