@@ -95,19 +95,19 @@ def first_wrong(given: Mapping[str, Any], right: Mapping[str, tuple[tuple[Any, .
 HOLDERS: dict[str, tuple[tuple[Any, ...], str, str]] = {
     "a": (("laptop",), "that 250 puts Kenji on the list of recipients. Not one octet of the letter has left.",
           "Which reply comes after the letter itself?"),
-    "b": (("rio",), "Rio said 250 behind the dot. From then on the laptop may forget the letter, and it does.",
+    "b": (("rio",), "Rio said 250 after the dot. From then on the laptop may forget the letter, and it does.",
           "Who was the last to say 250 to the letter?"),
     "c": (("rio",), "4yz is 'not now': Tokyo took nothing. Rio's own 250 still stands, so Rio tries again.",
           "Who was the last to say 250 to the letter?"),
-    "d": (("tokyo",), "Tokyo said 250 behind the dot, and Rio takes the letter off its queue.",
+    "d": (("tokyo",), "Tokyo said 250 after the dot, and Rio takes the letter off its queue.",
           "Who was the last to say 250 to the letter?"),
 }
 
 
 @check(
     hints=(
-        "Which reply moves the letter: the one to RCPT, or the one behind the dot?",
-        "Only b and d are a 250 behind the dot.",
+        "Which reply moves the letter: the one to RCPT, or the one after the dot?",
+        "Only b and d are a 250 after the dot.",
         "The letter belongs to the last machine that said 250 to the letter itself. A 250 to RCPT only says that "
         "this recipient would be accepted. A 451 means that the machine which asked still has the letter and tries "
         "again.",

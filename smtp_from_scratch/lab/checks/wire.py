@@ -375,7 +375,7 @@ def check_lines(my_lines: Callable[[list[bytes]], Any]) -> Iterator[Problem | No
     yield lines_differ(my_lines, [b"", b"\r\n", b"250 OK\r\n"], "an empty line is a line: it ends with CR LF too.",
                        "How do you tell an empty line from no line?")
     yield lines_differ(my_lines, [b"250 OK\r\n250 hal"], "the last line is not over.",
-                       "What becomes of octets behind the last CR LF?")
+                       "What becomes of octets after the last CR LF?")
     yield lines_differ(my_lines, [b"a\nb\rc\r\n"], "a CR or an LF stood alone.",
                        "RFC 5321 §2.3.8: which two octets end a line, and in which order?")
 
@@ -444,7 +444,7 @@ def replies_in(octets: bytes) -> list[int] | str:
             return f"where the {code} should be stands {match[0]!r}."
         at = match.end()
         ends.append(at)
-    return ends if at == len(octets) else f"behind the sixth reply stands {octets[at : at + 30]!r}."
+    return ends if at == len(octets) else f"after the sixth reply comes {octets[at : at + 30]!r}."
 
 
 def prophecy(pieces: Sequence[bytes], ends: Sequence[int]) -> int | None:
@@ -457,7 +457,7 @@ def prophecy(pieces: Sequence[bytes], ends: Sequence[int]) -> int | None:
 
 COMPLETE: dict[int, tuple[list[int], str]] = {
     1: ([220], "the greeting is whole; of the next line no end has come."),
-    2: ([], "a line ended, with a hyphen behind its code: more follows. The CR at the end is half an end."),
+    2: ([], "a line ended, with a hyphen after its code: more follows. The CR at the end is half an end."),
     3: ([], "the LF ends a line that has a hyphen; `250 ` has no end yet."),
     4: ([250, 354], "`250 250 is the code` is the last line of the first reply, and a bare 354 is a reply too."),
     5: ([552], "its code came in two pieces, 55 and 2."),
