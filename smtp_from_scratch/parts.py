@@ -1,4 +1,4 @@
-"""A stranger's message, taken apart: fields, types, parts (RFC 2045, RFC 2046). The work grows as the message does."""
+"""A stranger's message, taken apart, and sent back (RFC 2045, RFC 2046). The work grows as the message does."""
 from __future__ import annotations
 
 import base64
@@ -10,7 +10,7 @@ from email import message_from_bytes
 from email import policy as email_policy
 from email.errors import InvalidHeaderDefect
 from email.header import decode_header, make_header
-from email.message import EmailMessage, Message
+from email.message import EmailMessage, Message, MIMEPart
 from email.parser import BytesHeaderParser
 from typing import Any, NamedTuple
 
@@ -38,6 +38,50 @@ def message_in(octets: bytes) -> Message:
     for part in parts:
         part.policy = email_policy.default     # the fields in Unicode, for whoever reads one
     return parts[0]
+
+
+def octets_of(message: Message | bytes) -> bytes:
+    """A message as it would travel; ValueError if it cannot."""
+    if isinstance(message, bytes):
+        return message
+    try:
+        return message.as_bytes(policy=AS_IS)
+    except Exception as error:                 # the library's, of many kinds
+        raise ValueError(f"a message that cannot be written: {type(error).__name__}") from error
+
+
+# --- as it goes back --------------------------------------------------------------------------------------------------
+
+RETURN_LIMIT = 100_000                         # octets that come back at most (RFC 3461 §6.2)
+AS_IS = email_policy.SMTP.clone(refold_source="none")      # strangers' header lines stay as they are
+
+
+def returned(original: bytes, full: bool) -> MIMEPart:
+    """A message as a part of a report: whole, or its header where that is wanted, or safer (RFC 3461 §6.2)."""
+    return (as_part(original) if full and len(original) <= RETURN_LIMIT else None) or header_part(original)
+
+
+def as_part(original: bytes) -> MIMEPart | None:
+    """A message as a part that any hop can carry, even one of 1982; None where that cannot be had."""
+    part = MIMEPart(AS_IS)
+    part["Content-Type"] = "message/rfc822"
+    if original.isascii():
+        part.set_payload(original.decode())
+        return part
+    if not has_long_field(original):
+        part.set_payload([message_in(original)])
+        with contextlib.suppress(Exception):   # of every kind
+            part.as_bytes(policy=AS_IS.clone(cte_type="7bit"))
+            return part
+    return None
+
+
+def header_part(original: bytes) -> MIMEPart:
+    """A message's header as a part."""
+    header = re.split(rb"\r?\n\r?\n", original[:RETURN_LIMIT], maxsplit=1)[0].replace(b"\r\n", b"\n")
+    part = MIMEPart(AS_IS)
+    part.set_content(header.decode("utf-8", "replace") + "\n", subtype="rfc822-headers")
+    return part
 
 
 # --- fields -----------------------------------------------------------------------------------------------------------

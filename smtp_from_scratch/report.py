@@ -3,28 +3,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email import message_from_string
-from email import policy as email_policy
 from email.message import EmailMessage, Message, MIMEPart
 from email.utils import format_datetime, localtime, make_msgid
 from typing import IO, Any
 
 from .dsn import parse_envid, parse_notify, parse_orcpt, parse_ret, seven_bit
 from .envelope import Envelope
-from .parts import fields_of, has_long_field, message_in, parts_of, read_part, value_of
+from .parts import AS_IS, RETURN_LIMIT, fields_of, octets_of, parts_of, read_part, returned, value_of
 from .printable import logger
 from .session import Deliver, reply_for_each
 from .wire import Reply
 
 __all__ = [
-    "one_line", "typed", "group", "RETURN_LIMIT", "AS_IS", "returned", "EVENT_OF", "wanted", "action_of",
-    "build_report", "reporting", "RecipientStatus", "DeliveryReport", "recipient_status", "octets_of", "parse_report",
+    "one_line", "typed", "group", "EVENT_OF", "wanted", "action_of", "build_report", "log", "Send", "report_to",
+    "reporting", "RecipientStatus", "DeliveryReport", "recipient_status", "parse_report",
 ]
 
 
@@ -87,37 +85,13 @@ def explain(reports: Mapping[str, tuple[str, Reply]], reporting_mta: str) -> str
     return "\n".join(lines) + "\n"
 
 
-# %% returned
-RETURN_LIMIT = 100_000                         # octets that come back at most (RFC 3461 §6.2)
-AS_IS = email_policy.SMTP.clone(refold_source="none")      # strangers' header lines stay as they are
-
-
-def returned(original: bytes, full: bool) -> MIMEPart:
-    """The message for the third part: whole, or its header only when that is wanted, or safer (RFC 3461 §6.2)."""
-    part = MIMEPart(AS_IS)
-    if full and len(original) <= RETURN_LIMIT:
-        part["Content-Type"] = "message/rfc822"
-        if original.isascii():
-            part.set_payload(original.decode())
-            return part
-        if not has_long_field(original):
-            part.set_payload([message_in(original)])
-            with contextlib.suppress(Exception):
-                part.as_bytes(policy=AS_IS.clone(cte_type="7bit"))     # the next hop may be one of 1982
-                return part
-        part = MIMEPart(AS_IS)
-    header = re.split(rb"\r?\n\r?\n", original[:RETURN_LIMIT], maxsplit=1)[0].replace(b"\r\n", b"\n")
-    part.set_content(header.decode("utf-8", "replace") + "\n", subtype="rfc822-headers")
-    return part
-
-
 # %% wanted
 EVENT_OF = {"delivered": "SUCCESS", "relayed": "SUCCESS", "expanded": "SUCCESS", "failed": "FAILURE",
             "delayed": "DELAY"}                # actions of RFC 3464 §2.3.3
 
 
 def wanted(envelope: Envelope, recipient: str, action: str) -> bool:
-    """Whether the sender is to hear of this: failure and delay, unless NOTIFY says otherwise (RFC 3461 §5.2)."""
+    """Whether the sender is to hear of it: failure and delay, or what NOTIFY says (RFC 3461 §5.2)."""
     notify = envelope.options.get(recipient, {}).get("NOTIFY")
     return EVENT_OF[action] in (parse_notify(notify) if notify else {"FAILURE", "DELAY"})
 
@@ -145,13 +119,13 @@ def head(envelope: Envelope, reports: Mapping[str, tuple[str, Reply]], reporting
 
 
 # %% build-report
-def build_report(envelope: Envelope, outcomes: Mapping[str, Reply], original: bytes | Message, reporting_mta: str, *,
-                 remote_mta: str = "", success: str = "delivered", give_up: bool = False,
+def build_report(envelope: Envelope, outcomes: Mapping[str, Reply], original: bytes | Message,
+                 reporting_mta: str, *, remote_mta: str = "", success: str = "delivered", give_up: bool = False,
                  now: datetime | None = None) -> EmailMessage | None:
     """The report that a sender is owed about these outcomes, or None: nobody asked, or the sender is `<>`.
 
-    `remote_mta`: the host that gave the replies, if it was another. `success`: what 2yz means: delivered, relayed,
-    expanded. `give_up`: 4yz was the last word. Send it from `<>` to the envelope's sender (RFC 3461 §5.2, §6).
+    `remote_mta`: the host that gave the replies, if it was another. `success`: what 2yz means, delivered,
+    relayed or expanded. `give_up`: 4yz was the last word. Send it from `<>` to the sender (RFC 3461 §5.2, §6).
     """
     actions = {a: (action_of(reply, success, give_up), reply) for a, reply in outcomes.items()}
     reports = {a: about for a, about in actions.items() if wanted(envelope, a, about[0])}
@@ -165,8 +139,7 @@ def build_report(envelope: Envelope, outcomes: Mapping[str, Reply], original: by
     text = MIMEPart(AS_IS)
     text.set_content(explain(reports, reporting_mta))
     fields = message_from_string("Content-Type: message/delivery-status\n\n" + "\n".join(status), policy=AS_IS)
-    octets = original if isinstance(original, bytes) else original.as_bytes()
-    report.set_payload([text, fields, returned(octets, full)])
+    report.set_payload([text, fields, returned(octets_of(original), full)])
     return report
 
 
@@ -175,7 +148,8 @@ log = logger(__name__)
 Send = Callable[[EmailMessage, Envelope], Any]
 
 
-def report_to(send: Send, hostname: str, envelope: Envelope, outcomes: Mapping[str, Reply], body: IO[bytes]) -> None:
+def report_to(send: Send, hostname: str, envelope: Envelope, outcomes: Mapping[str, Reply],
+              body: IO[bytes]) -> None:
     """Send the report that is owed, if any. What goes wrong is logged: the message is delivered by now."""
     try:
         body.seek(0)
@@ -190,11 +164,11 @@ def report_to(send: Send, hostname: str, envelope: Envelope, outcomes: Mapping[s
 
 # %% reporting
 def reporting(deliver: Deliver, hostname: str, send: Send) -> Deliver:
-    """The same delivery, but senders hear of it: `send(report, envelope)` gets what they are owed (RFC 3461 §5.2.3).
+    """The same delivery, but senders hear of it: `send(report, envelope)` gets the reports (RFC 3461 §5.2.3).
 
-    Once somebody has the message, 250 is the answer, and those who cannot have it are reported. As long as any
-    recipient is to be tried again, the client keeps the message, and nothing is reported. A report that fails is
-    logged. TypeError for an async function.
+    Once somebody has the message, 250 is the answer, and those who cannot have it are reported. As long as
+    any recipient is to be tried again, the client keeps the message, and nothing is reported. A report that
+    fails is logged. TypeError for an async function.
     """
     if any(map(inspect.iscoroutinefunction, (deliver, type(deliver).__call__))):
         raise TypeError("reporting needs a `deliver` that answers at once, not an async function")
@@ -246,17 +220,9 @@ def recipient_status(fields: Mapping[str, str]) -> RecipientStatus:
 
 
 # %% parse-report
-def octets_of(message: Message) -> bytes:
-    """A message as it would travel; ValueError if it cannot."""
-    try:
-        return message.as_bytes(policy=AS_IS)
-    except Exception as error:                 # the library's, of many kinds
-        raise ValueError(f"no delivery report: {one_line(repr(error))}") from None
-
-
 def parse_report(message: Message | bytes) -> DeliveryReport:
-    """Read a delivery report; ValueError when a message is none. Anybody can forge one: believe it accordingly."""
-    top = read_part(message if isinstance(message, bytes) else octets_of(message))
+    """Read a delivery report; ValueError when a message is none. Anybody can forge one."""
+    top = read_part(octets_of(message))
     if top.kind != "multipart/report" or top.parameters.get("report-type", "").lower() != "delivery-status":
         raise ValueError("no delivery report: it would be multipart/report; report-type=delivery-status")
     parts = parts_of(top)

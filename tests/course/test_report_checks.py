@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from smtp_from_scratch import lab, report
-from smtp_from_scratch.dsn import parse_notify, request
+from smtp_from_scratch.dsn import parse_notify, parse_orcpt, request, seven_bit
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.parts import value_of
-from smtp_from_scratch.report import RecipientStatus, build_report
+from smtp_from_scratch.report import RecipientStatus, build_report, group, one_line, report_to, reporting, typed
+from smtp_from_scratch.rules import reply_for_each
 from smtp_from_scratch.wire import Reply
 from tests.solutions import SOLUTIONS, nbformat, solution
 
@@ -42,6 +43,83 @@ def by_pattern(text: str) -> str:
 @pytest.mark.parametrize("answer", [report.one_line, by_pattern, solution(SOLVED, "one-line-code")["my_one_line"]])
 def test_one_line_in_any_style(answer: Any) -> None:
     assert lab.check_one_line(answer).passed
+
+
+def about(envelope: Envelope, recipient: str, action: str, reply: Reply, remote_mta: str, **changes: str) -> str:
+    """The fields in another order than ours, some of them as they are in `changes`."""
+    orcpt = envelope.options.get(recipient, {}).get("ORCPT")
+    kind, address = parse_orcpt(orcpt) if orcpt else ("", "")
+    fields = {"Status": reply.enhanced or {2: "2.0.0", 4: "4.0.0", 5: "5.0.0"}[reply.code // 100], "Action": action,
+              "Final-Recipient": typed(recipient)}
+    if orcpt:
+        fields["Original-Recipient"] = f"{kind}; {address if address.isascii() else seven_bit(address)}"
+    if remote_mta:
+        fields |= {"Remote-MTA": f"dns; {remote_mta}", "Diagnostic-Code": "smtp; " + one_line(str(reply))}
+    names = {name.replace("_", "-"): value for name, value in changes.items()}
+    return group(fields | {name: value for name, value in names.items() if name in fields})
+
+
+@pytest.mark.parametrize("answer, says", [
+    (lambda *given: group({"Status": ...}), "Not yet"), (lambda *given: "", "for Yui"),  # type: ignore[dict-item]
+    (lambda *given: about(*given, Original_Recipient=f"rfc822; {given[1]}"), "Yui+choir"),
+    (lambda *given: about(*given, Original_Recipient="rfc822;Yui+choir@tokyo.example"), "Original-Recipient"),
+    (lambda *given: about(*given, Status="5.1.1"), "5.0.0"), (lambda *given: about(*given, Status=given[3].enhanced),
+                                                              "no Status"),
+    (lambda *given: about(*given, Diagnostic_Code=f"smtp; {given[3]}".replace(" / ", "\n")), "other groups"),
+    (lambda *given: about(*given, Diagnostic_Code=f"smtp; {given[3].text}"), "Diagnostic-Code"),
+    (lambda *given: about(*given) + ("" if given[4] else "Remote-MTA: dns; \n"), "no such field"),
+    (lambda *given: about(*given) + ("" if given[4] else f"Diagnostic-Code: smtp; {given[3]}\n"), "no such field"),
+    (lambda *given: about(*given) + ("" if "ORCPT" in str(given[0].options.get(given[1])) else
+                                     "Original-Recipient: rfc822; kenji@tokyo.example\n"), "no such field"),
+])
+def test_fields_about_a_recipient_refuse(answer: Any, says: str) -> None:
+    wrong(lab.check_per_recipient(answer), says)
+
+
+@pytest.mark.parametrize("answer", [about, solution(SOLVED, "per-recipient-code")["my_per_recipient"]])
+def test_fields_about_a_recipient_in_any_style(answer: Any) -> None:
+    assert lab.check_per_recipient(answer).passed
+
+
+def wrapped(keeps: str = "temporary or none", tells: bool = True, answer: str = "250", guarded: bool = True) -> Any:
+    """A `my_reporting` with one of its rules changed."""
+    def my_reporting(deliver: Any, hostname: str, send: Any) -> Any:
+        def deliver_and_report(envelope: Envelope, body: Any) -> Any:
+            outcome = deliver(envelope, body)
+            outcomes = reply_for_each(envelope.recipients, outcome)
+            temporary = any(400 <= reply.code < 500 for reply in outcomes.values())
+            nobody = all(reply.code >= 400 for reply in outcomes.values())
+            if ("temporary" in keeps and temporary) or ("none" in keeps and nobody):
+                return outcome
+            if guarded and tells:
+                report_to(send, hostname, envelope, outcomes, body)
+            elif tells:
+                body.seek(0)
+                if built := build_report(envelope, outcomes, body.read(), hostname):
+                    send(built, Envelope("", [envelope.sender]))
+            return Reply(250, "kept") if answer == "250" else outcome
+        return deliver_and_report
+    return my_reporting
+
+
+def to_the_postmaster(deliver: Any, hostname: str, send: Any) -> Any:
+    return reporting(deliver, hostname, lambda letter, envelope: send(letter, Envelope("", ["postmaster"])))
+
+
+@pytest.mark.parametrize("answer, says", [
+    (lambda *given: None, "Not yet"), (lambda deliver, hostname, send: deliver, "Not yet"),
+    (wrapped(keeps="temporary or none", tells=False), "0 reports"), (wrapped(keeps="none"), "full today"),
+    (wrapped(keeps="temporary"), "refuses both"), (wrapped(keeps=""), "full today"),
+    (wrapped(answer="outcome"), "250 is the answer"), (wrapped(guarded=False), "no route to Rio"),
+    (to_the_postmaster, "goes to the sender"),
+])
+def test_a_delivery_that_reports_refuses(answer: Any, says: str) -> None:
+    wrong(lab.check_reporting(answer), says)
+
+
+@pytest.mark.parametrize("answer", [reporting, wrapped(), solution(SOLVED, "reporting-code")["my_reporting"]])
+def test_a_delivery_that_reports_in_any_style(answer: Any) -> None:
+    assert lab.check_reporting(answer).passed
 
 
 @pytest.mark.parametrize("answer, says", [

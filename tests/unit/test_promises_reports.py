@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from smtp_from_scratch import Client, Server
 from smtp_from_scratch.dsn import request
 from smtp_from_scratch.envelope import BadPath, Envelope, encode_path
-from smtp_from_scratch.report import RETURN_LIMIT, DeliveryReport, build_report, parse_report, reporting
+from smtp_from_scratch.parts import RETURN_LIMIT
+from smtp_from_scratch.report import DeliveryReport, build_report, parse_report, reporting
 from smtp_from_scratch.wire import Reply
 
 ANA, YUI, KENJI = "ana@rio.example", "yui@tokyo.example", "kenji@tokyo.example"

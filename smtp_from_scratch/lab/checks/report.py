@@ -1,7 +1,10 @@
-"""The checks of `report`: one line, actions, who is told, reading a group, who leaves the list, a forged report."""
+"""The checks of `report`: lines, fields, who is told, a delivery that reports, reading, who leaves, a forged report."""
 from __future__ import annotations
 
+import io
+import logging
 from collections.abc import Callable, Iterator
+from email.message import EmailMessage
 from typing import Any
 
 from smtp_from_scratch.dsn import parse_notify, request
@@ -44,6 +47,66 @@ def check_one_line(my_one_line: Callable[[str], Any]) -> Problem | None:
             wire = "A line end in a field ends it: the stranger writes the next one." if "\n" in str(found) else \
                    "The report does not say what the server said, or cannot travel."
             return Problem(gave=f"{found!r:.200} for {text!r:.200}", wire=wire, look=f"It would be {line!r:.200}.")
+    return None
+
+
+# --- your turn: fields about a recipient ------------------------------------------------------------------------------
+
+ASKED = Envelope(ANA, [YUI, KENJI], options={YUI: {"ORCPT": "rfc822;Yui+2Bchoir@tokyo.example"}})
+FOREIGN = Envelope(ANA, [YUI], options={YUI: {"ORCPT": "utf-8;ユイ@tokyo.example"}})
+REMOTE = "mx.tokyo.example"
+NOBODY = Reply(550, "nobody of that name", "5.1.1")
+LIAR = Reply(550, "no\nStatus: 2.0.0\n\nFinal-Recipient: rfc822; bo@oslo.example", "5.1.1")
+ABOUT: list[tuple[str, tuple[Any, ...], dict[str, str]]] = [
+    ("Yui, whose ORCPT is rfc822;Yui+2Bchoir@tokyo.example, refused by another host",
+     (ASKED, YUI, "failed", NOBODY, REMOTE),
+     {"Original-Recipient": "rfc822; Yui+choir@tokyo.example", "Final-Recipient": f"rfc822; {YUI}", "Action": "failed",
+      "Status": "5.1.1", "Remote-MTA": f"dns; {REMOTE}", "Diagnostic-Code": "smtp; 550 5.1.1 nobody of that name"}),
+    ("Kenji, who has no ORCPT, refused here without an enhanced code",
+     (ASKED, KENJI, "failed", Reply(554, "no"), ""),
+     {"Final-Recipient": f"rfc822; {KENJI}", "Action": "failed", "Status": "5.0.0"}),
+    ("Kenji, delayed by another host without an enhanced code",
+     (ASKED, KENJI, "delayed", Reply(452, "the mailbox is full"), REMOTE),
+     {"Final-Recipient": f"rfc822; {KENJI}", "Action": "delayed", "Status": "4.0.0", "Remote-MTA": f"dns; {REMOTE}",
+      "Diagnostic-Code": "smtp; 452 the mailbox is full"}),
+    ("Kenji, and another host's reply has four lines",
+     (ASKED, KENJI, "failed", LIAR, REMOTE),
+     {"Final-Recipient": f"rfc822; {KENJI}", "Action": "failed", "Status": "5.1.1", "Remote-MTA": f"dns; {REMOTE}",
+      "Diagnostic-Code": "smtp; 550 5.1.1 no / Status: 2.0.0 / / Final-Recipient: rfc822; bo@oslo.example"}),
+    ("Yui, whose ORCPT is utf-8;ユイ@tokyo.example, delivered here",
+     (FOREIGN, YUI, "delivered", Reply(250, "kept", "2.1.5"), ""),
+     {"Original-Recipient": "utf-8; \\x{30E6}\\x{30A4}@tokyo.example", "Final-Recipient": f"rfc822; {YUI}",
+      "Action": "delivered", "Status": "2.1.5"}),
+]
+
+
+@check(
+    hints=(
+        "Which of the four has a value in every report, and on what does each of the others depend?",
+        '"Remote-MTA": f"dns; {remote_mta}" if remote_mta else ""',
+        "An empty value is left out by `group`, so give it one where the field must not be there. Status is always "
+        "there: the enhanced code, or the first digit and two zeros. What another host said goes through `one_line`, "
+        "because it may have line ends in it.",
+    ),
+    passed="Each field is there if and only if it has something to say.",
+)
+def check_per_recipient(my_per_recipient: Callable[..., Any]) -> Problem | None:
+    """The fields about one recipient."""
+    for what, given, expected in ABOUT:
+        text = my_per_recipient(*given)
+        if text is None or text is ... or "Ellipsis" in str(text):
+            raise NotYet("four values wait: Original-Recipient, Status, Remote-MTA and Diagnostic-Code.")
+        lines = text.splitlines() if isinstance(text, str) else []
+        if not all(": " in line for line in lines) or not text:
+            return Problem(gave=f"{text!r} for {what}", look="Each line is `Name: value`; `one_line` and `group` help.",
+                           wire="A program that reads this finds other groups, or none.")
+        found = dict(line.split(": ", 1) for line in lines)
+        if wrong := [name for name in {**expected, **found} if found.get(name) != expected.get(name)]:
+            name = wrong[0]
+            return Problem(gave=f"{name}: {found[name]!r} for {what}" if name in found else f"no {name} for {what}",
+                           wire=f"RFC 3461 §6.3 has {expected[name]!r}." if name in expected
+                           else "RFC 3461 §6.3 has no such field here.",
+                           look="Is it there if and only if there is something to say?")
     return None
 
 
@@ -104,6 +167,81 @@ def check_wanted(my_wanted: Callable[[Envelope, str, str], Any]) -> Problem | No
                                wire="Ana hears what she does not want to, or does not hear what she asked for.",
                                look=f"{action} is a {event} (RFC 3461 §5.2).")
     return None
+
+
+# --- your turn: deliver and report ------------------------------------------------------------------------------------
+
+KEPT, WORM, FULL = Reply(250, "kept"), Reply(552, "a worm", "5.7.1"), Reply(452, "full", "4.2.2")
+DELIVERED: list[tuple[str, Any, dict[str, str], bool]] = [      # what is told of whom; does the client keep the letter?
+    ("keeps Yui's copy and refuses Kenji's for good", {YUI: KEPT, KENJI: WORM}, {KENJI: "failed"}, False),
+    ("keeps Yui's copy, while Kenji's mailbox is full today", {YUI: KEPT, KENJI: FULL}, {}, True),
+    ("refuses both for good", {YUI: WORM, KENJI: WORM}, {}, True),
+    ("refuses the letter for good with one Reply", WORM, {}, True),
+    ("refuses one for good, the other until tomorrow", {YUI: WORM, KENJI: FULL}, {}, True),
+    ("returns None: both copies are kept", None, {}, False),
+    ("keeps both copies, and Yui's success was asked for", None, {YUI: "delivered"}, False),
+]
+
+
+@check(
+    hints=(
+        "Who has the letter after each answer of `deliver`: somebody here, or only the client?",
+        "if any(reply.temporary for reply in outcomes.values()) or not any(…): return outcome",
+        "The client still has the letter if anybody's reply is temporary, or if nobody's is positive. Then its answer "
+        "is what `deliver` said, and it must report. Otherwise somebody here has the letter: call `report_to` with "
+        "`send`, the host's name, the envelope, the outcomes and the body, and answer 250 whatever becomes of it.",
+    ),
+    passed="Whoever has the letter reports, and nobody reports twice.",
+)
+def check_reporting(my_reporting: Callable[..., Any]) -> Iterator[Problem]:
+    """A delivery whose senders hear of it."""
+    for what, outcome, told_of, keeps in DELIVERED:
+        answer, letters = reported(my_reporting, outcome, notify=bool(outcome is None and told_of))
+        if outcome is DELIVERED[0][1] and not letters and answer is outcome:
+            raise NotYet("three places wait: when the client still has the letter, the report, and the answer.")
+        told_now = {about.recipient: about.action for letter, _ in letters
+                    for about in parse_report(letter.as_bytes()).recipients}
+        after = f"after a delivery that {what}"
+        if told_now != told_of or len(letters) != bool(told_of):
+            yield Problem(gave=f"{len(letters)} reports, about {told_now or 'nobody'}, {after}",
+                          wire=f"Ana is to hear of {told_of or 'nobody'}.",
+                          look="Who has the letter now, and so must report? The table has the three cases.")
+        if keeps and answer is not outcome:
+            yield Problem(gave=f"{answer!r} {after}", wire="The client does not hear what it has to do.",
+                          look="Hand back what `deliver` answered.")
+        if not keeps and not (answer is None or isinstance(answer, Reply) and answer.positive):
+            yield Problem(gave=f"{answer!r} {after}", look="Somebody has the letter: 250 is the answer.",
+                          wire="The client brings the letter again, or reports it as well.")
+        if any((envelope.sender, envelope.recipients) != ("", [ANA]) for _, envelope in letters):
+            yield Problem(gave=f"a report with the envelope {letters[0][1]}", wire="A report of a report may follow.",
+                          look="A report comes from <>, and goes to the sender; `report_to` knows that.")
+    answer, _ = reported(my_reporting, DELIVERED[0][1], notify=False, fails=True)
+    if not (isinstance(answer, Reply) and answer.positive):
+        yield Problem(gave=f"{answer!r} when the report could not be sent", look="`report_to` logs it and returns.",
+                      wire="The client brings the letter again, and Yui gets another copy each time.")
+
+
+def reported(my_reporting: Callable[..., Any], outcome: Any, notify: bool, fails: bool = False) -> tuple[
+        Any, list[tuple[EmailMessage, Envelope]]]:
+    """What the client hears of a delivery with this outcome, and what was sent to whom."""
+    letters: list[tuple[EmailMessage, Envelope]] = []
+
+    def send(letter: EmailMessage, envelope: Envelope) -> None:
+        if fails:
+            raise OSError("no route to Rio")
+        letters.append((letter, envelope))
+
+    options: dict[str, dict[str, str | None]] = {YUI: {"NOTIFY": "SUCCESS"}} if notify else {}
+    body = io.BytesIO(b"From: ana@rio.example\r\nSubject: Choir\r\n\r\nMonday.\r\n")
+    wrapped = my_reporting(lambda envelope, body: body.read() and outcome, REMOTE, send)
+    if not callable(wrapped):
+        raise NotYet("return a function: `deliver_and_report`.")
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL if fails else before)     # that it failed is no news
+    try:
+        return wrapped(Envelope(ANA, [YUI, KENJI], options=options), body), letters
+    finally:
+        logging.disable(before)
 
 
 # --- your turn: read a group ------------------------------------------------------------------------------------------
