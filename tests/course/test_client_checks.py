@@ -576,3 +576,50 @@ def test_what_is_untouched_is_not_answered_yet() -> None:
         not_yet(check(nothing))
         for number in (1, 2, 3):
             assert check.hint(number)
+
+
+# --- what breaks, and what never ends ---------------------------------------------------------------------------------
+
+
+def breaks(*things: Any) -> Any:
+    raise ZeroDivisionError("no letter")
+
+
+def breaks_later(*things: Any) -> Any:
+    yield from read_reply()
+    raise ZeroDivisionError("no letter")
+
+
+def never_ends(*things: Any) -> Any:
+    while True:
+        pass
+
+
+class Broken(Base):
+    @property
+    def accepted(self) -> Any:
+        raise ZeroDivisionError("no letter")
+
+
+class Endless(Base):
+    @property
+    def accepted(self) -> Any:
+        while True:
+            pass
+
+
+TALKS = ("command", "greet", "send_body", "transaction", "deliver", "split")
+
+
+@pytest.mark.parametrize("name, broken, endless", [
+    *[(name, breaks, never_ends) for name in (*TALKS, "disconnected_by", "fate")], ("receipt", Broken, Endless)])
+def test_no_check_raises_or_hangs(name: str, broken: Any, endless: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    check = getattr(lab, f"check_{name}")
+    assert "ZeroDivisionError" in problem(check(broken))
+    monkeypatch.setattr(check, "seconds", 0.2)
+    assert "still running" in problem(check(endless))
+
+
+@pytest.mark.parametrize("name", TALKS)
+def test_what_breaks_in_the_middle_of_a_session_is_a_problem(name: str) -> None:
+    problem(getattr(lab, f"check_{name}")(breaks_later))

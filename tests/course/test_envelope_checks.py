@@ -296,6 +296,45 @@ def test_right_receives(right: Any) -> None:
     assert lab.check_receive(right).passed
 
 
+@pytest.mark.parametrize("right", [
+    b"Dear Li,\r\n...\r\n..Ana\r\n.\r\n", b"".join(stuff([b"Dear Li,\r\n..\r\n.Ana"])),
+    b"\r\n".join([b"Dear Li,", b"...", b"..Ana", b".", b""])])
+def test_right_octets(right: bytes) -> None:
+    assert lab.check_octets(right).passed
+
+
+# -- what breaks, and what never ends --
+
+
+def breaks(thing: Any) -> Any:
+    raise ZeroDivisionError("no envelope")
+
+
+def never_ends(thing: Any) -> Any:
+    while True:
+        pass
+
+
+def waits_for_ever(cutter: BodyCutter) -> Any:
+    want = Body(cutter)
+    yield Reply(354, "go on")
+    while True:
+        yield want
+
+
+@pytest.mark.parametrize("name", ["envelope_of", "encode_path", "has_bare_newline", "stuff", "split_tail"])
+def test_no_check_raises_or_hangs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    check = getattr(lab, f"check_{name}")
+    refused(check(breaks), "ZeroDivisionError")
+    monkeypatch.setattr(check, "seconds", 0.2)
+    refused(check(never_ends), "still running")
+
+
+def test_a_server_that_never_stops_wanting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab.check_receive, "seconds", 0.5)
+    refused(lab.check_receive(waits_for_ever), "still running")
+
+
 def test_no_hint_needs_an_attempt() -> None:
     checks: list[Callable[..., Any]] = [lab.check_stuff, lab.check_split_tail, lab.check_encode_path]
     assert all(check.hint(3) for check in checks)  # type: ignore[attr-defined]

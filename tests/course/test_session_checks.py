@@ -364,3 +364,26 @@ def test_every_check_has_three_hints() -> None:
         check = getattr(lab, f"check_{name}")
         assert len({str(check.hint(number)) for number in (1, 2, 3)}) == 3
     assert "RCPT" in VERBS
+
+
+def breaks(*things: Any) -> Any:
+    raise ZeroDivisionError("no reply")
+
+
+def never_ends(*things: Any) -> Any:
+    while True:
+        pass
+
+
+@pytest.mark.parametrize("name", ["rset", "helo", "note_sender", "note_recipient", "refuse", "limit_errors",
+                                  "one_reply"])
+def test_no_check_raises_or_hangs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    check = getattr(lab, f"check_{name}")
+    refused(check(breaks), "ZeroDivisionError")
+    monkeypatch.setattr(check, "seconds", 0.2)
+    refused(check(never_ends), "still running")
+
+
+@pytest.mark.parametrize("right", [tuple(CODES), [str(code) for code in CODES]])
+def test_codes_in_other_styles(right: Any) -> None:
+    assert lab.check_session_codes(right).passed

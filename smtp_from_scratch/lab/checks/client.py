@@ -134,7 +134,7 @@ def check_command(my_command: Callable[..., Talk]) -> Problem | None:
         if error or getattr(reply, "code", None) != int(lines[0][:3]) or len(reply.lines) != len(lines):
             return Problem(gave=f"{described(reply, error)} for the reply {' / '.join(lines)}",
                            wire="The rest of the reply would be taken for the answer to the next command.",
-                           look="Loop 1, and chapter `conversation`: `yield from` reads every line of a reply.")
+                           look="The chapter on conversation: `yield from` reads every line of a reply.")
         if said != ["VRFY yui"]:
             return Problem(gave=f"a client that says {dots(said)}", wire="The server hears another command.",
                            look="One command: `encode_command(verb, argument)`.")
