@@ -95,7 +95,7 @@ def greet(hostname: str) -> Conversation[Reply]:
 
 # %% check-envelope
 def check_envelope(envelope: Envelope) -> tuple[str, dict[str, str]]:
-    """The paths of an envelope as MAIL and RCPT need them; raises BadPath or ValueError for what they cannot say."""
+    """An envelope's paths as MAIL and RCPT need them; raises BadPath or ValueError for what they cannot say."""
     for address in (envelope.sender, *envelope.recipients):
         if not address.isascii():
             raise ValueError(f"{address!r} is not ASCII; such an address needs SMTPUTF8 (RFC 6531)")

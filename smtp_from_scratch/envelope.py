@@ -1,4 +1,4 @@
-"""Who really receives a letter: the envelope, its paths, and the dot that ends a body (RFC 821 §3.1, §4.5.2)."""
+"""Who really receives a letter: its envelope and paths, and the dot that ends it (RFC 5321 §3.3, §4.5.2)."""
 # Exported from notebooks/03_envelope.ipynb; edit the notebook.
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Envelope:
     peer: str = ""                                     # the address that it came from
     protocol: str = "SMTP"                             # for `with` in Received (RFC 3848)
     parameters: dict[str, str | None] = field(default_factory=dict)     # of MAIL
-    options: dict[str, dict[str, str | None]] = field(default_factory=dict, repr=False)     # of RCPT, by recipient
+    options: dict[str, dict[str, str | None]] = field(default_factory=dict, repr=False)     # of each RCPT
     user: str = field(default="", repr=False)          # who has proved to be the sender
 
 
@@ -82,18 +82,18 @@ class BadPath(ValueError):
 
 # %% check-path
 LOCAL_LIMIT, DOMAIN_LIMIT, PATH_LIMIT = 64, 255, 256      # octets (RFC 5321 §4.5.3.1.1 to §4.5.3.1.3)
+_TOO_LONG = f"a local part has at most {LOCAL_LIMIT} octets, a domain {DOMAIN_LIMIT}, a path {PATH_LIMIT}"
 
 
 def check_path(path: Path, octets: int) -> None:
-    """Raise BadPath for a path, of so many octets, that is too long, or whose literal is no address (§4.1.3)."""
-    if octets > LOCAL_LIMIT and (
-        octets > PATH_LIMIT or len(path.local.encode()) > LOCAL_LIMIT or len(path.domain.encode()) > DOMAIN_LIMIT
-    ):
-        raise BadPath(f"a local part has at most {LOCAL_LIMIT} octets, a domain {DOMAIN_LIMIT}, a path {PATH_LIMIT}")
+    """Raise BadPath for a path, of so many octets, that is too long, or has a literal that is none (§4.1.3)."""
+    local, domain = len(path.local.encode()), len(path.domain.encode())
+    if octets > PATH_LIMIT or local > LOCAL_LIMIT or domain > DOMAIN_LIMIT:
+        raise BadPath(_TOO_LONG)
     if path.domain[:1] == "[":
-        literal = path.domain[1:-1]
+        v6, literal = path.domain[:6].lower() == "[ipv6:", path.domain[1:-1]
         try:
-            ipaddress.IPv6Address(literal[5:]) if literal[:5].lower() == "ipv6:" else ipaddress.IPv4Address(literal)
+            ipaddress.IPv6Address(literal[5:]) if v6 else ipaddress.IPv4Address(literal)
         except ValueError as error:
             raise BadPath(f"{path.domain} is not an address literal: {error}") from None
 
@@ -107,8 +107,8 @@ _LABEL = rf"[A-Za-z0-9{_WIDE}](?:[A-Za-z0-9{_WIDE}-]*[A-Za-z0-9{_WIDE}])?"
 _DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*"
 _LITERAL = r"\[(?:[Ii][Pp][Vv]6:)?[0-9A-Fa-f:.]+\]"
 _PATH = re.compile(
-    rf"<(?:(?P<route>@{_DOMAIN}(?:,@{_DOMAIN})*):)?(?P<local>{_DOT_STRING}|{_QUOTED})@(?P<domain>{_DOMAIN}|{_LITERAL})>"
-)
+    rf"<(?:(?P<route>@{_DOMAIN}(?:,@{_DOMAIN})*):)?"
+    rf"(?P<local>{_DOT_STRING}|{_QUOTED})@(?P<domain>{_DOMAIN}|{_LITERAL})>")
 
 
 def parse_path(text: str) -> tuple[Path, str]:

@@ -46,8 +46,8 @@ EXPECTED = {
 class Verb:
     """One row of the table: who handles a verb, from which state to which it leads (RFC 5321 §4.1.4).
 
-    A handler returns its reply, or is a conversation that returns it when it has more to say or to hear; None if it
-    has said all there is to say. `argument`: one must follow (True), none may (False), either is good (None).
+    A handler returns its reply. When it has more to say or to hear, it is a conversation that returns it, or
+    None if it has said all there is to say. `argument`: one must follow (True), none may (False), either (None).
     `now`: its reply may not wait in a buffer (RFC 2920 §3.2). `usage` is what HELP says.
     `idle`: it leads nowhere, and counts as such in every state. `limit`: octets of its line.
     `counts_octets`: its line says how many octets follow it.
@@ -91,7 +91,7 @@ class SessionState:
     verb: str = ""                                      # of the command in hand
     envelope: Envelope = field(default_factory=Envelope)
     counts: Counter[str] = field(default_factory=Counter)      # errors, idle commands, refused recipients
-    resources: dict[str, Any] = field(default_factory=dict)    # what the transaction keeps open; each can be closed
+    resources: dict[str, Any] = field(default_factory=dict)    # what the transaction keeps open
 
     def closing(self, reason: str, enhanced: str = "") -> Reply:
         """421, the last word of a session that we end (RFC 5321 §3.8); the domain comes first (§4.2.3)."""
@@ -125,7 +125,7 @@ def rset(session: Session, argument: str) -> Reply:
     return Reply(250, "forgotten")
 
 
-_HOST = re.compile(r"[A-Za-z0-9._-]{1,255}|\[[A-Za-z0-9.:-]{1,80}\]")    # it will stand in Received, so nothing else
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,255}|\[[A-Za-z0-9.:-]{1,80}\]")    # Received will quote it
 
 
 def helo(session: Session, argument: str) -> Reply:
@@ -156,7 +156,9 @@ def with_path(keyword: str, note: Callable[[Session, Path], Reply]) -> Handler:
         if isinstance(found, Reply):
             return found
         path, rest = found
-        return Reply(501, f"nothing may follow the path: {rest.strip()[:80]!r}") if rest else note(session, path)
+        if rest:
+            return Reply(501, f"nothing may follow the path: {rest.strip()[:80]!r}")
+        return note(session, path)
 
     return handle
 
@@ -173,7 +175,7 @@ def note_sender(session: Session, path: Path) -> Reply:
 
 
 def note_recipient(session: Session, path: Path) -> Reply:
-    """RCPT: one more recipient, if acceptable (§4.1.1.3); too many wait for another transaction (§4.5.3.1.10)."""
+    """RCPT: one more recipient, if acceptable (RFC 5321 §4.1.1.3), and not too many (§4.5.3.1.10)."""
     if path == NULL_PATH:
         return Reply(501, "a forward-path names somebody")
     if len(session.envelope.recipients) >= session.limits.max_recipients:
@@ -233,7 +235,7 @@ class Session(SessionState):
             yield FLUSH
 
     def reply(self, reply: Reply, verb: Verb | None = None) -> Reply:
-        """A reply as it leaves: the last one to a verb may be 421 instead, and after 421 the session is over."""
+        """A reply as it leaves: the last one to a verb may be 421 instead; after 421 the session is over."""
         if verb and reply.code != 421:
             reply = limit_errors(self, reply, verb)
         if reply.code == 421:
@@ -308,16 +310,15 @@ VERBS: dict[str, Verb] = {
     "HELO": Verb(helo, TO_READY, "HELO your.host.name", now=True),
     "MAIL": Verb(with_path("FROM:", note_sender), {"ready": "mail"},
                  "MAIL FROM:<you@your.domain>, or MAIL FROM:<> for a bounce"),
-    "RCPT": Verb(with_path("TO:", note_recipient), {"mail": "rcpt", "rcpt": "rcpt"}, "RCPT TO:<somebody@some.domain>"),
-    "DATA": Verb(data, {"rcpt": "ready"}, "DATA, then the message, then a dot alone in its line", now=True,
-                 argument=False),
+    "RCPT": Verb(with_path("TO:", note_recipient), {"mail": "rcpt", "rcpt": "rcpt"},
+                 "RCPT TO:<somebody@some.domain>"),
+    "DATA": Verb(data, {"rcpt": "ready"}, "DATA, the message, a dot alone in its line", now=True, argument=False),
     "RSET": Verb(rset, TO_READY | {"start": "start"}, "RSET forgets the transaction", argument=False),
     "NOOP": Verb(saying(250, "still here"), STAY, "NOOP does nothing", now=True, idle=True),
-    "QUIT": Verb(saying(221, "{} says goodbye"), dict.fromkeys(STAY, "closed"), "QUIT ends the session", now=True,
-                 argument=False),
-    "VRFY": Verb(saying(252, "I do not verify; send the message and see"), STAY, "VRFY somebody", now=True, idle=True,
-                 argument=True),
+    "QUIT": Verb(saying(221, "{} says goodbye"), dict.fromkeys(STAY, "closed"),
+                 "QUIT ends the session", now=True, argument=False),
+    "VRFY": Verb(saying(252, "I do not verify; send the message and see"), STAY,
+                 "VRFY somebody", now=True, idle=True, argument=True),
     "HELP": Verb(help_, STAY, "HELP, or HELP and a verb", now=True, idle=True),
-    "EXPN": Verb(saying(502, "I know that command and do not do it"), STAY, "EXPN is not done here", now=True,
-                 idle=True),
+    "EXPN": Verb(saying(502, "I know it and do not do it"), STAY, "EXPN is not done here", now=True, idle=True),
 }
