@@ -328,8 +328,8 @@ def log_in_by(mechanism: Mechanism, client: ClientSession, user: str, password: 
 
 # %% log-in
 def log_in(client: ClientSession, user: str, password: str, mechanisms: Iterable[Mechanism] = MECHANISMS,
-           insecure: bool = False) -> Conversation[None]:
-    """Prove who we are; raises SMTPAuthenticationError or SMTPNotSupportedError.
+           insecure: bool = False) -> Conversation[str]:
+    """Prove who we are, and return by which mechanism; raises SMTPAuthenticationError, SMTPNotSupportedError.
 
     Where a mechanism is not wanted after all, 504 or 534, the next one is tried (RFC 4954 §6). One in which we speak
     once rides along with what follows: then the error comes with its reply.
@@ -342,7 +342,8 @@ def log_in(client: ClientSession, user: str, password: str, mechanisms: Iterable
             raise refusal or error from None
         left.remove(mechanism)
         try:
-            return (yield from log_in_by(mechanism, client, user, password))
+            yield from log_in_by(mechanism, client, user, password)
+            return mechanism.name
         except SMTPAuthenticationError as error:
             if error.reply.code not in (504, 534):
                 raise

@@ -1,15 +1,13 @@
-"""`send`: messages from files, as they are."""
+"""`send`: messages from files, as they are, or made on the spot."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import shutil
 import ssl
 import sys
-import tempfile
 from collections.abc import Iterable
-from typing import IO, Any
+from typing import Any
 
 from smtp_from_scratch.cli.common import (
     DEFERRED,
@@ -23,8 +21,8 @@ from smtp_from_scratch.cli.common import (
     mailbox,
     mailbox_or_null,
 )
+from smtp_from_scratch.cli.letters import Body, letters
 from smtp_from_scratch.client import Receipt, SMTPResponseException, SMTPServerDisconnected
-from smtp_from_scratch.dsn import request
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.printable import printable
 from smtp_from_scratch.smtp import Client, client_extensions
@@ -34,12 +32,16 @@ from smtp_from_scratch.transcript import Transcript
 
 def add_parser(commands: Any) -> None:
     """The options."""
-    send = commands.add_parser("send", help="send letters", description="Sends letters from files, as they are.")
+    send = commands.add_parser("send", help="send messages", description="Sends messages from files, as they are, or "
+                               "one that is made of a subject, a text and attachments.")
     send.add_argument("--server", type=host_port, metavar="HOST:PORT", required=True)
-    send.add_argument("--from", dest="sender", type=mailbox_or_null, metavar="A", required=True,
-                      help="the envelope's sender; <> for none")
-    send.add_argument("--to", dest="recipients", action="append", type=mailbox, metavar="B", required=True,
-                      help="a recipient; may be repeated")
+    send.add_argument("--from", dest="sender", type=mailbox_or_null, metavar="A",
+                      help="the envelope's sender, <> for none (default: as the message's header says)")
+    send.add_argument("--to", dest="recipients", action="append", type=mailbox, metavar="B", default=[],
+                      help="a recipient; may be repeated (default: as To and Cc say)")
+    send.add_argument("--subject", metavar="S", help="make a message with this subject")
+    send.add_argument("--body", metavar="TEXT", help="make a message with this text")
+    send.add_argument("--attach", action="append", metavar="F", default=[], help="attach a file; may be repeated")
     send.add_argument("--hostname", metavar="NAME", default="", help="what to call ourselves in EHLO")
     send.add_argument("--user", metavar="U", default="", help="log in as U; never without TLS")
     send.add_argument("--password-file", metavar="F", help="a file with U's password in its first line")
@@ -50,8 +52,8 @@ def add_parser(commands: Any) -> None:
     send.add_argument("--ca-file", metavar="F", help="certificates to trust, in place of the system's")
     send.add_argument("--notify", metavar="EVENTS", default="", help="report on these events: NEVER, or some of "
                       "SUCCESS,FAILURE,DELAY; to servers without DSN nothing is said of it")
-    send.add_argument("--ret", choices=["FULL", "HDRS"], default="", help="how much of the letter a report returns")
-    send.add_argument("--envid", metavar="ID", default="", help="what reports shall call the letter")
+    send.add_argument("--ret", choices=["FULL", "HDRS"], default="", help="how much of the message a report returns")
+    send.add_argument("--envid", metavar="ID", default="", help="what reports shall call the message")
     send.add_argument("--orcpt", metavar="A", default="", help="the address that was first written to, if it is "
                       "another than that of --to, such as rfc822;list@oslo.example")
     send.add_argument("--without", action="append", metavar="KEYWORD", default=[],
@@ -60,7 +62,7 @@ def add_parser(commands: Any) -> None:
                       "CHUNKING is offered: only to servers that you know")
     send.add_argument("--timeout", type=float, metavar="S", default=None, help="seconds that any wait may take")
     send.add_argument("--show", action="store_true", help="the dialogue, on standard error")
-    send.add_argument("files", nargs="+", metavar="FILE", help="a letter; - is standard input")
+    send.add_argument("files", nargs="*", metavar="FILE", help="a message; - is standard input")
     send.set_defaults(run=run)
 
 
@@ -74,26 +76,29 @@ def run(options: argparse.Namespace) -> int:
             return complain(f"cannot read {error.filename}: {error.strerror}", USAGE)
         show = Transcript() if options.show else None
         try:
-            envelope_for(options)
+            ready = letters(options, files)
+        except (OSError, ValueError) as error:  # such as neither a file nor a subject
+            return complain(str(error), USAGE)
+        try:
             client = client_for(options, show)
         except (OSError, UnicodeError) as error:
             return complain(f"cannot use {options.password_file or options.ca_file}: {error}", USAGE)
         except ValueError as error:            # such as --user without --password-file
             return complain(str(error), USAGE)
         try:
-            return send_files(client, options, files)
+            return send_all(client, options, ready)
         finally:
             if show is not None:
                 print(*map(printable, str(show).split("\n")), sep="\n", file=sys.stderr)
 
 
-def send_files(client: Client, options: argparse.Namespace, files: Iterable[IO[bytes]]) -> int:
+def send_all(client: Client, options: argparse.Namespace, ready: Iterable[tuple[Envelope, Body]]) -> int:
     """A whole session; returns the exit code, once the receipts are told."""
     error: Exception | None = None
     receipts: list[Receipt] = []
     try:
         client.connect(*options.server)
-        for receipt in client.send_all(((envelope_for(options), rereadable(file)) for file in files), goodbye=True):
+        for receipt in client.send_all(ready, goodbye=True):
             receipts.append(receipt)
     except (OSError, ValueError) as failure:
         error = failure
@@ -120,23 +125,6 @@ def client_for(options: argparse.Namespace, tap: Any) -> Client:
         password=first_line(options.password_file), eager=options.eager, without=options.without)
     return Client(local_hostname=options.hostname, timeout=options.timeout, tap=tap, extensions=extensions,
                   tls=verified if options.implicit_tls else None, implicit_tls=options.implicit_tls)
-
-
-def envelope_for(options: argparse.Namespace) -> Envelope:
-    """The envelope, with what was asked for of reports (RFC 3461). Raises ValueError."""
-    envelope = Envelope(options.sender, list(dict.fromkeys(options.recipients)))
-    orcpt = dict.fromkeys(envelope.recipients, options.orcpt) if options.orcpt else {}
-    return request(envelope, ret=options.ret, envid=options.envid, notify=options.notify, orcpt=orcpt)
-
-
-def rereadable(file: IO[bytes]) -> IO[bytes]:
-    """The file, or a copy of a stream that can be read only once."""
-    if file.seekable():
-        return file
-    copy: IO[bytes] = tempfile.TemporaryFile()
-    shutil.copyfileobj(file, copy)
-    copy.seek(0)
-    return copy
 
 
 def tell_receipts(receipts: Iterable[Receipt]) -> int:

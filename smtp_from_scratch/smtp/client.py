@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import ssl
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from email.message import Message
 from typing import Any, Self, TypeVar
@@ -25,6 +27,8 @@ from smtp_from_scratch.dsn import request
 from smtp_from_scratch.ehlo import Extension, check_requirements
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.message import Body, addressees, outgoing, prepare
+from smtp_from_scratch.oauth import Token
+from smtp_from_scratch.printable import printable
 from smtp_from_scratch.refusals import SMTPTimeout, raise_for_refusal
 from smtp_from_scratch.sasl import Mechanism
 from smtp_from_scratch.smtp.sending import Sending
@@ -32,7 +36,7 @@ from smtp_from_scratch.smtp.sets import EVERYTHING, MECHANISMS, Extensions, clie
 from smtp_from_scratch.starttls import secure_client, start_tls
 from smtp_from_scratch.status import CodedClientSession
 from smtp_from_scratch.transaction import ClientSession, hello, leave, open_session
-from smtp_from_scratch.transcript import Tap
+from smtp_from_scratch.transcript import Reader, Said, Tap
 from smtp_from_scratch.wire import Reply, WireError, encode_command
 
 T = TypeVar("T")
@@ -41,8 +45,9 @@ T = TypeVar("T")
 class Line:
     """A connection, and the session on it: connect, play conversations, close."""
 
-    def __init__(self, local_hostname: str, timeout: float | None, tap: Tap | None) -> None:
-        self.local_hostname, self.timeout, self.tap = local_hostname, timeout, tap
+    def __init__(self, local_hostname: str, timeout: float | None, tap: Tap | None,
+                 source_address: tuple[str, int] | None = None) -> None:
+        self.local_hostname, self.timeout, self.tap, self.source_address = local_hostname, timeout, tap, source_address
         self.session: ClientSession = CodedClientSession("")
         self.connection: Connection | None = None
 
@@ -50,7 +55,7 @@ class Line:
         """Connect; raises OSError, ValueError when there is a connection already."""
         if self.connection:
             raise ValueError("already connected: quit or close first")
-        sock = socket.create_connection((host, port), self.timeout or 30.0)
+        sock = socket.create_connection((host, port), self.timeout or 30.0, self.source_address)
         self.connection = Connection(sock, "C", self.tap)
         if self.timeout is not None:
             self.connection.channel.longest_wait = self.timeout
@@ -247,34 +252,70 @@ class SeriesSender(Sender):
         yield from sending.send(ready)
 
 
-class Client(SeriesSender):
+class Identity(SeriesSender):
+    """Who the server is, and who we are: TLS and AUTH."""
+
+    _context: ssl.SSLContext | None
+    _insecure: bool
+
+    def starttls(self, context: ssl.SSLContext | None = None) -> None:
+        """Seal the line now. Raises SMTPNotSupportedError, SMTPResponseException, ssl.SSLError (RFC 3207)."""
+        self.play(start_tls(self.session, context or self._context or ssl.create_default_context()))
+
+    def login(self, user: str, password: str, *, mechanisms: Iterable[Mechanism] = MECHANISMS,
+              insecure: bool = False) -> str:
+        """Prove who we are, and return the mechanism that it was done by, such as "SCRAM-SHA-256".
+
+        Without TLS only if `insecure`, here or as `insecure_auth`. Raises SMTPAuthenticationError,
+        SMTPNotSupportedError (RFC 4954).
+        """
+        def talk() -> Conversation[str]:
+            insecure_too = insecure or self._insecure
+            chosen = yield from advised(self.session, log_in(self.session, user, password, mechanisms, insecure_too))
+            yield from self.session.read_replies()
+            return chosen
+
+        return self.play(talk())
+
+
+class Client(Identity):
     """A client for one connection; takes and raises what `smtplib.SMTP` does wherever the thing is the same.
 
-    With a host it connects at once: greeting and EHLO, and what the extensions do then. `extensions` are objects
-    such as `Pipelining()`; by default everything that needs no decision of yours; None: none, and HELO, as in 1982.
-    `tls`: a context, or True for the system's certificates: STARTTLS is then required; with `implicit_tls` TLS
-    begins at once (port 465). `user` and `password` prove who we are; nothing that is made of a password travels
-    without TLS, unless `insecure_auth`. These take effect beside `extensions`, too; ValueError where they cannot.
-    `timeout` (seconds) caps every wait; by default they are those of RFC 5321 §4.5.3.2, from two to ten minutes.
-    `tap` is called with every `Said`.
+    With a host, `"mx.tokyo.example"` or `"mx.tokyo.example:2525"`, it connects at once: greeting and EHLO, and what the
+    extensions do then. The port is 25, or 587 with a user, or 465 with `implicit_tls`. `extensions` are objects such as
+    `Pipelining()`; by default everything that needs no decision of yours; None: none, and HELO, as in 1982. `tls`: a
+    context, or True for the system's certificates: STARTTLS is then required; with `implicit_tls` TLS begins at once.
+    `user` and `password` prove who we are, or a `token`, or a function that fetches one (OAUTHBEARER, XOAUTH2); nothing
+    made of these travels without TLS, unless `insecure_auth`. They take effect beside `extensions`, too; ValueError
+    where they cannot. `timeout` (seconds) caps every wait; by default they are those of RFC 5321 §4.5.3.2, from two to
+    ten minutes. `source_address`: where to call from. `tap` is called with every `Said`; `debug` prints the dialogue on
+    standard error, passwords masked.
     """
 
-    def __init__(self, host: str = "", port: int = 25, *, local_hostname: str = "", timeout: float | None = None,
+    def __init__(self, host: str = "", port: int = 0, *, local_hostname: str = "", timeout: float | None = None,
                  tap: Tap | None = None, extensions: Extensions = EVERYTHING, tls: ssl.SSLContext | bool | None = None,
-                 implicit_tls: bool = False, user: str = "", password: str = "", insecure_auth: bool = False) -> None:
-        super().__init__(local_hostname, timeout, tap)
+                 implicit_tls: bool = False, user: str = "", password: str = "", token: Token = "",
+                 insecure_auth: bool = False, source_address: tuple[str, int] | None = None,
+                 debug: bool = False) -> None:
+        super().__init__(local_hostname, timeout, debugging(tap) if debug else tap, source_address)
         if implicit_tls and tls is False:
             raise ValueError("implicit_tls and tls=False contradict each other: leave one of them out")
         self._context = ssl.create_default_context() if tls is True or (implicit_tls and not tls) else tls or None
         self._implicit, self._insecure = implicit_tls, insecure_auth
-        asked = client_security(None if implicit_tls else self._context, True, user, password, insecure_auth)
+        self._port = 465 if implicit_tls else 587 if user else 25
+        asked = client_security(None if implicit_tls else self._context, True, user, password, insecure_auth,
+                                token=token)
         self._extensions = client_set(extensions, asked, insecure_auth and not user)
         if host:
             self.connect(host, port)
 
-    def connect(self, host: str, port: int = 25) -> Reply:
-        """Connect, hear the greeting, say EHLO or HELO; returns the reply. Raises OSError, SMTPConnectError,
-        SMTPHeloError; with TLS and a user also ssl.SSLError, SMTPNotSupportedError, SMTPAuthenticationError."""
+    def connect(self, host: str, port: int = 0) -> Reply:
+        """Connect, hear the greeting, say EHLO or HELO; returns the reply. ValueError for a port that is given twice.
+
+        Raises OSError, SMTPConnectError, SMTPHeloError; with TLS and a user also ssl.SSLError, SMTPNotSupportedError,
+        SMTPAuthenticationError.
+        """
+        host, port = host_and_port(host, port, self._port)
         sock = self.dial(host, port)
         self.session = CodedClientSession(self.local_hostname or host_literal(sock), self._extensions or (), host)
         try:
@@ -290,22 +331,37 @@ class Client(SeriesSender):
             return (yield from quit_if_refused(greet(self.session.hostname)))
         return (yield from quit_if_refused(advised(self.session, open_session(self.session))))
 
-    def starttls(self, context: ssl.SSLContext | None = None) -> None:
-        """Seal the line now. Raises SMTPNotSupportedError, SMTPResponseException, ssl.SSLError (RFC 3207)."""
-        self.play(start_tls(self.session, context or self._context or ssl.create_default_context()))
 
-    def login(self, user: str, password: str, *, mechanisms: Iterable[Mechanism] = MECHANISMS,
-              insecure: bool = False) -> None:
-        """Prove who we are; without TLS only if `insecure`, here or as `insecure_auth`.
+def host_and_port(host: str, port: int, default: int) -> tuple[str, int]:
+    """`"mx:2525"`, `"[::1]:2525"`, or both apart; ValueError for a port that is none, or is given twice."""
+    name, colon, number = host.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        name, colon = host, ""
+    elif colon and ":" in name and not (name.startswith("[") and name.endswith("]")):
+        colon = ""                              # an IPv6 address, and no port
+    if not colon:
+        return (name[1:-1] if name.startswith("[") and name == host else host), port or default
+    if port:
+        raise ValueError(f"the port is given twice: in {host!r}, and as {port}")
+    if not (number.isascii() and number.isdigit() and 0 < int(number) < 65_536):
+        raise ValueError(f"expected a host, or HOST:PORT, not {host!r}")
+    return name.strip("[]"), int(number)
 
-        Raises SMTPAuthenticationError, SMTPNotSupportedError (RFC 4954).
-        """
-        def talk() -> Conversation[None]:
-            insecure_too = insecure or self._insecure
-            yield from advised(self.session, log_in(self.session, user, password, mechanisms, insecure_too))
-            yield from self.session.read_replies()
 
-        self.play(talk())
+def debugging(tap: Tap | None) -> Tap:
+    """A tap that prints each line as it is said, and tells the other tap."""
+    reader, shown = Reader(), itertools.count()
+
+    def print_lines(said: Said) -> None:
+        reader.feed(said)
+        for line in reader.lines:
+            if line.kind != "sealed" or next(shown) == 0:
+                print(f"{line.role}: {printable(line.text)}", file=sys.stderr)
+        reader.lines.clear()
+        if tap:
+            tap(said)
+
+    return print_lines
 
 
 def client_set(extensions: Extensions, asked: list[Extension], insecure_login: bool) -> tuple[Extension, ...] | None:

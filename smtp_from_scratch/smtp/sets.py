@@ -10,6 +10,7 @@ from smtp_from_scratch.auth import Auth, Users
 from smtp_from_scratch.chunking import BinaryMime, Chunking
 from smtp_from_scratch.dsn import Dsn
 from smtp_from_scratch.ehlo import EightBitMime, Extension, Size
+from smtp_from_scratch.oauth import OAuthBearer, Token, XOAuth2
 from smtp_from_scratch.pipelining import Pipelining
 from smtp_from_scratch.sasl import Mechanism
 from smtp_from_scratch.scram import ScramSha256
@@ -18,6 +19,7 @@ from smtp_from_scratch.starttls import StartTLS
 from smtp_from_scratch.status import EnhancedStatusCodes
 
 MECHANISMS: tuple[Mechanism, ...] = (ScramSha256(), *auth.MECHANISMS)           # the best first
+TOKEN_MECHANISMS: tuple[Mechanism, ...] = (OAuthBearer(), XOAuth2())
 KEYWORDS = ("SIZE", "8BITMIME", "ENHANCEDSTATUSCODES", "PIPELINING", "CHUNKING", "BINARYMIME", "SMTPUTF8",
             "DSN", "STARTTLS", "AUTH")
 
@@ -36,16 +38,16 @@ def server_extensions(*, tls: ssl.SSLContext | None = None, require_tls: bool = 
 
 
 def client_extensions(*, tls: ssl.SSLContext | None = None, require_tls: bool = True, user: str = "",
-                      password: str = "", insecure_auth: bool = False, eager: bool = False,
+                      password: str = "", token: Token = "", insecure_auth: bool = False, eager: bool = False,
                       mechanisms: Iterable[Mechanism] = MECHANISMS, without: Iterable[str] = ()) -> list[Extension]:
-    """Everything that a client can make use of: STARTTLS with a TLS context, AUTH with a user and a password.
+    """Everything that a client can make use of: STARTTLS with a TLS context, AUTH with a user and a password or token.
 
     `eager`: see `Chunking`. What follows from others, such as SMTPUTF8 from 8BITMIME, leaves with them. ValueError for
     what cannot take effect: see `client_security`, `leave_out`.
     """
     everything: list[Extension] = [Size(), EightBitMime(), EnhancedStatusCodes(), Pipelining(), Chunking(eager),
                                    BinaryMime(), SmtpUtf8(), Dsn()]
-    everything += client_security(tls, require_tls, user, password, insecure_auth, mechanisms)
+    everything += client_security(tls, require_tls, user, password, insecure_auth, mechanisms, token)
     return leave_out(everything, without, {"STARTTLS": bool(tls) and require_tls, "AUTH": bool(user)})
 
 
@@ -69,11 +71,15 @@ def leave_out(extensions: Iterable[Extension], without: Iterable[str],
 
 
 def client_security(tls: ssl.SSLContext | None, require_tls: bool, user: str, password: str, insecure_auth: bool,
-                    mechanisms: Iterable[Mechanism] = MECHANISMS) -> list[Extension]:
-    """STARTTLS and AUTH for a client; ValueError for a user without a password, or a password without a user."""
-    if bool(user) != bool(password):
+                    mechanisms: Iterable[Mechanism] = MECHANISMS, token: Token = "") -> list[Extension]:
+    """STARTTLS and AUTH for a client; ValueError for a user who has no password or token, or two, or the reverse."""
+    if bool(user) != bool(password or token):
         raise ValueError(f"user and password go together: there is no {'password' if user else 'user'}")
+    if password and token:
+        raise ValueError("a password and a token: leave one of them out")
     asked: list[Extension] = [StartTLS(tls, require_tls)] if tls else []
+    if token:
+        mechanisms = (OAuthBearer(token), XOAuth2(token))
     if user:
         asked.append(Auth(user=user, password=password, insecure=insecure_auth, mechanisms=mechanisms))
     return asked
@@ -91,7 +97,8 @@ def server_security(tls: ssl.SSLContext | None, require_tls: bool, users: Users 
                          "users=…; an Auth(…) in extensions has arguments of its own")
     asked: list[Extension] = [StartTLS(tls, require_tls)] if tls else []
     if users is not None:
-        asked.append(Auth(users, required=require_auth, insecure=insecure_auth, mechanisms=MECHANISMS))
+        asked.append(Auth(users, required=require_auth, insecure=insecure_auth,
+                          mechanisms=(*MECHANISMS, *TOKEN_MECHANISMS)))
     return asked
 
 

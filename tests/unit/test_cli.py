@@ -163,6 +163,45 @@ def test_send_to_several_recipients_and_show(tmp_path: Path) -> None:
     assert delivered(tmp_path, "eva@oslo.example") == [b"Subject: hi\n\nhello\n"]
 
 
+def run_send(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([*COMMAND, "send", *arguments], input=stdin, capture_output=True, timeout=60)
+
+
+def test_send_makes_a_message(tmp_path: Path) -> None:
+    (tmp_path / "mango.png").write_bytes(b"\x89PNG")
+    with Server() as server:
+        done = run_send("--server", "{}:{}".format(*server.address), "--from", "ana@rio.example", "--to",
+                        "kenji@tokyo.example", "--subject", "Grüße", "--body", "ripe", "--attach",
+                        str(tmp_path / "mango.png"))
+    assert done.returncode == 0, done.stderr
+    [received] = server.messages
+    text, picture = received.message.iter_parts()
+    assert (received.message["Subject"], text.get_content()) == ("Grüße", "ripe\n")
+    assert (picture.get_filename(), picture.get_content_type()) == ("mango.png", "image/png")
+    assert received.message["Date"] and received.message["Message-ID"]
+
+
+def test_send_takes_the_envelope_from_the_header() -> None:
+    letter = b"From: Ana <ana@rio.example>\nTo: kenji@tokyo.example\nCc: yui@tokyo.example\nSubject: x\n\nripe\n"
+    with Server() as server:
+        where = "{}:{}".format(*server.address)
+        assert run_send("--server", where, "-", stdin=letter).returncode == 0
+        assert run_send("--server", where, "--to", "li@tokyo.example", "-", stdin=letter).returncode == 0
+        for wrong, told in ((b"Subject: x\n\nripe\n", b"--from"), (b"From: a@b.example\n\nripe\n", b"--to"),
+                            (letter.replace(b"Cc:", b"Bcc:"), b"Bcc")):
+            done = run_send("--server", where, "-", stdin=wrong)
+            assert done.returncode == 2 and told in done.stderr
+    assert [one.envelope.recipients for one in server.messages] == [
+        ["kenji@tokyo.example", "yui@tokyo.example"], ["li@tokyo.example"]]
+    assert {one.envelope.sender for one in server.messages} == {"ana@rio.example"}
+
+
+@pytest.mark.parametrize("words", [[], ["--subject", "x"], ["--subject", "x", "-"], ["--attach", "/no/such/file"]])
+def test_send_says_what_is_missing(words: list[str]) -> None:
+    done = run_send("--server", "127.0.0.1:1", *words)
+    assert done.returncode == 2 and done.stderr.startswith(b"smtp-from-scratch: ")
+
+
 def test_send_says_deferred_and_unreachable(tmp_path: Path) -> None:
     with Server(accept_recipient=lambda address, envelope: Reply(450, "come back later")) as server:
         later = send(*server.address, "--to", "kenji@tokyo.example", "-", stdin=b"hello")

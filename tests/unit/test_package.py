@@ -27,12 +27,12 @@ HELLO = ENDS | {"ehlo", "transaction"}
 EXTENSIONS = {"status", "pipelining", "chunking", "starttls", "auth", "scram", "smtputf8", "dsn"}
 STAGES = {"connection", "server"}
 PROTOCOL = HELLO | EXTENSIONS | STAGES | {"maildir", "report", "submission"}
-BY_HAND = {"message", "parts", "passwords", "refusals", "sasl", "stream", "throttle", "users", "xtext"}
+BY_HAND = {"message", "oauth", "parts", "passwords", "refusals", "sasl", "stream", "throttle", "users", "xtext"}
 FRONT_DOOR = PROTOCOL | BY_HAND | {"saslprep", "smtp", "transcript"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": set(), "printable": set(), "parts": set(), "saslprep": set(), "transcript": set(),
     "throttle": LINE | {"conversation"}, "passwords": {"saslprep"}, "xtext": {"wire"},
-    "sasl": {"client", "conversation", "passwords", "saslprep"},
+    "oauth": {"conversation", "sasl"}, "sasl": {"client", "conversation", "passwords", "saslprep"},
     "wire": {"printable"}, "channel": WIRE | {"transcript"}, "conversation": LINE, "stream": {"conversation"},
     "envelope": LINE | {"conversation", "parts", "stream"}, "bodies": WIRE,
     "rules": TALK | {"bodies"}, "client": TALK, "session": TALK | {"bodies", "rules"},
