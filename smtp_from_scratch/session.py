@@ -13,10 +13,10 @@ from .bodies import Spool
 from .conversation import FLUSH, Closing, Conversation, Disconnected, Line, Timeout, Work
 from .envelope import NULL_PATH, BadPath, Body, BodyCutter, Envelope, Path, parse_path
 from .printable import logger
+from .rules import BROKEN, ask_deliver, ask_policy
 from .rules import Deliver as Deliver
 from .rules import Limits as Limits
 from .rules import Policy as Policy
-from .rules import ask_deliver, ask_policy
 from .rules import reply_for_each as reply_for_each
 from .wire import COMMAND_LIMIT, Command, Reply, WireError, parse_command
 
@@ -270,8 +270,11 @@ def serve(session: Session) -> Conversation[None]:
 
 # %% one-reply
 def one_reply(outcome: Mapping[str, Reply]) -> Reply:
-    """DATA has one reply for all recipients: the first that asks to try again, else the first refusal."""
-    return min(outcome.values(), key=lambda reply: (reply.positive, reply.permanent))
+    """DATA has one reply for all recipients: the first that asks to try again, else the first refusal.
+
+    451 for a message without recipients: nobody has it.
+    """
+    return min(outcome.values(), key=lambda reply: (reply.positive, reply.permanent), default=BROKEN)
 
 
 # %% data

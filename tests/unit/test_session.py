@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from smtp_from_scratch.conversation import Closing, Conversation, Line, Timeout, rehearse
 from smtp_from_scratch.envelope import Envelope
-from smtp_from_scratch.session import STATES, VERBS, Limits, Session, serve
+from smtp_from_scratch.session import STATES, VERBS, Limits, Session, one_reply, serve
 from smtp_from_scratch.wire import HOPELESS, Reply, parse_reply
 
 HELO, MAIL, RCPT = "HELO rio.example", "MAIL FROM:<ana@rio.example>", "RCPT TO:<kenji@tokyo.example>"
@@ -459,3 +459,8 @@ def test_a_session_leaves_a_line_in_the_log_and_no_body(caplog: pytest.LogCaptur
     caplog.set_level(logging.INFO)
     codes(OPENING + LETTER + b".\r\nQUIT\r\n", Session(peer="192.0.2.7"))
     assert "192.0.2.7 from=<ana@rio.example> to=1" in caplog.text and "Monday" not in caplog.text
+
+
+def test_a_message_that_is_for_nobody_is_not_taken() -> None:
+    """The table lets no DATA through without a recipient; an extension's verb might."""
+    assert one_reply({}).code == 451
