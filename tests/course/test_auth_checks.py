@@ -532,6 +532,32 @@ def test_census(wrong: Any, word: str) -> None:
     assert any(part in gave(lab.check_census(wrong)) for part in word.split("|"))
 
 
+def by_comparison(call: Any, names: list[str]) -> list[str]:
+    def replies(name: str) -> list[str]:
+        say = call()
+        return [say(line) for line in ("AUTH LOGIN", encode64(name.encode()), encode64(b"wrong"))]
+
+    stranger = replies("zzz@nowhere.example")
+    return [name for name in names if replies(name) != stranger]
+
+
+def by_majority(call: Any, names: list[str]) -> tuple[str, ...]:
+    """Another way: an exchange as one text, and two strangers to compare with."""
+    def whole(name: str) -> str:
+        say, text = call(), ""
+        for line in ("AUTH LOGIN", encode64(name.encode()), encode64(b"guess")):
+            text += say(line) + "|"
+        return text
+
+    usual = {whole("nobody"), whole("nobody-else")}
+    return tuple(name for name in names if whole(name) not in usual)
+
+
+@pytest.mark.parametrize("right", [by_comparison, by_majority])
+def test_census_in_more_than_one_way(right: Any) -> None:
+    assert lab.check_census(right).passed
+
+
 @pytest.mark.parametrize("how, name, answer", [
     ("one at a time", "PLAIN", 0), ("PIPELINING", "PLAIN", 1), ("one at a time", "LOGIN", 2),
     ("PIPELINING", "CRAM-MD5", 1)])

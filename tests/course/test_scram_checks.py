@@ -56,6 +56,7 @@ def by_numbers(one: bytes, other: bytes) -> bytes:
     (lambda one, other: [a ^ b for a, b in zip(one, other, strict=True)], "["),
     (lambda one, other: bytes(a | b for a, b in zip(one, other, strict=True)), "b'"),
     (lambda one, other: by_numbers(one, other).lstrip(b"\0"), "b'"), (lambda one, other: one ^ other, "TypeError"),
+    (lambda one, other: bytes(a ^ b for a, b in zip(one, other)), "different lengths"),      # noqa: B905
 ])
 def test_xor(answer: Callable[..., Any], about: str) -> None:
     assert about in gave(lab.check_xor(answer))
@@ -265,7 +266,18 @@ def burglar(stored_key: bytes, first: str, challenge: str, final: str) -> bytes:
 ])
 def test_burglar(answer: Callable[..., Any], about: str) -> None:
     assert about in gave(lab.check_burglar(answer))
-    assert lab.check_burglar(burglar).passed
+
+
+def by_attributes(stored_key: bytes, first: str, challenge: str, final: str) -> bytes:
+    """Another way: messages taken apart at their commas, the xor by numbers."""
+    parts = [*first.split(",")[2:], *challenge.split(","), *final.split(",")[:-1]]
+    stamp = hmac.new(stored_key, ",".join(parts).encode(), "sha256").digest()
+    return by_numbers(decode64(final.split(",")[-1][2:]), stamp)
+
+
+@pytest.mark.parametrize("answer", [burglar, by_attributes])
+def test_burglar_in_more_than_one_way(answer: Callable[..., Any]) -> None:
+    assert lab.check_burglar(answer).passed
 
 
 def moving(old: dict[str, str], keys: dict[str, Any], user: str, password: str, *, check: bool = True,

@@ -1,8 +1,10 @@
 """The checks of `starttls` at wrong answers: each is refused for its own reason."""
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -47,10 +49,43 @@ def last_only(tls: Any) -> bytes:
     return block
 
 
-@pytest.mark.parametrize("answer, says", [(once, "one record at most"), (careless, "SSLWantReadError"),
-                                          (last_only, "one record at most"), (lambda tls: tls.pending(), "raises")])
+def swallows_all(tls: Any) -> bytes:
+    with suppress(ssl.SSLError):
+        return joined(tls)
+    return b""
+
+
+def joined(tls: Any) -> bytes:
+    blocks = []
+    with suppress(ssl.SSLWantReadError):
+        while block := tls.read(65_536):
+            blocks.append(block)
+    return b"".join(blocks)
+
+
+def octet_by_octet(tls: Any) -> bytearray:
+    plain = bytearray()
+    while True:
+        try:
+            octet = tls.read(1)
+        except ssl.SSLWantReadError:
+            return plain
+        if not octet:
+            return plain
+        plain += octet
+
+
+@pytest.mark.parametrize("answer, says", [
+    (once, "one record at most"), (careless, "SSLWantReadError"), (last_only, "one record at most"),
+    (swallows_all, "tampered with"), (lambda tls: tls.pending(), "Return octets"),
+])
 def test_read(answer: Callable[[Any], Any], says: str) -> None:
     assert says in problem(lab.check_read(answer))
+
+
+@pytest.mark.parametrize("answer", [joined, octet_by_octet])
+def test_read_in_more_than_one_way(answer: Callable[[Any], Any]) -> None:
+    assert lab.check_read(answer).passed
 
 
 def test_stubs_are_not_answered_yet() -> None:
@@ -89,13 +124,37 @@ def test_policy(answer: Callable[[Reply, bool], str], says: str) -> None:
     assert says in problem(lab.check_policy(answer))
 
 
+def by_keywords(ehlo: Reply, require_tls: bool) -> str:
+    offered = {line.split()[0].upper() for line in ehlo.lines[1:] if line} if ehlo.positive else set()
+    return "starttls" if "STARTTLS" in offered else "stop" if require_tls else "clear"
+
+
+def by_pattern(ehlo: Reply, require_tls: bool) -> str:
+    if ehlo.code == 250:
+        for line in ehlo.lines[1:]:
+            if re.match(r"starttls(\s|$)", line, re.IGNORECASE):
+                return "starttls"
+    return {True: "stop", False: "clear"}[require_tls]
+
+
+@pytest.mark.parametrize("answer", [by_keywords, by_pattern])
+def test_policy_in_more_than_one_way(answer: Callable[[Reply, bool], str]) -> None:
+    assert lab.check_policy(answer).passed
+
+
 A = "C= STARTTLS\\r\\nNOOP\\r\\n\nS: 220\ntls or closed\nS: nothing\n"
 B = "C= STARTTLS\\r\\nXY\nS: 220\ntls or closed\nC: EHLO {client}\nS: 250\n"
 C = "C: STARTTLS\nS: 220\ntls\nC: MAIL FROM:<ana@rio.example>\nS: 503\n"
 
 
+OTHERS = {"A": "C= STARTTLS\\r\\nHELP\\r\\n\nS: 220\ntls or closed\nC: NOOP\nS: 250\n",
+          "B": "C= STARTTLS\\r\\nRSE\nS: 220\ntls or closed\nC: NOOP\nS: 250\n",
+          "C": "C: STARTTLS\nS: 220\ntls\nC: mail from:<eve@shady.example>\nS: 503|550\n"}
+
+
 def test_dialogues() -> None:
     assert lab.check_dialogues({"A": A, "B": B, "C": C}).passed
+    assert lab.check_dialogues(OTHERS).passed
     for wrong, says in (
         ({"A": A.replace(" or closed", "")}, "our server fails"),       # ours lets the handshake break
         ({"A": "C: STARTTLS\nS: 220\ntls\nC: NOOP\nS: 250\n"}, "server A passes"),
@@ -126,6 +185,31 @@ class Good(Extension):
         if "REQUIRETLS" in plan.needs and plan.client.secure:
             plan.mail.parameters["REQUIRETLS"] = None
             plan.needs.discard("REQUIRETLS")
+
+
+class InOneDictionary(Extension):
+    """Another style: the judge is a lambda, and the need is taken by `&`."""
+
+    keyword = "REQUIRETLS"
+
+    def parameters(self) -> Any:
+        refusals = {(True, False): Reply(501, "no value"), (True, True): Reply(501, "no value"),
+                    (False, False): Reply(554, "in the clear"), (False, True): None}
+        return {"MAIL": {self.keyword: Parameter(
+            lambda session, value: refusals[value is not None, session.secure], octets=len(" REQUIRETLS"))}}
+
+    def advertise(self, session: Any) -> str | None:
+        return "REQUIRETLS" if session.secure else None
+
+    def plan(self, plan: Any) -> None:
+        needed = plan.needs & {self.keyword}
+        if needed and plan.client.secure:
+            plan.needs -= needed
+            plan.mail.parameters |= dict.fromkeys(needed)
+
+
+def test_requiretls_in_more_than_one_way() -> None:
+    assert lab.check_requiretls(Good).passed and lab.check_requiretls(InOneDictionary).passed
 
 
 def marks_all(self: Any, plan: Any) -> None:

@@ -34,7 +34,13 @@ def check_xor(my_xor: Callable[[bytes, bytes], Any]) -> Problem | None:
         if found != right or not isinstance(found, bytes | bytearray):
             return Problem(gave=f"{found!r} for {one!r} and {other!r}", wire="The proof is nobody's: 535.",
                            look=f"It should be {right!r}: as many octets as went in.")
-    return None
+    try:
+        found = my_xor(b"tides", b"sea")
+    except ValueError:
+        return None
+    return Problem(gave=f"{found!r} for two rows of different lengths",
+                   wire="Three octets of a proof would do in place of 32.",
+                   look="Raise a ValueError. `zip` has a parameter for that: `strict`.")
 
 
 @check(
@@ -248,6 +254,8 @@ def check_decoy(my_decoy: Callable[..., Any]) -> Problem | None:
     found = my_decoy(b"Tokyo's own", "ola@oslo.example", 4096)
     if found is None or found is ...:
         raise NotYet("return ScramKeys.")
+    if any(not hasattr(found, part) for part in ("salt", "iterations", "stored_key", "server_key")):
+        return Problem(gave=f"{found!r}", look="Return `ScramKeys(salt, iterations, stored_key, server_key)`.")
     if (found.iterations, len(found.salt), len(found.stored_key), len(found.server_key)) != (4096, 16, 32, 32):
         return Problem(gave=f"a salt of {len(found.salt)}, keys of {len(found.stored_key)} and {len(found.server_key)} "
                             f"octets, {found.iterations} rounds", wire="A decoy can be told from a user at a glance.",
@@ -415,6 +423,13 @@ def check_moving(my_verify: Callable[[dict[str, str], dict[str, Any], str, str],
     if ANA in old:
         yield Problem(gave="Ana's old digest, still there",
                       wire="Whoever steals the file tests a million guesses a second on it.", look="`del old[user]`.")
+    yield from comes_again(my_verify, old, keys)
+    yield from moves_nowhere(my_verify, old, keys, tim)
+
+
+def comes_again(my_verify: Any, old: dict[str, str], keys: dict[str, Any]) -> Iterator[Problem]:
+    """Ana has keys now; Li and Tim have not been here; and strangers stay strangers."""
+    li, tim = "li@beijing.example", "tim@reston.example"
     before = keys[ANA]
     if my_verify(old, keys, ANA, "maré alta") is not True:
         yield Problem(gave="False when Ana comes by PLAIN again",
@@ -430,7 +445,6 @@ def check_moving(my_verify: Callable[[dict[str, str], dict[str, Any], str, str],
                       look="Li and Tim have not been here yet, and nobody else exists.")
     if my_verify(old, keys, ANA, "\x07") not in (False, None):
         yield Problem(gave="True for a password that SASLprep refuses", look="`Keys.verify` says False to such a one.")
-    yield from moves_nowhere(my_verify, old, keys, tim)
 
 
 WAVE = "tides \N{WATER WAVE}"                  # no keys can be made of it: newer than Unicode 3.2

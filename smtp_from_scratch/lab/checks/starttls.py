@@ -23,7 +23,7 @@ from smtp_from_scratch.ehlo import (
     check_requirements,
 )
 from smtp_from_scratch.envelope import Envelope
-from smtp_from_scratch.lab.check import NotYet, Problem, check
+from smtp_from_scratch.lab.check import NotYet, Problem, check, is_unsolved
 from smtp_from_scratch.lab.wires.authority import Authority, certificates
 from smtp_from_scratch.session import Session, Verb, serve
 from smtp_from_scratch.starttls import TLSLayer, Upgrade
@@ -113,6 +113,8 @@ def read_problem(my_read: Callable[[Any], Any], server: ssl.SSLObject, what: str
         raise NotYet("read, and return what you have read.")
     if got == expected:
         return None
+    if not isinstance(got, bytes | bytearray):
+        return Problem(gave=f"{got!r} when {what} had come", look="Return octets, as `read` gives them.")
     if len(expected) > 16_384:
         return Problem(gave=f"{len(got):,} of {len(expected):,} octets, when {what} had come",
                        wire="The rest stays in the bucket. If the other end waits for an answer, both wait forever.",
@@ -487,7 +489,10 @@ def stepped(my_start_tls: Callable[..., Any], client: ClientSession, extension: 
         yield from open_session(client)
         client.secure = secure
         try:
-            yield from my_start_tls(client, tokyo().client, required)
+            step = my_start_tls(client, tokyo().client, required)
+            if not isinstance(step, Generator):
+                raise NotYet("it is a conversation: it returns what has a `yield` in it.")
+            yield from step
         except (OSError, Interruption) as error:
             return error
         return None
@@ -532,7 +537,7 @@ def answers(extension: Extension, lines: list[str], secure: bool) -> list[Reply]
 )
 def check_requiretls(MyRequireTLS: type[Extension]) -> Iterator[Problem]:
     """REQUIRETLS, both ends."""
-    if MyRequireTLS.parameters is Extension.parameters:
+    if MyRequireTLS.parameters is Extension.parameters or is_unsolved(MyRequireTLS.parameters):
         raise NotYet("which hook of `Extension` tells MAIL about a new parameter?")
     yield from server_problems(MyRequireTLS)
     yield from client_problems(MyRequireTLS)

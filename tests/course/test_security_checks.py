@@ -1,0 +1,115 @@
+"""Whatever a learner hands in, the checks of starttls, auth and scram explain it. They never raise, and never hang."""
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from smtp_from_scratch import lab
+from smtp_from_scratch.ehlo import Extension
+from smtp_from_scratch.lab.checks.scram import TRUTH
+from smtp_from_scratch.lab.checks.starttls import TICKS
+from smtp_from_scratch.lab.register import checks_of
+from smtp_from_scratch.sasl import Mechanism
+
+NAMES = [entry.name for chapter in ("starttls", "auth", "scram") for entry in checks_of(chapter)]
+PRICE = {how: dict.fromkeys(("PLAIN", "LOGIN", "CRAM-MD5"), ...) for how in ("one at a time", "PIPELINING")}
+TABLES: dict[str, Any] = {
+    "check_ticks": dict.fromkeys(TICKS, ...), "check_dialogues": dict.fromkeys("ABC", ...),
+    "check_auth_bugs": dict.fromkeys("ABCDEF", ...), "check_price": PRICE,
+    "check_matrix": {attacker: dict.fromkeys(row, ...) for attacker, row in TRUTH.items()}}
+CLASSES: dict[str, tuple[type, tuple[str, ...]]] = {
+    "check_requiretls": (Extension, ("parameters", "plan", "advertise")), "check_token": (Mechanism, ("respond",))}
+FUNCTIONS = [name for name in NAMES if name not in TABLES and name not in CLASSES]
+TALKS = ("check_secure_server", "check_start_tls", "check_exchange")
+OTHER_KINDS = [7, 2.5, "nobody", b"octets", [7], {"a": 7}, object(), True, (None, b"")]
+
+
+def examined(name: str) -> Any:
+    return getattr(lab, name)
+
+
+def as_asked(name: str, answer: Any) -> Any:
+    """The function, or a class whose methods are that function."""
+    if name not in CLASSES:
+        return answer
+    base, methods = CLASSES[name]
+    return type("MyClass", (base,), {"keyword": "REQUIRETLS", "name": "XOAUTH2"} | dict.fromkeys(methods, answer))
+
+
+def raises(*given: Any, **named: Any) -> Any:
+    raise ZeroDivisionError("divided by the number of letters")
+
+
+def endless(*given: Any, **named: Any) -> Any:
+    while True:
+        pass
+
+
+def endless_talk(*given: Any, **named: Any) -> Any:
+    while True:
+        yield b"NOOP\r\n"
+
+
+def filled(table: Any, answer: Any) -> Any:
+    """The table with this answer in every place."""
+    return {key: filled(value, answer) for key, value in table.items()} if isinstance(table, dict) else answer
+
+
+def test_every_check_is_here() -> None:
+    assert len(NAMES) == 32 and set(TABLES) | set(CLASSES) | set(TALKS) <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_hints_come_before_any_attempt(name: str) -> None:
+    question, line, idea = (str(examined(name).hint(number)) for number in (1, 2, 3))
+    assert len({question, line, idea}) == 3 and "?" in question and len(idea) > len(question)
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONS, *CLASSES])
+def test_a_stub_is_not_answered_yet(name: str) -> None:
+    def my_stub(*given: Any) -> Any:
+        ...
+
+    for stub in (..., None, as_asked(name, my_stub)):
+        verdict = examined(name)(stub)
+        assert not verdict.passed and "Not yet" in str(verdict), str(verdict)
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONS, *CLASSES])
+def test_an_answer_that_raises_is_told(name: str) -> None:
+    verdict = examined(name)(as_asked(name, raises))
+    assert not verdict.passed and "ZeroDivisionError" in str(verdict), str(verdict)
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONS, *CLASSES])
+def test_an_answer_without_end_is_stopped(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examined(name), "seconds", 0.2)
+    verdict = examined(name)(as_asked(name, endless))
+    assert not verdict.passed and "still running after 0.2 seconds in line" in str(verdict), str(verdict)
+
+
+@pytest.mark.parametrize("name", TALKS)
+def test_a_conversation_without_end_is_stopped(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examined(name), "seconds", 0.5)
+    assert not examined(name)(endless_talk).passed
+
+
+@pytest.mark.parametrize("given", OTHER_KINDS, ids=repr)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_an_answer_of_another_kind_is_no_error_of_the_check(name: str, given: Any) -> None:
+    verdict = examined(name)(lambda *arguments, **named: given)
+    assert not verdict.passed and "something that raises" not in str(verdict), str(verdict)
+    assert len(str(verdict)) < 900
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_of_anything_is_refused(name: str) -> None:
+    for table in (TABLES[name], {}, ..., None):
+        assert "Not yet" in str(examined(name)(table)), str(examined(name)(table))
+    for answer in (7, "x", -1, [250], object(), 2.5, b"250"):
+        verdict = examined(name)(filled(TABLES[name], answer))
+        assert not verdict.passed and "something that raises" not in str(verdict), str(verdict)
+    for other in ([250, 501], "ABC", 7, object(), {"z": 250}, {"A": {}}):
+        verdict = examined(name)(other)
+        assert not verdict.passed and "something that raises" not in str(verdict), str(verdict)
