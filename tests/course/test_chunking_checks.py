@@ -262,7 +262,7 @@ def test_mistakes(name: str) -> None:
 
 
 @pytest.mark.parametrize("flight, says", [
-    (..., "Not yet"), ("BDAT 5", "a str"), (b"BDAT 6 LAST\r\noops\r\n", "correct server answers"),
+    (..., "Not yet"), ("BDAT 5", "the type str"), (b"BDAT 6 LAST\r\noops\r\n", "correct server answers"),
     (b"BDAT 4294967302 LAST\r\noops\r\n", "what leaves the other server"),
     (b"BDAT 4294967302 LAST\r\noops\r\n" + FORGED + b"BDAT 4 LAST\r\nhi\r\n", "that reads"),
     (b"BDAT 4294967290 LAST\r\noops\r\n", "what leaves the other server"), (b"NOOP\r\n", "correct server answers"),

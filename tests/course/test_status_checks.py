@@ -22,7 +22,7 @@ def refused(verdict: Any, says: str) -> None:
     (lambda verb, code: USUAL.get((verb, code)) or f"{code // 100}.0.0", "'4.3.2'"),
     (lambda verb, code: USUAL.get((verb, code)) or BY_CODE.get(code), "None"),
     (lambda verb, code: USUAL.get((verb, code)) or BY_CODE.get(code) or "5.0.0", "contradicts"),
-    (lambda verb, code: "2.0.0", "a reason that nobody had"), (lambda verb, code: USUAL[verb, code], "KeyError"),
+    (lambda verb, code: "2.0.0", "not the true one"), (lambda verb, code: USUAL[verb, code], "KeyError"),
     (lambda verb, code: BY_CODE.get(code) or f"{code}"[0] + ".0.0", "2.1.0"),
 ])
 def test_usual_code(wrong: Any, says: str) -> None:

@@ -220,7 +220,7 @@ def data_that(*, looks: bool = True, invites: Any = lambda reply: reply.code // 
     (data_that(looks=False), "plan.failed"), (data_that(invites=lambda reply: True), "451 to DATA"),
     (data_that(invites=lambda reply: reply.code == 354), "334"), (data_that(empties=False), "lone dot"),
     (data_that(flies=True), "would leave before the 354"), (data_that(settles=False), "settle_body"),
-    (data_that(raw=True), "It is to say"), (data_that(invites=lambda reply: reply.code < 400), "invites nobody"),
+    (data_that(raw=True), "It should say"), (data_that(invites=lambda reply: reply.code < 400), "invites nobody"),
 ])
 def test_data(answer: Any, says: str) -> None:
     assert says in problem(lab.check_data(answer))

@@ -446,7 +446,8 @@ def check_flight(my_flight: Any) -> Problem | None:
     from smtp_from_scratch.chunking import Chunking
 
     if not isinstance(my_flight, bytes):
-        return Problem(gave=f"a {type(my_flight).__name__}", look="The wire carries bytes: b'BDAT …\\r\\n' b'…'.")
+        return Problem(gave=f"something of the type {type(my_flight).__name__}",
+                       look="The wire carries bytes: b'BDAT …\\r\\n' b'…'.")
     replies, kept = plays(my_flight, Chunking())
     if kept or len(replies) != 1 or replies[0].positive:
         return Problem(gave=f"what a correct server answers with {[str(reply) for reply in replies]}, {len(kept)} kept",

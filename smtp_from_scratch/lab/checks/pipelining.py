@@ -81,7 +81,7 @@ TWELVE = ["EHLO rio.example", "MAIL FROM:<ana@rio.example>", "NOOP", "RCPT TO:<k
           "(the second letter)", "QUIT"]
 WHY = {
     "EHLO": "Whether the server knows PIPELINING at all is in the reply to EHLO.",
-    "NOOP": "NOOP asks: have you done everything so far? Who does not wait for the answer need not ask.",
+    "NOOP": "NOOP asks: have you done everything so far? A client that does not wait has no reason to ask.",
     "DATA": "If DATA is refused, every line of the letter is obeyed as a command.",
 }
 

@@ -29,11 +29,11 @@ def check_usual_code(my_usual_code: Callable[[str, int], Any]) -> Iterator[Probl
     for verb, code in cases:
         found, right = my_usual_code(verb, code), usual_code(verb, code)
         if found != right:
-            wire = "A program reads a reason that nobody had."
+            wire = "A program reads a reason that is not the true one."
             if isinstance(found, str) and found[:1] != right[:1]:
                 wire = "The class contradicts the reply's first digit: should the client try again?"
-            yield Problem(gave=f"{found!r} for {code} to {verb or 'a line that is none'}", wire=wire,
-                          look=f"{right!r} is due: first USUAL with the pair, then BY_CODE, then class.0.0.")
+            yield Problem(gave=f"{found!r} for {code} to {verb or 'a line that is no command'}", wire=wire,
+                          look=f"It should be {right!r}: first USUAL with the pair, then BY_CODE, then class.0.0.")
 
 
 # --- your turn: split -----------------------------------------------------------------------------------------------
@@ -63,13 +63,13 @@ def check_split_enhanced(my_split_enhanced: Callable[[Reply], Any]) -> Iterator[
     for reply in SPLITS:
         found, right = my_split_enhanced(reply), split_enhanced(reply)
         if found is None or found is ...:
-            yield Problem(gave=f"no reply for {reply!r}", wire="The client waits for one that it has.",
+            yield Problem(gave=f"no reply for {reply!r}", wire="The client has a reply, and nobody gets it.",
                           look="Where there is nothing to split, return the reply as it came.")
         elif found != right:
             wire = "A person reads numbers, and a program reads nothing."
             if right == reply:
                 wire = "The client believes a reason that the server did not give."
-            yield Problem(gave=f"{found!r} for {reply!r}", wire=wire, look=f"{right!r} is due.")
+            yield Problem(gave=f"{found!r} for {reply!r}", wire=wire, look=f"It should be {right!r}.")
 
 
 # --- exercise 1: meanings -------------------------------------------------------------------------------------------
@@ -173,4 +173,4 @@ def check_subscriber(my_subscriber: Callable[[Reply], Any]) -> Iterator[Problem]
                     "wait": "A member whose mailbox is full today is treated as something else.",
                     "ask": "A program decides what it does not understand."}[right]
             yield Problem(gave=f"{answer!r} for `{reply}`", wire=wire,
-                          look=f"{right!r}: first the reply's class, then the two exceptions, then the subject.")
+                          look=f"It should be {right!r}: first the class, then the two exceptions, then the subject.")

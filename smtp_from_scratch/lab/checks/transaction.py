@@ -49,7 +49,7 @@ def differs(mine: ours.Plan, theirs: ours.Plan, what: str, look: str) -> Problem
     """The first thing that one plan knows otherwise than the other."""
     for name, value in known(theirs).items():
         if known(mine)[name] != value:
-            return Problem(gave=f"{name} = {known(mine)[name]} after {what}", wire=f"It is {value}.", look=look)
+            return Problem(gave=f"{name} = {known(mine)[name]} after {what}", wire=f"It should be {value}.", look=look)
     return None
 
 
@@ -82,7 +82,7 @@ def check_hello(my_hello: Callable[[Any], Talk]) -> Iterator[Problem]:
             raise NotYet("say EHLO, and look at the reply.")
         raise_mistakes(error)
         if said != words:
-            yield Problem(gave=f"a client that says {dots(said)} to {what}", wire=f"It is to say {dots(words)}.",
+            yield Problem(gave=f"a client that says {dots(said)} to {what}", wire=f"It should say {dots(words)}.",
                           look="5yz means: not like this. 4yz means: not now, whatever the words.")
         if trouble and type(trouble).__name__ not in kinds(error):
             yield Problem(gave=f"{described(reply, error)} for {what}", wire="The session cannot begin.",
@@ -91,7 +91,7 @@ def check_hello(my_hello: Callable[[Any], Talk]) -> Iterator[Problem]:
             yield Problem(gave=f"{described(reply, error)} for {what}", wire="That was a welcome.",
                           look="Return the reply that welcomed you.")
         if mine.offered != theirs.offered:
-            yield Problem(gave=f"offered: {mine.offered} after {what}", wire=f"It is {theirs.offered}.",
+            yield Problem(gave=f"offered: {mine.offered} after {what}", wire=f"It should be {theirs.offered}.",
                           look="`client.learn(read_offers(reply))` after EHLO's 2yz; before it, `client.learn({})`.")
 
 
@@ -245,7 +245,7 @@ def check_data(my_data: Callable[[Any], Any]) -> Iterator[Problem]:
         if said != expected:
             if not said or said == ["DATA"] and replies == (354, 250):
                 raise NotYet("yield DATA, and then the text, as a command without a verb.")
-            yield Problem(gave=f"a client that says {dots(said)} for {what}", wire=f"It is to say {dots(expected)}.",
+            yield Problem(gave=f"a client that says {dots(said)} for {what}", wire=f"It should say {dots(expected)}.",
                           look="A 3yz to DATA invites the text; `stuff(())` is the lone dot.")
         if commands[0].may_fly:
             yield Problem(gave="a DATA that may fly", wire="The text would leave before the 354.",
@@ -371,8 +371,8 @@ def check_announced(my_announced: dict[str, Any]) -> Iterator[Problem]:
             raise NotYet(f"a line (or None) for `{name}` is missing.")
         said, expected = my_announced[name], truth(offered)
         if not same_line(said, expected):
-            yield Problem(gave=f"{said!r} for server {name}", wire=f"The client says {len(expected)} words."
-                          if expected else "Such a letter is not sent at all.", look=WHY[name])
+            wire = f"A good client's line has {len(expected)} words." if expected else "Such a letter is not sent at all."
+            yield Problem(gave=f"{said!r} for server {name}", wire=wire, look=WHY[name])
 
 
 # --- exercise 2: bugs ------------------------------------------------------------------------------------------------
@@ -402,7 +402,7 @@ def check_plan_bugs(my_bugs: dict[str, Any]) -> Iterator[Problem]:
             raise NotYet(f"the number of a line for `{name}` is missing.")
         if as_number(my_bugs[name]) != number:
             yield Problem(gave=f"line {my_bugs[name]} of session {name}",
-                          wire="With that line taken out, the session would still go wrong.", look=question)
+                          wire="Nothing is wrong with that line.", look=question)
 
 
 # --- exercise 3: DELIVERBY -------------------------------------------------------------------------------------------
@@ -445,7 +445,7 @@ def check_deliver_by(MyDeliverBy: Callable[[int], Any]) -> Iterator[Problem]:
             yield Problem(gave=f"{said} for {what}", wire="The server refuses what must be there sooner.",
                           look="Compare the number in the offer with `self.seconds`.")
         elif said != f"MAIL FROM:<ana@rio.example> BY={expected}":
-            yield Problem(gave=f"{said} for {what}", wire=f"It is to say BY={expected}, on MAIL.",
+            yield Problem(gave=f"{said} for {what}", wire=f"It should say BY={expected}, on MAIL.",
                           look="`plan.mail.parameters`, a dictionary of names and values.")
         if any(command.parameters for command in plan.rcpts):
             yield Problem(gave="a parameter on RCPT", wire="501: BY belongs to MAIL.", look="Leave `plan.rcpts` alone.")
