@@ -27,7 +27,8 @@ __all__ = [
 def parse_bdat(argument: str) -> tuple[int, bool] | None:
     """How many octets follow, and whether they are the last; None: nobody can say where they end (RFC 3030 §2)."""
     size, _, marker = argument.strip(" ").partition(" ")
-    if not (argument.isascii() and size.isdigit() and len(size) <= 18) or marker.strip(" ").upper() not in ("", "LAST"):
+    plain = argument.isascii() and size.isdigit() and len(size) <= 18
+    if not plain or marker.strip(" ").upper() not in ("", "LAST"):
         return None
     return int(size), marker != ""
 

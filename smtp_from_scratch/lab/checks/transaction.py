@@ -371,7 +371,7 @@ def check_announced(my_announced: dict[str, Any]) -> Iterator[Problem]:
             raise NotYet(f"a line (or None) for `{name}` is missing.")
         said, expected = my_announced[name], truth(offered)
         if not same_line(said, expected):
-            wire = f"A good client's line has {len(expected)} words." if expected else "Such a letter is not sent at all."
+            wire = f"A good client's line has {len(expected)} words." if expected else "Such a letter is not sent."
             yield Problem(gave=f"{said!r} for server {name}", wire=wire, look=WHY[name])
 
 
