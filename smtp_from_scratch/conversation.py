@@ -84,7 +84,7 @@ class BothListening(RuntimeError):
 # %% work
 @dataclass(frozen=True, slots=True)
 class Work(Want):
-    """Want: what `function` returns, called once all that was said has left. It may block: disk, DNS, passwords."""
+    """Want: what `function` returns, called once all that was said has left. It may block, as disks and DNS do."""
 
     function: Callable[[], Any]
 
@@ -92,7 +92,7 @@ class Work(Want):
         return NOT_YET if channel.waiting else self.function()
 
 
-FLUSH = Work(lambda: None)                     # wanted for the wait alone: all that was said has left (RFC 2920 §3.2)
+FLUSH = Work(lambda: None)                     # only the wait: all that was said has left (RFC 2920 §3.2)
 OUTBOX_LIMIT = 65_536                          # octets that may wait before they are sent
 Result = TypeVar("Result")
 Conversation = Generator[bytes | Reply | Want, Any, Result]
@@ -176,12 +176,14 @@ def rehearse(client: Conversation[Any], server: Conversation[Any], *, latency: f
     `patient`, the clock jumps to the first timeout.
     """
     clock, said, wire = [0.0], list[Said](), deque[tuple[float, Actor, Actor, bytes]]()
-    ends = [Actor(talk, Channel(role, said.append, lambda: clock[0])) for role, talk in (("C", client), ("S", server))]
+    ends = [Actor(talk, Channel(role, said.append, lambda: clock[0]))
+            for role, talk in (("C", client), ("S", server))]
     moving = [ends, ends[::-1]]                # who has something to do, and who will hear of it
     while True:
         for actor, other in moving:
             for flight in flights(actor):
-                wire.extend((clock[0] + latency, other, actor, piece) for piece in (cut(flight) if cut else (flight,)))
+                for piece in cut(flight) if cut else (flight,):
+                    wire.append((clock[0] + latency, other, actor, piece))
         if wire:
             clock[0], actor, other, piece = wire.popleft()
             actor.channel.receive(piece)
@@ -224,7 +226,7 @@ class ReplyLine(Want):
 
 
 def read_reply(timeout: float = 300.0, limit: int = 32_768) -> Conversation[Reply]:
-    """Want lines until a reply is complete (RFC 5321 §4.2.1); at most `limit` octets, and `timeout` seconds, in all."""
+    """Want lines until a reply is complete (RFC 5321 §4.2.1): at most `limit` octets and `timeout` seconds in all."""
     want = ReplyLine(timeout)
     lines = [(yield want)]
     while lines[-1][:3].isdigit() and lines[-1][3:4] == b"-":       # what is no reply is not read on

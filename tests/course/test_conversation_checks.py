@@ -346,7 +346,29 @@ def lets_it_out(conversation: Any, sock: Any) -> Any:
             inbox.feed(sock.recv(4096))
 
 
+def own_limit(limit: int) -> Any:
+    """Asks the inbox by itself, and not the want."""
+    def my_play(conversation: Any, sock: Any) -> Any:
+        inbox = Inbox()
+        try:
+            want = next(conversation)
+            while True:
+                if isinstance(want, bytes):
+                    sock.sendall(want)
+                    want = next(conversation)
+                elif not isinstance(want, Line):
+                    want = conversation.send(None)
+                elif (line := inbox.line(limit)) is not None:
+                    want = conversation.send(line)
+                else:
+                    inbox.feed(sock.recv(4096))
+        except StopIteration as end:
+            return end.value
+    return my_play
+
+
 @pytest.mark.parametrize("wrong, says", [
+    (own_limit(512), "refuses a line of 602 octets"), (own_limit(8192), "hands on a line of 15 octets"),
     (lambda conversation, sock: None, "Not yet"), (spins, "spins forever"), (forgets_last_words, "sends b'EHLO"),
     (one_piece_one_line, "recv"), (no_result, "actor.result"), (lets_it_out, "StopIteration"),
 ])
@@ -472,3 +494,50 @@ def by_line() -> Any:
 
 def test_guesser_in_two_styles() -> None:
     assert lab.check_guesser(guesser()).passed and lab.check_guesser(by_line).passed
+
+
+# -- whatever a learner hands in --
+
+
+def raises(*given: Any, **named: Any) -> Any:
+    raise ZeroDivisionError("divided by the number of letters")
+
+
+def endless(*given: Any, **named: Any) -> Any:
+    while True:
+        pass
+
+
+def as_asked(name: str, answer: Any) -> Any:
+    """The function, or a class with it as its method."""
+    method = {"check_line": "take", "check_work": "take", "check_reply_line": "deadline"}.get(name)
+    fields = {"limit": 512, "timeout": 300.0, "until": math.inf, "__init__": lambda self, *given, **named: None}
+    return type("MyWant", (Want,), fields | {method: answer}) if method else answer
+
+
+EVERY = ["check_line", "check_work", "check_reply_line", "check_read_reply", "check_all_flights", "check_play",
+         "check_interrupt", "check_guesser"]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_hints_come_before_any_attempt(name: str) -> None:
+    hints = [str(getattr(lab, name).hint(number)) for number in (1, 2, 3)]
+    assert len(set(hints)) == 3 and "?" in hints[0]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_an_answer_that_raises_is_told_where(name: str) -> None:
+    refused(getattr(lab, name), as_asked(name, raises), "ZeroDivisionError in line 2 of `raises`")
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_an_answer_without_end_is_stopped(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(getattr(lab, name), "seconds", 0.2)
+    refused(getattr(lab, name), as_asked(name, endless), "still running after 0.2 seconds")
+
+
+@pytest.mark.parametrize("answer", [7, "QUIT", b"QUIT\r\n", [b"QUIT\r\n"], {}, object(), True])
+@pytest.mark.parametrize("name", EVERY)
+def test_an_answer_of_another_kind_is_no_error_of_the_check(name: str, answer: Any) -> None:
+    verdict = getattr(lab, name)(as_asked(name, lambda *given, **named: answer))
+    assert not verdict.passed and "something that raises" not in str(verdict), str(verdict)

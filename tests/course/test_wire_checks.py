@@ -314,3 +314,55 @@ def test_complete(change: dict[int, Any]) -> None:
 @pytest.mark.parametrize("change", [{}, {1: 220, 4: (250, 354)}])
 def test_right_complete(change: dict[int, Any]) -> None:
     assert lab.check_complete(COMPLETE | change).passed
+
+
+# -- whatever a learner hands in --
+
+
+def raises(*given: Any, **named: Any) -> Any:
+    raise ZeroDivisionError("divided by the number of letters")
+
+
+def endless(*given: Any, **named: Any) -> Any:
+    while True:
+        pass
+
+
+def as_asked(name: str, answer: Any) -> Any:
+    """The function, or a box with it as its `line`."""
+    return type("MyBox", (Box,), {"line": answer}) if name == "check_inbox" else answer
+
+
+EVERY = ["check_inbox", "check_encode", "check_parse_reply", "check_encode_command", "check_parse_command",
+         "check_lines"]
+
+
+@pytest.mark.parametrize("name", [*EVERY, "check_eight_lines", "check_pieces", "check_complete"])
+def test_hints_come_before_any_attempt(name: str) -> None:
+    hints = [str(getattr(lab, name).hint(number)) for number in (1, 2, 3)]
+    assert len(set(hints)) == 3 and "?" in hints[0]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_an_answer_that_raises_is_told_where(name: str) -> None:
+    refused(getattr(lab, name)(as_asked(name, raises)), "ZeroDivisionError in line 2 of `raises`")
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_an_answer_without_end_is_stopped(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(getattr(lab, name), "seconds", 0.2)
+    refused(getattr(lab, name)(as_asked(name, endless)), "still running after 0.2 seconds")
+
+
+@pytest.mark.parametrize("answer", [7, 2.5, "QUIT", b"QUIT", [b"QUIT"], ["QUIT"], (1, 2), {"a": 7}, object(), True])
+@pytest.mark.parametrize("name", EVERY)
+def test_an_answer_of_another_kind_is_no_error_of_the_check(name: str, answer: Any) -> None:
+    verdict = getattr(lab, name)(as_asked(name, lambda *given, **named: answer))
+    assert not verdict.passed and "something that raises" not in str(verdict), str(verdict)
+
+
+@pytest.mark.parametrize("answer", [7, 2.5, "what", b"FHBIDCGA", [7], {"a": 7}, object(), True])
+@pytest.mark.parametrize("name", ["check_eight_lines", "check_pieces", "check_complete"])
+def test_anything_in_place_of_a_table_is_refused(name: str, answer: Any) -> None:
+    verdict = getattr(lab, name)(answer)
+    assert not verdict.passed and "something that raises" not in str(verdict), str(verdict)

@@ -291,6 +291,12 @@ def two_lines(line: Any, flush: Any) -> Talk:
     return first, second
 
 
+def two_limits(line: Any, heard: list[bytes]) -> Talk:
+    """Hear a line that may be long, and one that may not."""
+    heard.append((yield line(limit=1000)))
+    heard.append((yield line(limit=9)))
+
+
 def last_words(line: Any, gone: type[BaseException]) -> Talk:
     """Notes that the other end is gone."""
     try:
@@ -320,6 +326,7 @@ def check_play(my_play: Callable[[Talk, Any], Any]) -> Iterator[Problem]:
         for pieces in ([b"220 ready\r\n", b"250 fine\r\n"], [b"220 re", b"ady\r", b"\n250 fi", b"ne\r\n"],
                        [b"220 ready\r\n250 fine\r\n"]):
             yield from problems_of_play(my_play, two_lines(line, flush), pieces)
+        yield from problems_of_limits(my_play, line)
         result = played(my_play, Wire([b"220 rea"]), last_words(line, gone))
     except Astray as astray:
         yield astray.problem
@@ -350,6 +357,20 @@ def problems_of_play(my_play: Callable[[Talk, Any], Any], talk: Talk, pieces: li
     if result != wanted:
         yield Problem(f"a stage that returns {result!r}; the conversation returned {wanted!r}",
                       f"`recv` returned {pieces!r}.", "What it returned is `actor.result`, once `actor.done` is true.")
+
+
+def problems_of_limits(my_play: Callable[[Talk, Any], Any], line: Any) -> Iterator[Problem]:
+    """A want says how long its line may be; what comes of a longer one, the conversation decides, or the caller."""
+    heard, long = list[bytes](), 600 * b"x"
+    try:
+        played(my_play, Wire([long + b"\r\n", b"NOOP too long\r\n"]), two_limits(line, heard))
+    except LineTooLong:
+        if not heard:
+            yield Problem("a stage that refuses a line of 602 octets", "The conversation wants one of at most 1,000.",
+                          "The want knows its `limit`: let `take` ask the inbox, as an actor does.")
+    if len(heard) > 1:
+        yield Problem("a stage that hands on a line of 15 octets", "The conversation wants one of at most 9.",
+                      "The want knows its `limit`: let `take` ask the inbox, as an actor does.")
 
 
 class Listener:
