@@ -516,6 +516,17 @@ def test_raw_hears_one_reply_at_a_time() -> None:
         assert "C: QUIT" in str(line.transcript)
 
 
+def test_a_line_that_was_closed_says_so() -> None:
+    with lab.aiosmtpd_server() as peer:
+        line = lab.raw(peer.address)
+        assert line.hear().startswith(b"220")
+        line.stop()
+        for again in (lambda: line.say(b"NOOP\r\n"), line.hear):
+            with pytest.raises(ConnectionError, match="this line is closed: run the cell again"):
+                again()
+        assert [said.role for said in line.transcript] == ["S"]
+
+
 def test_slow_link_makes_every_round_trip_cost() -> None:
     with Server(hostname="b.example") as server, lab.slow_link(server.address, rtt=0.05) as link:
         began = time.monotonic()

@@ -14,6 +14,8 @@ from typing import Any, cast
 from smtp_from_scratch.lab.figures.transcript import Transcript
 from smtp_from_scratch.lab.wires.running import started, stopped
 
+PATIENCE = 86_400.0                            # seconds: a learner may go for lunch, or to bed
+
 
 @dataclass(frozen=True, slots=True)
 class Letter:
@@ -45,7 +47,8 @@ class aiosmtpd_server:
         self.transcript = Transcript()
         self.address = ("127.0.0.1", 0)
         self._handler = handler or Keeper(self.messages, refuse)
-        self._options: dict[str, Any] = {"hostname": "mx.example", "ident": "aiosmtpd"} | options
+        self._options: dict[str, Any] = {
+            "hostname": "mx.example", "ident": "aiosmtpd", "timeout": PATIENCE} | options
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:

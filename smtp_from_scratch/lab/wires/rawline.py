@@ -10,6 +10,7 @@ from smtp_from_scratch.lab.figures.transcript import Transcript
 from smtp_from_scratch.lab.wires.peer import Heard
 from smtp_from_scratch.lab.wires.running import started, stopped
 
+CLOSED = "this line is closed: run the cell again that called the server, and go on from there"
 _REPLY_ENDS = re.compile(rb"(?m)^\d{3}(?: [^\n]*)?\r?\n")
 
 
@@ -17,7 +18,8 @@ class raw:
     """`with lab.raw(address) as line:`, then `line.say(b"HELO me.example\\r\\n")` and `line.hear()`.
 
     `hear` returns one whole reply, however it was cut on its way, or `b""` when the server has hung up. It raises
-    TimeoutError when nothing complete comes. `transcript` has both sides.
+    TimeoutError when nothing complete comes, and ConnectionError on a line that is closed.
+    `transcript` has both sides.
     """
 
     def __init__(self, address: tuple[str, int], timeout: float = 5.0) -> None:
@@ -31,8 +33,13 @@ class raw:
         """Send octets as they are: the CR LF is yours to write."""
         if not isinstance(data, bytes):
             raise TypeError(f"the wire carries bytes: write b{data!r}")
+        try:
+            self.socket.sendall(data)
+        except TimeoutError:
+            raise
+        except OSError:
+            raise ConnectionError(CLOSED) from None
         self.transcript(Heard(time.monotonic(), "C", data))
-        self.socket.sendall(data)
 
     def hear(self) -> bytes:
         """One complete reply, or what came before the server hung up."""
@@ -44,6 +51,8 @@ class raw:
             except TimeoutError:
                 raise TimeoutError(f"no complete reply within {self.timeout:g} seconds, only {self._rest!r}: "
                                    "perhaps the server still waits for the end of your line") from None
+            except OSError:
+                raise ConnectionError(CLOSED) from None
             if not data:
                 return self._take(len(self._rest))
             self._rest += data
