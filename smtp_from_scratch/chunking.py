@@ -105,7 +105,8 @@ EAGER = 65_536                                 # octets of a body that flies alo
 
 def regroup(blocks: Iterable[bytes], size: int, first: int = 0) -> Iterator[tuple[bytes, bool]]:
     """The same octets in pieces of about `size` (the first one of at most `first`), and whether it is the last."""
-    held, length = list[bytes](), 0
+    held: list[bytes] = []
+    length = 0
     for block in blocks:
         if held and not first and length + len(block) > size:
             yield b"".join(held), False        # as they are: to cut and join large blocks would copy them

@@ -1,6 +1,7 @@
 """The checks of `chunking` say what is wrong, one thing at a time, whatever a learner hands in."""
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
@@ -42,6 +43,16 @@ def friendly(argument: str) -> Any:
 ])
 def test_sizes(my_parse_bdat: Any, says: str) -> None:
     assert says in lab.check_bdat_size(my_parse_bdat).text() and not lab.check_bdat_size(my_parse_bdat).passed
+
+
+def by_pattern(argument: str) -> tuple[int, bool] | None:
+    match = re.fullmatch(r"([0-9]+)( LAST)?", argument, re.IGNORECASE | re.ASCII)
+    return (int(match[1]), bool(match[2])) if match else None
+
+
+@pytest.mark.parametrize("right", [by_pattern, parse_bdat, solution("13_chunking", "parse-code")["my_parse_bdat"]])
+def test_sizes_in_any_style(right: Any) -> None:
+    assert lab.check_bdat_size(right).passed, lab.check_bdat_size(right).text()
 
 
 def handler(reads: bool = True, once: bool = False, faults: bool = True, refuses: bool = True, keeps: bool = True,
