@@ -119,8 +119,17 @@ def refusing(verb: str, argument: str = "") -> Any:
     return reply
 
 
+def untold(verb: str, argument: str = "") -> Any:
+    return (yield from command(verb, argument))
+
+
+def unheeding(verb: str, argument: str = "", timeout: float = 300.0) -> Any:
+    return (yield from command(verb, argument))
+
+
 @pytest.mark.parametrize("answer, says", [
-    (deaf, "closed door"), (strict, "450 later"), (unstarted, "nobody has started"), (chatty, "NOOP"),
+    (untold, "cannot be told how long"), (unheeding, "told to wait 7"), (deaf, "closed door"),
+    (strict, "450 later"), (unstarted, "nobody has started"), (chatty, "NOOP"),
     (wordless, "without the reply"), (refusing, "550 no"),
 ])
 def test_command(answer: Any, says: str) -> None:
@@ -623,3 +632,10 @@ def test_no_check_raises_or_hangs(name: str, broken: Any, endless: Any, monkeypa
 @pytest.mark.parametrize("name", TALKS)
 def test_what_breaks_in_the_middle_of_a_session_is_a_problem(name: str) -> None:
     problem(getattr(lab, f"check_{name}")(breaks_later))
+
+
+@pytest.mark.parametrize("name", (*TALKS, "disconnected_by", "fate", "receipt", "client_bugs", "cuts"))
+@pytest.mark.parametrize("thing", [42, "250 ok", ["a", "b"], {"A": "a"}, object()])
+def test_things_of_another_kind_are_no_answers(name: str, thing: Any) -> None:
+    verdict = getattr(lab, f"check_{name}")(thing)
+    assert not verdict.passed and str(verdict)

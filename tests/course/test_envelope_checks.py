@@ -338,3 +338,11 @@ def test_a_server_that_never_stops_wanting(monkeypatch: pytest.MonkeyPatch) -> N
 def test_no_hint_needs_an_attempt() -> None:
     checks: list[Callable[..., Any]] = [lab.check_stuff, lab.check_split_tail, lab.check_encode_path]
     assert all(check.hint(3) for check in checks)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["envelope_of", "encode_path", "has_bare_newline", "stuff", "split_tail", "octets",
+                                  "who", "receive"])
+@pytest.mark.parametrize("thing", [42, "250 ok", ["a", "b"], {"receives": "a"}, object()])
+def test_things_of_another_kind_are_no_answers(name: str, thing: Any) -> None:
+    verdict = getattr(lab, f"check_{name}")(thing)
+    assert not verdict.passed and str(verdict)

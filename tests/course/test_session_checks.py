@@ -387,3 +387,11 @@ def test_no_check_raises_or_hangs(name: str, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("right", [tuple(CODES), [str(code) for code in CODES]])
 def test_codes_in_other_styles(right: Any) -> None:
     assert lab.check_session_codes(right).passed
+
+
+@pytest.mark.parametrize("name", ["rset", "helo", "note_sender", "note_recipient", "refuse", "limit_errors",
+                                  "one_reply", "session_bugs", "conviction", "session_codes"])
+@pytest.mark.parametrize("thing", [42, "250 ok", ["a", "b"], {"A": "a"}, object()])
+def test_things_of_another_kind_are_no_answers(name: str, thing: Any) -> None:
+    verdict = getattr(lab, f"check_{name}")(thing)
+    assert not verdict.passed and str(verdict)

@@ -146,6 +146,23 @@ def check_command(my_command: Callable[..., Talk]) -> Problem | None:
     if getattr(getattr(error, "reply", None), "code", None) != 421:
         return Problem(gave="an exception without the reply", wire="Nobody will learn why the server left.",
                        look="`my_disconnected_by(reply)` makes an exception that keeps it.")
+    return no_patience(my_command)
+
+
+def no_patience(my_command: Callable[..., Talk]) -> Problem | None:
+    """What is wrong when a command does not wait as long as it was told to."""
+    try:
+        talk = my_command("NOOP", "", 7.0)
+    except TypeError:
+        return Problem(gave="a command that cannot be told how long to wait",
+                       wire="A server may need ten minutes for a letter, and two for DATA.",
+                       look='`def my_command(verb, argument="", timeout=300.0):`')
+    thing = next(talk)
+    while isinstance(thing, bytes):
+        thing = talk.send(None)
+    if (seconds := getattr(thing, "timeout", None)) != 7.0:
+        return Problem(gave=f"a command that was told to wait 7 seconds, and waits {seconds}",
+                       wire="A client that gives up too early sends a letter twice.", look="`read_reply(timeout)`")
     return None
 
 
