@@ -94,6 +94,11 @@ class Unlimited(Box):
     unlimited = True
 
 
+class OneLimit(Box):
+    def line(self, limit: int = COMMAND_LIMIT) -> bytes | None:
+        return super().line()
+
+
 class EmptyIsNone(Box):
     def line(self, limit: int = COMMAND_LIMIT) -> bytes | None:
         return super().line(limit) or None
@@ -107,6 +112,7 @@ class ByPiece(Box):
 @pytest.mark.parametrize("wrong, says", [
     (Empty, "gives no line yet"), (Generous, "An LF without its CR"), (Forgetful, "gave"),
     (Endless, "fills your memory"),
+    (OneLimit, "with a `limit` of 8192 gave LineTooLong"),
     (Unlimited, "too many"), (EmptyIsNone, "An empty line"), (ByPiece, "A line ends at CR LF"),
 ])
 def test_inbox(wrong: Any, says: str) -> None:

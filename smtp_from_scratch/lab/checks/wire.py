@@ -80,6 +80,8 @@ def check_inbox(MyInbox: Callable[[], Any]) -> Problem | None:
             if given[: len(right)] != right or (right[-1] != "BareNewline" and len(given) > len(right)):
                 shown = octets if len(octets) < 60 else octets[:12] + b"..." + octets[-24:]
                 return Problem(f"{shown!r} {how} gave {shortly(given)}", f"It should be {shortly(right)}.", look)
+    if problem := problem_of_limit(MyInbox):
+        return problem
     box = MyInbox()
     for _ in range(200):
         box.feed(b"x" * 1000)
@@ -90,6 +92,22 @@ def check_inbox(MyInbox: Callable[[], Any]) -> Problem | None:
     if max(kept, default=0) > 10_000:
         return Problem(f"{max(kept):,} octets are kept of a line that never ends", "One caller fills your memory.",
                        "Drop what is over the limit while it arrives.")
+    return None
+
+
+def problem_of_limit(MyInbox: Callable[[], Any]) -> Problem | None:
+    """A client hears longer lines than a server: `limit` is the caller's to choose."""
+    for octets, limit, right in ((LONG, 8192, LONG), (b"NOOP now", 9, "LineTooLong"), (b"NOOP now", 10, b"NOOP now")):
+        box = MyInbox()
+        box.feed(octets + b"\r\n")
+        try:
+            given = box.line(limit)
+        except ValueError as error:
+            given = type(error).__name__
+        if given != right:
+            return Problem(f"a line of {len(octets) + 2} octets with a `limit` of {limit} gave {shortly([given])}",
+                           f"It should be {shortly([right])}.", "A client allows a reply 8,192 octets in a line, "
+                           "and a server a command 512: `limit` says which.")
     return None
 
 
