@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import os
 import re
 import time
 import uuid
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from email import message_from_bytes
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,11 @@ def wrong(verdict: Any, *words: str) -> None:
     assert not verdict.passed and all(word in text for word in words), text
 
 
-COUNT = itertools.count()
+COUNT, PID = itertools.count(), os.getpid()
+
+
+def plain(hostname: str) -> str:
+    return hostname.replace("/", "_").replace(":", "_")
 
 
 @pytest.mark.parametrize("answer, says", [
@@ -39,6 +45,9 @@ COUNT = itertools.count()
     (lambda hostname: str(next(COUNT)), "without the host"),
     (lambda hostname: f"{next(COUNT)}.{hostname}", "means something"),
     (lambda hostname: f"{next(COUNT)}.{hostname.replace('/', '_')}", "':'"),
+    (lambda hostname: f"{next(COUNT)}.{plain(hostname)}", "without the process"),
+    (lambda hostname: f"{time.time()}.{next(COUNT)}.{plain(hostname)}", "without the process"),
+    (lambda hostname: f"{os.getpid()}.{next(COUNT)}.{plain(hostname)}", "without the time"),
 ])
 def test_unique_name_refuses(answer: Any, says: str) -> None:
     wrong(lab.check_unique_name(answer), says)
@@ -46,6 +55,9 @@ def test_unique_name_refuses(answer: Any, says: str) -> None:
 
 @pytest.mark.parametrize("answer", [
     maildir.unique_name, lambda hostname: f"{uuid.uuid4()}.{re.sub('[/:]', '-', hostname)}",
+    lambda hostname: f"{datetime.now():%Y%m%d%H%M%S}.{PID}.{next(COUNT)}.{plain(hostname)}",
+    lambda hostname: f"{time.time_ns():x}-{os.getpid():x}-{next(COUNT)}-{plain(hostname)}",
+    lambda hostname: hashlib.sha256(f"{time.time()} {PID} {next(COUNT)}".encode()).hexdigest() + plain(hostname),
     solution(SOLVED, "unique-name-code")["my_unique_name"],
 ])
 def test_unique_name_in_any_style(answer: Any) -> None:

@@ -101,6 +101,9 @@ def threads_only(callers: Any, patience: float) -> Any:
     (all_of_them, "which had ended"), (threads_only, "which connections to cut"),
     (lambda callers, patience: join_all(callers, patience)[:3], "still alive"),
     (lambda callers, patience: len(join_all(callers, patience)), "Return those callers"),
+    (lambda callers, patience: time.sleep(patience) or nobody_waits(callers, patience), "all threads had ended"),
+    (lambda callers, patience: join_all(callers, patience) or callers, "Nobody is left"),
+    (lambda callers, patience: [*join_all(callers, patience), None], "None"),
 ])
 def test_join_all(wrong: Any, says: str) -> None:
     refused(lab.check_join_all, wrong, says)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,26 @@ def check_unique_name(my_unique_name: Callable[[str], Any]) -> Problem | None:
     if wrong:
         return Problem(f"{my_unique_name('mx/one:two.example')!r}", f"{wrong!r} means something in a Maildir's names.",
                        'hostname.replace("/", "_")')
+    return problem_of_twins(my_unique_name)
+
+
+def problem_of_twins(my_unique_name: Callable[[str], str]) -> Problem | None:
+    """Whether a second server on the host, or this one after a restart, would choose the same names."""
+    processes = {form for pid in (87_654_321, os.getpid()) for form in (str(pid), f"{pid:x}", f"{pid:o}")}
+    seconds = (1_234_567_890.25, time.time())
+    moments = {str(time.localtime().tm_year), *(str(int(moment))[:8] for moment in seconds),
+               *(f"{int(moment * scale):x}"[:6] for moment in seconds for scale in (1, 10**9))}
+    with patch("time.time", lambda: 1_234_567_890.25), patch("time.time_ns", lambda: 1_234_567_890_250_000_000), \
+            patch("os.getpid", lambda: 87_654_321):
+        one, two = my_unique_name("mx.tokyo.example"), my_unique_name("mx.tokyo.example")
+    if sum(a != b for a, b in zip(one, two, strict=False)) >= 5:
+        return None                            # drawn by lot, or a digest: no two are alike
+    if not any(form in one.lower() for form in processes):
+        return Problem(f"{one!r}: a name without the process", "A second server on this host may choose the same one.",
+                       "os.getpid()")
+    if not any(form in one.lower() for form in moments):
+        return Problem(f"{one!r}: a name without the time", "After a restart the counter begins again, and so do the "
+                       "names.", "time.time()")
     return None
 
 

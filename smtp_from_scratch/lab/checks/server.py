@@ -95,7 +95,8 @@ def check_join_all(my_join_all: Callable[[list[Any], float], Any]) -> Problem | 
         return Problem(gave=f"eight stuck threads and a patience of 0.3 seconds took you {seconds:.1f} seconds",
                        wire="Two hundred silent callers and ten seconds would be half an hour of closing time.",
                        look="The deadline is one for all: compute it once, before the loop.")
-    return problem_of_list(left) or problem_of_those_left([caller.thread for caller in left], stuck, quick, seconds)
+    return (problem_of_list(left) or problem_of_those_left([caller.thread for caller in left], stuck, quick, seconds)
+            or problem_of_patience(my_join_all, [caller_of(thread) for thread in done]))
 
 
 def problem_of_list(left: Any) -> Problem | None:
@@ -125,6 +126,18 @@ def problem_of_those_left(threads: list[Any], stuck: list[Any], quick: list[Any]
                        wire="A line that is gone already is cut, and the log says so.",
                        look="`caller.thread.is_alive()` tells, after the last `join`.")
     return None
+
+
+def problem_of_patience(my_join_all: Callable[[list[Any], float], Any], gone: list[Any]) -> Problem | None:
+    """Whether it waits for nobody."""
+    start = time.monotonic()
+    left = my_join_all(gone, 4.0)
+    if time.monotonic() - start > 2.0:
+        return Problem(gave="four seconds of patience used up, though all threads had ended",
+                       wire="Every restart takes as long as your patience.",
+                       look="`join` returns as soon as its thread has ended.")
+    return Problem(gave=f"{left!r} when all threads had ended", wire="Nobody is left to be cut off.",
+                   look="Return a list that is empty then.") if left else None
 
 
 # --- exercise 3: closing time ---------------------------------------------------------------------------------------
