@@ -277,7 +277,8 @@ def problems_of_vanishing(my_linger: Callable[..., Any]) -> Iterator[Problem]:
     try:
         _, _, closed = parted(my_linger, vanishes, 0.2)
     except OSError as error:
-        yield Problem(f"{type(error).__name__} when the caller has vanished", "The thread that parted dies of it.",
+        yield Problem(f"{type(error).__name__} when the caller has vanished",
+                      "The thread that says goodbye dies of it.",
                       "`with suppress(OSError):` around all of it.")
     else:
         if not closed:

@@ -48,23 +48,26 @@ def written(my_write: Callable[[Path, Iterable[bytes]], Any], blocks: list[bytes
             if my_write(path, iter(blocks)) is ...:
                 raise NotYet("open the file, write all blocks, and ask the disk.")
         if not path.exists():
-            return Problem("no file", "Kenji's mailbox stays empty.", "open(path, …) with a mode that creates")
+            return Problem("no file", "Kenji's mailbox stays empty.", "Open the path with a mode that creates a file.")
         if path.read_bytes() != whole:
             return Problem(f"a file of {path.stat().st_size} octets, not {len(whole)}",
-                           "Kenji gets another letter than Ana wrote.", "all blocks, in their order")
+                           "Kenji gets another letter than Ana wrote.", "Write all blocks, in their order.")
         if not synced:
-            return Problem("no fsync", "Tokyo says 250, the cable goes, the letter is gone.", "RFC 5321 §6.1; os.fsync")
+            return Problem("no fsync", "Tokyo says 250, the cable goes, the letter is gone.",
+                           "`os.fsync` asks the disk (RFC 5321 §6.1).")
         if synced[-1] != len(whole):
             return Problem(f"fsync when the file had {synced[-1]} octets",
-                           "The rest was still in Python's buffer: half a letter survives.", "file.flush() comes first")
+                           "The rest was still in Python's buffer: half a letter survives.",
+                           "`file.flush()` comes first.")
         path.write_bytes(b"an older letter\n")
         try:
             my_write(path, iter(blocks))
         except FileExistsError:
             return None if path.read_bytes() == b"an older letter\n" else Problem(
                 "a name that is taken, and the letter under it is gone", "Yesterday's letter is overwritten.",
-                "ask before you write: the mode \"xb\" does")
-        return Problem("no error for a name that is taken", "Yesterday's letter is overwritten.", 'the mode "xb"')
+                "The mode \"xb\" refuses a name that is taken.")
+        return Problem("no error for a name that is taken", "Yesterday's letter is overwritten.",
+                       'The mode "xb" refuses it.')
 
 
 # --- your turn: names, line ends, all or none ------------------------------------------------------------------------
@@ -86,20 +89,20 @@ def check_unique_name(my_unique_name: Callable[[str], Any]) -> Problem | None:
     if name is None or name is ...:
         raise NotYet("return a name for a file.")
     if not isinstance(name, str) or not name:
-        return Problem(f"{name!r}", "No file can be called that.", "text, and not empty")
+        return Problem(f"{name!r}", "No file can be called that.", "Return text that is not empty.")
     with patch("time.time", lambda: 1.0), patch("time.time_ns", lambda: 10**9), \
             patch("time.monotonic", lambda: 1.0), patch("time.perf_counter", lambda: 1.0):
         if len({my_unique_name("mx.tokyo.example") for _ in range(100)}) < 100:
             return Problem("one name for two deliveries at one time", "The second letter has no name to be linked to.",
-                           "a counter, which `itertools.count` makes")
+                           "Add a counter: `itertools.count` makes one.")
         if my_unique_name("a.example").rpartition("a.example") == my_unique_name("b.example").rpartition("b.example") \
                 or "b.example" not in my_unique_name("b.example"):
             return Problem("a name without the host", "Two hosts that share a disk may choose the same one.",
-                           "hostname")
+                           "Put `hostname` into it.")
     wrong = next((c for c in "/:\0" if c in my_unique_name("mx/one:two.example")), "")
     if wrong:
         return Problem(f"{my_unique_name('mx/one:two.example')!r}", f"{wrong!r} means something in a Maildir's names.",
-                       'hostname.replace("/", "_")')
+                       '`hostname.replace("/", "_")`, and the same for the colon.')
     return problem_of_twins(my_unique_name)
 
 
@@ -116,10 +119,10 @@ def problem_of_twins(my_unique_name: Callable[[str], str]) -> Problem | None:
         return None                            # drawn by lot, or a digest: no two are alike
     if not any(form in one.lower() for form in processes):
         return Problem(f"{one!r}: a name without the process", "A second server on this host may choose the same one.",
-                       "os.getpid()")
+                       "Put `os.getpid()` into it.")
     if not any(form in one.lower() for form in moments):
         return Problem(f"{one!r}: a name without the time", "After a restart the counter begins again, and so do the "
-                       "names.", "time.time()")
+                       "names.", "Put `time.time()` into it.")
     return None
 
 
@@ -158,15 +161,16 @@ def check_folder_name(my_folder_name: Callable[[str], Any]) -> Iterator[Problem]
     for one, two in (("Kenji@Tokyo.example", "kenji@tokyo.example"), ('"kenji"@tokyo.example', "kenji@tokyo.example")):
         if my_folder_name(one) != my_folder_name(two):
             yield Problem(f"{my_folder_name(one)!r} for {one!r}", "Kenji has two mailboxes, and reads one.",
-                          "`few_quotes`, and small letters")
+                          "Use `few_quotes`, and small letters.")
     long = ["ü" * 60 + "@" + domain for domain in ("x.example", "y.example")]
     found = [my_folder_name(address) for address in long]
     if max(len(name.encode()) for name in found) > 255:
         yield Problem(f"a name of {max(len(name.encode()) for name in found)} octets",
                       "The system refuses it, and the letter hears 451 for ever.",
-                      "`hashlib.sha256` of what is too long")
+                      "Append `hashlib.sha256` of what is too long.")
     if found[0] == found[1]:
-        yield Problem(f"{found[0]!r} for two addresses", "One reads the other's mail.", "a digest of the whole name")
+        yield Problem(f"{found[0]!r} for two addresses", "One reads the other's mail.",
+                      "Append a digest of the whole name.")
 
 
 @check(
@@ -223,7 +227,8 @@ def check_publish(my_publish: Callable[[Path, list[Path]], Any]) -> Iterator[Pro
             if my_publish(file, names) is ... or not any(name.exists() for name in names):
                 raise NotYet("give `temporary` each of the names.")
         if not all(name.exists() and name.read_bytes() == b"Monday\n" for name in names):
-            yield Problem(f"{sum(name.exists() for name in names)} of 3 names", "Somebody gets no letter.", "os.link")
+            yield Problem(f"{sum(name.exists() for name in names)} of 3 names", "Somebody gets no letter.",
+                          "`os.link` gives a name: call it for each.")
         if os.name != "nt" and set(synced) != {box.name for box in boxes}:
             yield Problem(f"synced with its name in it: {sorted(set(synced)) or 'nothing'}",
                           "The cable goes after the 250, and the name with it.", "`sync_folder(name.parent)` for each")
@@ -279,7 +284,7 @@ def check_owners(my_holders: Mapping[str, str]) -> Problem | None:
     for moment, (holder, why) in HOLDERS.items():
         given = my_holders.get(moment)
         if given != holder:
-            return Problem(f"{moment}: {given!r}", why, "the table of loop 1; RFC 5321 §6.1")
+            return Problem(f"{moment}: {given!r}", why, "See the table of loop 1 (RFC 5321 §6.1).")
     return None
 
 
@@ -314,15 +319,16 @@ def check_steps(my_order: Sequence[str]) -> Problem | None:
     order = list(my_order)
     for step in order:
         if step == LURE:
-            return Problem(LURE, "Nothing was put into cur; mail programs do that.", "which folders changed?")
+            return Problem(LURE, "Nothing was put into cur; mail programs do that.", "Which folders changed?")
         if step not in STEPS:
-            return Problem(repr(step), "That is none of the steps.", "copy the strings from the list above")
+            return Problem(repr(step), "That is none of the steps.", "Copy the strings from the list above.")
     for step in sorted(STEPS):
         if order.count(step) != 1:
-            return Problem(f"{step}: {order.count(step)} times", "A delivery does it once.", "eight steps, each once")
+            return Problem(f"{step}: {order.count(step)} times", "A delivery does it once.",
+                           "There are eight steps, each once.")
     for first, then, story in BEFORE:
         if order.index(first) > order.index(then):
-            return Problem(f"{then}, before {first}", story, "loops 1 and 2")
+            return Problem(f"{then}, before {first}", story, "Read loops 1 and 2 again.")
     return None
 
 
@@ -331,15 +337,15 @@ def check_steps(my_order: Sequence[str]) -> Problem | None:
 HEADERS: tuple[tuple[bytes, list[str], str], ...] = (
     (b"Received: from rio.example by mx.tokyo.example with SMTP; Mon, 2 Mar 2026 09:00:00 +0900\r\n"
      b"Subject: one\r\n\r\n",
-     ["mx.tokyo.example"], "one handover"),
+     ["mx.tokyo.example"], "There is one handover."),
     (b"Received: from relay.example ([192.0.2.7])\r\n\tby mx.tokyo.example with SMTP id 2;\r\n"
      b"\tMon, 2 Mar 2026 09:00:00 +0900\r\n"
      b"Received: from laptop.rio.example\r\n by relay.example with SMTP id 1; Sun, 1 Mar 2026 20:59:00 -0300\r\n\r\n",
-     ["relay.example", "mx.tokyo.example"], "folded lines: the lowest Received is the first"),
+     ["relay.example", "mx.tokyo.example"], "Lines are folded, and the lowest Received is the first."),
     (b"Subject: sung by a choir\r\nReceived: from rio.example (kept by hand)\r\n"
      b"\tby mx.tokyo.example; Mon, 2 Mar 2026 09:00:00 +0900\r\n\r\n",
-     ["mx.tokyo.example"], "a `by` in a comment or in another field is no handover"),
-    (b"Subject: nobody touched it\r\n\r\nReceived: by nobody\r\n", [], "the body is not the header"),
+     ["mx.tokyo.example"], "A `by` in a comment or in another field is no handover."),
+    (b"Subject: nobody touched it\r\n\r\nReceived: by nobody\r\n", [], "The body is not the header."),
 )
 
 

@@ -277,7 +277,8 @@ def check_blockers(my_blockers: Any) -> Problem | None:
     """Those who stop a doorman."""
     given = {str(letter).upper() for letter in my_blockers if str(letter).strip(" ,")}
     if strange := given - set(WHY):
-        return Problem(f"{sorted(strange)!r}", look="A set of the letters A to D.")
+        return Problem(f"{sorted(strange)!r}", wire="None of the four callers has that name.",
+                       look="A set of the letters A to D.")
     for letter in ("A", "C", "B"):
         if letter not in given:
             return Problem(f"a server that {letter} does not stop", look=WHY[letter])
