@@ -228,7 +228,7 @@ class Auth(Extension):
     """AUTH: the client proves who it is (RFC 4954).
 
     Server: `users` is a store; `required` refuses mail from strangers (530); `insecure` offers AUTH without TLS.
-    Client: the first of `mechanisms` that is offered; on an open line nothing made of the password, unless `insecure`.
+    Client: the first of `mechanisms` that is offered. `insecure` lets it say what gives the password away in the clear.
     """
 
     keyword = "AUTH"
@@ -275,8 +275,8 @@ def choose(client: ClientSession, mechanisms: Iterable[Mechanism], insecure: boo
         if client.secure or insecure or not mechanism.clear:
             return mechanism
     if common:
-        raise SMTPNotSupportedError("the line is not sealed: from what we would say, anybody on the way could learn or "
-                                    "guess the password")
+        raise SMTPNotSupportedError("the line is not sealed: from what we would say, anybody on the way could learn "
+                                    "or guess the password")
     raise SMTPNotSupportedError(f"the server offers no AUTH that we know: {' '.join(offered) or 'none at all'}")
 
 

@@ -47,7 +47,7 @@ TEXT_FORM = re.compile(r"SCRAM-SHA-256\$([1-9][0-9]{0,8}):([^:$]+)\$([^:$]+):([^
 
 @dataclass(frozen=True, slots=True)
 class ScramKeys:
-    """What a server keeps of a password: enough to examine who knows it, too little to pass the exam (RFC 5802 §3)."""
+    """What a server keeps of a password: enough to recognize who knows it, too little to log in (RFC 5802 §3)."""
 
     salt: bytes
     iterations: int
@@ -140,7 +140,7 @@ def server_first(message: str, nonce: str) -> tuple[str, bytes, int]:
     if not re.fullmatch("[!-~]+", both) or not both.startswith(nonce) or both == nonce:
         raise AuthError("the server's nonce is not ours with its own after it")
     if not re.fullmatch("[1-9][0-9]{0,9}", iterations) or not MIN_ITERATIONS <= int(iterations) <= MAX_ITERATIONS:
-        raise AuthError(f"the server asks for {iterations[:20]} iterations; I do {MIN_ITERATIONS} to {MAX_ITERATIONS}")
+        raise AuthError(f"the server asks for {iterations[:20]} iterations, not {MIN_ITERATIONS} to {MAX_ITERATIONS}")
     return both, decode64(salt), int(iterations)
 
 
