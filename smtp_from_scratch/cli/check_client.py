@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from smtp_from_scratch.cli import stages
-from smtp_from_scratch.cli.check import tell
+from smtp_from_scratch.cli import examine, stages
 from smtp_from_scratch.cli.common import OK, UNREACHABLE, USAGE, complain, octets
 
 
@@ -20,16 +19,12 @@ def add_parser(commands: Any) -> None:
         "[ and ] are left out when a dialogue has no use for what stands in braces there.")
     client.add_argument("command", nargs="*", metavar="COMMAND", help="after --: a command that sends a letter")
     client.add_argument("--stages", action="store_true", help=stages.HELP_CLIENT)
-    client.add_argument("--rfc", action="append", metavar="N", default=[], help="only this RFC; may be repeated")
-    client.add_argument("--only", metavar="TITLE", default="", help="only dialogues with this in their title")
-    client.add_argument("--list", action="store_true", help="say which dialogues there are, and play none")
+    examine.add_choice(client, "say which dialogues there are, and play none")
     client.add_argument("--stdin", action="store_true", help="the command reads the letter from standard input")
-    client.add_argument("--strict", action="store_true", help="a broken SHOULD counts as a broken MUST does")
     client.add_argument("--patience", type=float, metavar="S", default=10.0,
                         help="seconds for the client's next line (default 10)")
     client.add_argument("--at-once", type=octets, metavar="N", default=4, help="commands at a time (default 4)")
-    client.add_argument("--json", action="store_true", help="the outcomes as JSON on standard output")
-    client.add_argument("--junit", metavar="F", help="write the outcomes to this file, as CI systems read them")
+    examine.add_report(client)
     client.set_defaults(run=run)
 
 
@@ -39,11 +34,8 @@ def run(options: argparse.Namespace) -> int:
     from smtp_from_scratch.conformance import stages as road
     from smtp_from_scratch.conformance.client import runner as client_runner
     from smtp_from_scratch.conformance.client import tasks
-    from smtp_from_scratch.conformance.server import runner
 
-    dialogues = [dialogue for dialogue in runner.all_dialogues() if dialogue.end == "client"
-                 and (not options.rfc or dialogue.rfc in options.rfc)
-                 and options.only.lower() in dialogue.title.lower()]
+    dialogues = examine.chosen(options, "client")
     if options.list:
         print(road.listing("client") if options.stages else report.listing(dialogues))
         return OK
@@ -64,4 +56,5 @@ def run(options: argparse.Namespace) -> int:
         return complain(f"cannot examine {words[0]}: {error}", UNREACHABLE)
     if options.stages:
         return stages.clients_road(options, target)
-    return tell(client_runner.check(target, dialogues, options.at_once), len(dialogues), " ".join(words), options)
+    played = client_runner.check(target, dialogues, options.at_once)
+    return examine.tell(played, len(dialogues), " ".join(words), options)

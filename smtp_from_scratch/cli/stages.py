@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 HELP = ("the dialogues in the order of the course's chapters, stage by stage, up to the first that is not green; "
         "with `-- COMMAND` in place of HOST:PORT, a server of your own is started, with {port} filled in, and stopped")
 HELP_CLIENT = "the dialogues in the order of the course's chapters, stage by stage, up to the first that is not green"
-OTHERS = ("rfc", "only", "json", "junit")       # options that choose or report otherwise
+OTHERS = ("rfc", "section", "only", "baseline", "write_baseline", "json", "junit")    # choose or tell otherwise
 
 
 def combined(options: argparse.Namespace) -> str:
     """What cannot be asked for together with --stages, as a sentence; empty when there is nothing."""
-    wrong = [f"--{name}" for name in OTHERS if getattr(options, name)]
+    wrong = [f"--{name.replace('_', '-')}" for name in OTHERS if getattr(options, name)]
     return f"--stages plays one dialogue after another and shows one: leave out {', '.join(wrong)}" if wrong else ""
 
 
@@ -43,7 +43,7 @@ def servers_road(options: argparse.Namespace, words: tuple[str, ...], target: Ta
             except program.NoServer as error:
                 return complain(str(error), UNREACHABLE, several=True)
             target.host, target.port = server.host, server.port
-        if problem := unreachable(target):
+        if problem := unreachable(target, bool(options.recipient)):
             return complain(f"{problem}\n{server.told(0) if server else ''}".rstrip(), UNREACHABLE, several=True)
 
         def play(dialogues: Iterable[Dialogue]) -> Generator[Outcome, None, None]:
@@ -55,12 +55,12 @@ def servers_road(options: argparse.Namespace, words: tuple[str, ...], target: Ta
         return climb("server", play, options.strict, lambda: server.told(before) if server else "")
 
 
-def unreachable(target: Target) -> str:
+def unreachable(target: Target, recipient_given: bool) -> str:
     """Ask the server what it offers: nothing, where it cannot say. Returns why there is none to examine, or ""."""
-    from smtp_from_scratch.conformance.server import runner
+    from smtp_from_scratch.conformance.server import scout
 
     try:
-        runner.probe(target)
+        scout.explore(target, recipient_given)
     except (Interruption, ValueError):
         pass                                    # the first stages will tell what is wrong
     except OSError as error:

@@ -47,7 +47,7 @@ class Hear:
     has: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
     forms: tuple[str, ...] = ()
-    optional: bool = False                      # `C?`: whoever says something else is not examined further
+    optional: bool = False                      # `C?`, `S?`: whoever says something else is not examined further
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,12 +202,13 @@ def prelude(lines: _Lines, number: int, after: str) -> tuple[Step, ...]:
         return ()
     if lines.speaker == "S":
         return server_prelude(lines, number, after)
-    steps: list[Step] = [Hear(number, ("220",))]
+    steps: list[Step] = [Hear(number, ("220",), optional=True)]
     for verb in after.split():
         if verb not in PRELUDE or lines.speaker != "C":
             raise lines.wrong(f"`after:` takes {', '.join(PRELUDE)}, where a server is examined; got {verb!r}")
         text, code = PRELUDE[verb]
-        steps += [Say(number, text), Hear(number, (code,))] if text else [Act(number, "secure")]
+        codes = ("250", "251") if verb == "RCPT" else (code,)
+        steps += [Say(number, text), Hear(number, codes, optional=True)] if text else [Act(number, "secure")]
     return tuple(steps)
 
 
@@ -262,7 +263,7 @@ def read_block(lines: _Lines, number: int, word: str, argument: str) -> Block:
 def read_step(lines: _Lines, number: int, line: str, word: str, rest: str) -> Step:
     """One line: said, heard, or an act."""
     who, mark = line[:1], line[1:3].strip()
-    if word == "C?" and lines.speaker == "S":
+    if word == {"C": "S?", "S": "C?"}[lines.speaker]:
         return replace(read_hear(lines, number, rest), optional=True)
     if lines.speaker == "S" and word in client_words.ACTS:
         if problem := client_words.act_problem(word, rest):

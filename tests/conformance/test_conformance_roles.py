@@ -7,8 +7,8 @@ import pytest
 
 from smtp_from_scratch.conformance.notation import Dialogue
 from smtp_from_scratch.conformance.report import failure
-from smtp_from_scratch.conformance.server.player import Difference
-from smtp_from_scratch.conformance.server.runner import PASSED, Outcome, all_dialogues, check, obstacle
+from smtp_from_scratch.conformance.server.player import Difference, NotReached
+from smtp_from_scratch.conformance.server.runner import EXCUSE, PASSED, Outcome, all_dialogues, check, obstacle
 from smtp_from_scratch.smtp.sets import KEYWORDS, MECHANISMS
 from tests.ours import ROLES, rehearsed
 
@@ -42,6 +42,8 @@ def test_our_server_keeps_it_in_rehearsal(dialogue: Dialogue) -> None:
         with ROLES[name].sessions() as session:
             try:
                 rehearsed(dialogue, ROLES[name].target, session)
+            except NotReached:
+                assert ROLES[name].submission
             except Difference as difference:
                 pytest.fail(f"as {name}: {difference} ({dialogue.source}, line {difference.line})")
 
@@ -61,7 +63,8 @@ def outcomes() -> dict[str, dict[str, Outcome]]:
 def test_our_server_keeps_it_over_a_socket(dialogue: Dialogue, outcomes: dict[str, dict[str, Outcome]]) -> None:
     for name in roles(dialogue):
         outcome = outcomes[name][dialogue.source]
-        assert outcome.status == PASSED, f"as {name}:\n{failure(outcome)}"
+        excused = ROLES[name].submission and outcome.reason == EXCUSE
+        assert outcome.status == PASSED or excused, f"as {name}:\n{failure(outcome)}"
 
 
 def test_what_is_not_played_is_not_built() -> None:

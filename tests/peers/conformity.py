@@ -16,8 +16,8 @@ from smtp_from_scratch.conformance.server.runner import (
     all_dialogues,
     check,
     play,
-    probe,
 )
+from smtp_from_scratch.conformance.server.scout import explore
 from tests.peers import ROLES, Peer
 
 DIFFERENCES = Path(__file__).with_name("differences.toml")
@@ -44,7 +44,7 @@ def target(peer: Peer, role: str, patience: float = 3.0) -> Target:
                    ssl.create_default_context(cafile=peer.ca_file), moment=0.2, patience=patience,
                    implicit_tls=role == "submissions", submission=role in ("submission", "submissions"),
                    lmtp=role == "lmtp")
-    probe(found)
+    explore(found)
     return found
 
 

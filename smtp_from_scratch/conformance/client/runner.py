@@ -21,11 +21,10 @@ from smtp_from_scratch.conformance.client.tasks import Task, fill, lacking, task
 from smtp_from_scratch.conformance.notation import Act, Dialogue, parse
 from smtp_from_scratch.conformance.process import Process
 from smtp_from_scratch.conformance.server.player import Difference
-from smtp_from_scratch.conformance.server.runner import FAILED, PASSED, SAID_LIMIT, SKIPPED, Outcome
+from smtp_from_scratch.conformance.server.runner import FAILED, PASSED, SKIPPED, Outcome, Record, verdict
 from smtp_from_scratch.conformance.values import UnknownValue
 from smtp_from_scratch.connection import Connection
 from smtp_from_scratch.conversation import Conversation, Interruption, rehearse
-from smtp_from_scratch.transcript import Said
 
 WHOLE = """
 == a letter
@@ -235,9 +234,7 @@ def turn_away(listener: socket.socket, over: threading.Event) -> None:
 
 def converse(part: ServerPart, sock: socket.socket, outcome: Outcome, limit: float) -> None:
     """Play the dialogue on a connection; the outcome tells what came of it."""
-    def tap(record: Said) -> None:
-        if len(outcome.said) < SAID_LIMIT:
-            outcome.said.append(record)
+    record = Record()
 
     def cut_off() -> None:
         with contextlib.suppress(OSError):
@@ -248,10 +245,10 @@ def converse(part: ServerPart, sock: socket.socket, outcome: Outcome, limit: flo
     timer.start()
     try:
         with sock:
-            Connection(sock, "S", tap).play(part.conversation())
+            Connection(sock, "S", record).play(part.conversation())
             linger(sock)
     except Difference as difference:
-        finding(outcome, FAILED, str(difference), difference.line)
+        finding(outcome, *verdict(part.dialogue, difference), difference.line)
     except NotExercised as reason:
         finding(outcome, SKIPPED, str(reason))
     except UnknownValue as error:
@@ -260,6 +257,7 @@ def converse(part: ServerPart, sock: socket.socket, outcome: Outcome, limit: flo
         finding(outcome, FAILED, f"the connection failed: {error or type(error).__name__}")
     finally:
         timer.cancel()
+        outcome.said = record.said
 
 
 def linger(sock: socket.socket) -> None:

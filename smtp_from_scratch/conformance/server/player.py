@@ -24,6 +24,16 @@ class Difference(Exception):
         self.line, self.expected, self.got = line, expected, got
 
 
+class NotReached(Difference):
+    """What a dialogue builds on does not hold; `reason` completes "the server …"."""
+
+    def __init__(self, difference: Difference, said: str) -> None:
+        super().__init__(difference.line, difference.expected, difference.got)
+        word = difference.got.split(" ")[0].split("-")[0]
+        how = f"answers {said} with {word}" if word.isdigit() else f"does not answer {said} as usual ({difference.got})"
+        self.reason = f"{how}, and this builds on another answer"
+
+
 class Over(Exception):
     """The dialogue has come to a permitted end before its last line."""
 
@@ -38,6 +48,8 @@ class ClientPart:
     patience: float = 10.0
     context: Any = None                         # an ssl.SSLContext for `tls`
     last: str = ""                              # the code of the last reply
+    said: str = "a call"                        # the verb of the last command
+    sent: bool = False                          # a letter was, by DATA or BDAT
     heard: list[Reply] = field(default_factory=list)
     at_handshake: bool = False                  # STARTTLS was said: what comes now may be TLS, an alert for instance
 
@@ -56,7 +68,7 @@ class ClientPart:
             if isinstance(step, Say):
                 yield from self.say(step)
             elif isinstance(step, Hear):
-                yield from hear(self, step)
+                yield from (hear_before(self, step) if step.optional else hear(self, step))
             elif isinstance(step, Block):
                 yield from self.block(step)
             elif step.verb in ACTS:
@@ -70,6 +82,9 @@ class ClientPart:
             first, *others = self.values.expand(step.text, step.raw)
         except BadChallenge as error:
             raise Difference(step.line, "a challenge that can be answered", str(error)) from None
+        text = step.text.replace("{cut}", "")
+        self.said = text.split(" ")[0].split(":")[0][:20] or "an empty line"
+        self.sent |= "BDAT" in text.upper()
         self.at_handshake |= step.text.upper().startswith("STARTTLS")
         yield first
         for segment in others:
@@ -86,6 +101,14 @@ class ClientPart:
                 yield from self.play(step.steps)
         elif any(code_matches(self.last, pattern.strip()) for pattern in step.argument.split("|")):
             yield from self.play(step.steps)
+
+
+def hear_before(part: ClientPart, step: Hear) -> Conversation[None]:
+    """`S?`: a reply on which the dialogue builds; raises NotReached for another."""
+    try:
+        yield from hear(part, step)
+    except Difference as difference:
+        raise NotReached(difference, part.said) from None
 
 
 def hear(part: ClientPart, step: Hear) -> Conversation[None]:
@@ -107,6 +130,7 @@ def hear(part: ClientPart, step: Hear) -> Conversation[None]:
             raise Over from None
         raise Difference(step.line, expected, f"what is no reply ({error})") from None
     part.last = str(reply.code)
+    part.sent |= reply.code == 354
     part.heard.append(reply)
     if reply.code == 334:
         part.values.before, part.values.challenge = part.values.challenge, reply.text
@@ -144,10 +168,13 @@ def handshake(part: ClientPart, step: Act) -> Conversation[None]:
 
 
 def secure(part: ClientPart, step: Act) -> Conversation[None]:
-    """`secure`: STARTTLS, the handshake and EHLO, where the last EHLO was offered it."""
+    """`secure`: STARTTLS, the handshake and EHLO, where the last EHLO was offered it; raises NotReached."""
     if part.heard and has_line(part.heard[-1], "STARTTLS"):
-        yield from part.play((Say(step.line, "STARTTLS"), Hear(step.line, ("220",)), Act(step.line, "tls"),
-                              Say(step.line, "EHLO {client}"), Hear(step.line, ("250",))))
+        try:
+            yield from part.play((Say(step.line, "STARTTLS"), Hear(step.line, ("220",)), Act(step.line, "tls"),
+                                  Say(step.line, "EHLO {client}"), Hear(step.line, ("250",))))
+        except Difference as difference:
+            raise NotReached(difference, part.said) from None
 
 
 def look_at_challenge(part: ClientPart, step: Act) -> Conversation[None]:

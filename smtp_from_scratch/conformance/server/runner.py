@@ -6,6 +6,7 @@ import secrets
 import socket
 import ssl
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -13,8 +14,9 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
-from smtp_from_scratch.conformance.notation import Block, Dialogue, Say, Step, load
-from smtp_from_scratch.conformance.server.player import ClientPart, Difference
+from smtp_from_scratch.conformance.notation import Dialogue, load
+from smtp_from_scratch.conformance.server.doors import names, opened, verbs
+from smtp_from_scratch.conformance.server.player import ClientPart, Difference, NotReached
 from smtp_from_scratch.conformance.values import UnknownValue, Values
 from smtp_from_scratch.connection import Connection
 from smtp_from_scratch.conversation import Conversation, Interruption, read_reply
@@ -23,7 +25,31 @@ from smtp_from_scratch.transcript import Said
 from smtp_from_scratch.wire import WireError
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
-SAID_LIMIT = 2000                               # entries of a transcript that are kept
+EXCUSE = "refuses this letter, as a submission server may (RFC 6409 §8)"
+GAP = "…"
+KEPT = 1000                                     # entries at the beginning and at the end of a transcript that are kept
+
+
+class Record:
+    """A tap: what is said, its beginning and its end, whatever the length."""
+
+    def __init__(self) -> None:
+        self.head: list[Said] = []
+        self.tail: deque[Said] = deque(maxlen=KEPT)
+        self.left_out = 0
+
+    def __call__(self, said: Said) -> None:
+        if len(self.head) < KEPT:
+            self.head.append(said)
+        else:
+            self.left_out += len(self.tail) == KEPT
+            self.tail.append(said)
+
+    @property
+    def said(self) -> list[Said]:
+        """What is kept; where something is left out, a record of the role GAP says how much."""
+        gap = [self.tail[0]._replace(role=GAP, data=f"{self.left_out} pieces".encode())] if self.left_out else []
+        return [*self.head, *gap, *self.tail]
 
 
 @dataclass(slots=True)
@@ -55,6 +81,11 @@ class Target:
     moment: float = 0.3                         # seconds of silence that count as silence
     patience: float = 10.0                      # seconds that a reply may take
     dialogue_limit: float = 60.0                # seconds that a dialogue may take
+    wants_tls: bool = False                     # no MAIL without TLS; `scout` fills this and the next three
+    no_sender: str = ""                         # how the sender was refused, if it was
+    no_recipient: str = ""                      # how the recipient was refused, if it was
+    takes_refused: bool = False                 # who should be refused was not
+    name: str = ""                              # what the server calls itself
     keywords: dict[str, str] = field(default_factory=dict)      # what EHLO offers; `probe` fills it
     secured: dict[str, str] = field(default_factory=dict)       # the same under TLS, where there is STARTTLS
 
@@ -117,6 +148,7 @@ def inquire(target: Target) -> Conversation[None]:
     greeting = yield from read_reply(target.patience)
     if greeting.code != 220:
         raise WireError(f"the server greets with {greeting}")
+    target.name = greeting.text.partition(" ")[0]
     target.keywords = yield from hello(target)
     target.secured = {word: rest for word, rest in target.keywords.items() if word != "STARTTLS"}
     if "STARTTLS" in target.keywords:
@@ -133,32 +165,70 @@ def hello(target: Target) -> Conversation[dict[str, str]]:
     verb = "LHLO" if target.lmtp else "EHLO"
     yield f"{verb} client.example\r\n".encode()
     offer = yield from read_reply(target.patience)
+    target.name = offer.text.split()[0] if offer.positive and offer.text.split() else target.name
     lines = [verb, *offer.lines[1:]] if offer.positive else []
     return {word.upper(): rest for word, _, rest in (line.partition(" ") for line in lines)}
 
 
 def obstacle(dialogue: Dialogue, target: Target) -> str:
     """Why a dialogue cannot be played at this server, or an empty text."""
+    behind = guarded(dialogue, target)
+    if behind and (reason := closed_door(dialogue, target)):
+        return reason
     for need in dialogue.needs:
-        if reason := lacking(need, target, under_tls="tls" in dialogue.setup):
+        if reason := lacking(need, target, under_tls=behind or "tls" in dialogue.setup):
             return reason
     if target.lmtp != ("lmtp" in dialogue.setup):
         return "is for SMTP, and this is LMTP" if target.lmtp else "is for an LMTP server (--lmtp)"
     for setup in dialogue.setup:
-        if setup == "user" and not target.user:
-            return "needs --user and --password-file"
-        if setup == "refused" and not target.refused:
-            return "needs --refused-recipient"
-        if setup == "size" and not target.size:
-            return "has no size limit"
-        if setup == "size" and target.size > 50_000_000:
-            return "has a size limit above 50 MB"
-        if setup == "submission" and not target.submission:
-            return "is for a submission server (--submission)"
-        if setup == "implicit" and not target.implicit_tls:
-            return "is for a server with implicit TLS (--implicit-tls)"
-    if target.submission and "submission" not in dialogue.setup and next(verbs(dialogue.steps), "AUTH") != "AUTH":
-        return "does not log in, and this is a submission server"
+        if reason := unprepared(setup, target, "submission" in dialogue.setup):
+            return reason
+    said = names(dialogue.steps)
+    if target.no_sender and "MAIL" in verbs(dialogue.steps):
+        return f"refuses the sender {target.sender} ({target.no_sender}): --sender says another"
+    if target.no_recipient and "to" in said and said & {"recipient", "domain", "DOMAIN"}:
+        return f"refuses {target.recipient} ({target.no_recipient}): --recipient says who has a mailbox"
+    if target.lmtp and {"recipient", "postmaster"} <= said and target.recipient.lower().startswith("postmaster@"):
+        return "needs a second recipient: --recipient says another than postmaster"
+    return ""
+
+
+def unprepared(setup: str, target: Target, for_users: bool) -> str:
+    """Why the server does not have, or is not, what a word of `setup:` says, or an empty text.
+
+    `for_users`: in a dialogue with a server whose users may send to everybody.
+    """
+    if setup == "user" and not target.user:
+        return "needs --user and --password-file"
+    if setup == "refused" and not target.refused:
+        return "needs --refused-recipient"
+    if setup == "refused" and target.takes_refused and not for_users:
+        return f"takes {target.refused}, whom it should refuse: --refused-recipient says another"
+    if setup == "size" and not target.size:
+        return "has no size limit"
+    if setup == "size" and target.size > 50_000_000:
+        return "has a size limit above 50 MB"
+    if setup == "submission" and not target.submission:
+        return "is for a submission server (--submission)"
+    if setup == "implicit" and not target.implicit_tls:
+        return "is for a server with implicit TLS (--implicit-tls)"
+    return ""
+
+
+def guarded(dialogue: Dialogue, target: Target) -> bool:
+    """Whether a dialogue meets a door: this server wants TLS, or a login, before what it says."""
+    return ((target.submission or target.wants_tls) and "submission" not in dialogue.setup
+            and next(verbs(dialogue.steps), "AUTH") != "AUTH")
+
+
+def closed_door(dialogue: Dialogue, target: Target) -> str:
+    """Why a dialogue cannot pass the door that it meets, or an empty text."""
+    if target.submission and not target.user:
+        return "takes letters from its users only: --user and --password-file log in"
+    if target.submission and lacking("AUTH=PLAIN", target, under_tls=True):
+        return "wants a login, and offers no AUTH PLAIN"
+    if opened(dialogue, target.submission) is None:
+        return f"wants {'a login' if target.submission else 'TLS'} first, and this dialogue has no place for it"
     return ""
 
 
@@ -172,15 +242,16 @@ def lacking(need: str, target: Target, under_tls: bool) -> str:
     return "" if offers else f"does not offer {keyword} {word}".rstrip()
 
 
-def verbs(steps: Iterable[Step]) -> Iterator[str]:
-    """Which of MAIL, VRFY, EXPN and AUTH a dialogue says, in their order."""
-    for step in steps:
-        if isinstance(step, Block):
-            yield from verbs(step.steps)
-        elif isinstance(step, Say):
-            verb = step.text.replace("{cut}", "")[:4].upper()
-            if verb in ("MAIL", "VRFY", "EXPN", "AUTH"):
-                yield verb
+def part_for(dialogue: Dialogue, target: Target) -> ClientPart:
+    """The client's part of a dialogue, with what must be said first at this server."""
+    played = opened(dialogue, target.submission) if guarded(dialogue, target) else dialogue
+    return ClientPart(played or dialogue, target.values(), target.moment, target.patience, target.context)
+
+
+def excused(part: ClientPart, target: Target, difference: Difference) -> bool:
+    """Whether a letter that a relay must take was refused by a server for users, which may want more of it."""
+    user = target.submission and "submission" not in part.dialogue.setup
+    return user and part.sent and difference.got.startswith("5")
 
 
 def play(dialogue: Dialogue, target: Target) -> Outcome:
@@ -189,23 +260,26 @@ def play(dialogue: Dialogue, target: Target) -> Outcome:
         return Outcome(dialogue, SKIPPED, "examines a client")
     if reason := obstacle(dialogue, target):
         return Outcome(dialogue, SKIPPED, reason)
-    said: list[Said] = []
-
-    def tap(record: Said) -> None:
-        if len(said) < SAID_LIMIT:
-            said.append(record)
-
+    record = Record()
+    player = part_for(dialogue, target)
     try:
-        with line_to(target, tap) as connection:
-            player = ClientPart(dialogue, target.values(), target.moment, target.patience, target.context)
+        with line_to(target, record) as connection:
             connection.play(player.conversation())
+    except NotReached as missed:
+        return Outcome(dialogue, SKIPPED, missed.reason, missed.line, record.said)
     except Difference as difference:
-        return Outcome(dialogue, FAILED, str(difference), difference.line, said)
+        judged = (SKIPPED, EXCUSE) if excused(player, target, difference) else verdict(dialogue, difference)
+        return Outcome(dialogue, *judged, difference.line, record.said)
     except UnknownValue as error:
-        return Outcome(dialogue, FAILED, f"{dialogue.source}: {error}", 0, said)
+        return Outcome(dialogue, FAILED, f"{dialogue.source}: {error}", 0, record.said)
     except (OSError, ValueError, Interruption) as error:
-        return Outcome(dialogue, FAILED, f"the connection failed: {error or type(error).__name__}", 0, said)
-    return Outcome(dialogue, PASSED, said=said)
+        return Outcome(dialogue, FAILED, f"the connection failed: {error or type(error).__name__}", 0, record.said)
+    return Outcome(dialogue, PASSED, said=record.said)
+
+
+def verdict(dialogue: Dialogue, difference: Difference) -> tuple[str, str]:
+    """What a difference is, and why: nothing that is broken, where the RFC says MAY."""
+    return (SKIPPED, "does otherwise, as it may") if dialogue.level == "MAY" else (FAILED, str(difference))
 
 
 def check(target: Target, dialogues: Iterable[Dialogue], at_once: int = 8) -> Generator[Outcome, None, None]:

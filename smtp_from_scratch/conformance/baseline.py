@@ -1,0 +1,47 @@
+"""Known failures with a reason, in a file: a run in somebody's CI complains of new ones only."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from smtp_from_scratch.conformance.server.runner import FAILED, PASSED, Outcome
+
+HEAD = """\
+# Dialogues that are known to fail: "RFC title" = "why, in your words". Only others count, and those that pass again are
+# named. --write-baseline keeps the reasons that stand here.
+"""
+NO_REASON = "no reason given yet: "
+
+
+def key(outcome: Outcome) -> str:
+    """What a dialogue is called in the file."""
+    return f"{outcome.dialogue.rfc} {outcome.dialogue.title}"
+
+
+def read(path: Path) -> dict[str, str]:
+    """The reasons, by dialogue; raises OSError, ValueError."""
+    try:
+        known = tomllib.loads(path.read_text("utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path} is no TOML: {error}") from None
+    for name, reason in known.items():
+        if not isinstance(reason, str) or not reason.strip():
+            raise ValueError(f"{path}: {name!r} needs a reason in quotes")
+    return known
+
+
+def write(path: Path, outcomes: Iterable[Outcome], known: Mapping[str, str]) -> int:
+    """Write what failed, with the reasons that are known; returns how many there are. Raises OSError."""
+    failed = {key(outcome): known.get(key(outcome), NO_REASON + outcome.reason)
+              for outcome in outcomes if outcome.status == FAILED}
+    lines = [f"{json.dumps(name, ensure_ascii=False)} = {json.dumps(reason)}\n" for name, reason in failed.items()]
+    path.write_text(HEAD + "".join(lines), "utf-8")
+    return len(failed)
+
+
+def healed(outcomes: Iterable[Outcome], known: Mapping[str, str]) -> list[str]:
+    """Those in the file that pass."""
+    return [key(outcome) for outcome in outcomes if outcome.status == PASSED and key(outcome) in known]
