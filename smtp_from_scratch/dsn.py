@@ -125,7 +125,7 @@ def encode_envid(envid: str) -> str:
 
 # %% encode-orcpt
 def encode_orcpt(address: str) -> str:
-    """An address with its type, in xtext; rfc822, or what stands before a semicolon (RFC 3461 §4.2)."""
+    """An address with its type, in xtext; rfc822, or what is before a semicolon (RFC 3461 §4.2)."""
     kind, semicolon, rest = address.partition(";")
     if not semicolon or "@" in kind:
         kind, rest = "rfc822" if address.isascii() else "utf-8", address

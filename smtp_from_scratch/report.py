@@ -221,7 +221,7 @@ def recipient_status(fields: Mapping[str, str]) -> RecipientStatus:
 
 # %% parse-report
 def parse_report(message: Message | bytes) -> DeliveryReport:
-    """Read a delivery report; ValueError when a message is none. Anybody can forge one."""
+    """Read a delivery report; ValueError when the message is not one. Anybody can forge one."""
     top = read_part(octets_of(message))
     if top.kind != "multipart/report" or top.parameters.get("report-type", "").lower() != "delivery-status":
         raise ValueError("no delivery report: it would be multipart/report; report-type=delivery-status")

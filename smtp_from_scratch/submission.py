@@ -26,7 +26,7 @@ _FIELD = re.compile(r"([!-9;-~]+)[ \t]*:(.*)", re.DOTALL)
 
 
 def header_fields(header: str) -> list[tuple[str, str]]:
-    """The fields of a header in order, names in lower case; ValueError for what is none (RFC 5322 §2.2)."""
+    """The fields of a header in order, names in lower case; ValueError for a line that is not one (RFC 5322 §2.2)."""
     fields = []
     for line in re.split(r"\r\n(?![ \t])", header.removesuffix("\r\n")):
         field = _FIELD.fullmatch(line)
@@ -72,12 +72,12 @@ def fit_header(start: bytes, utf8: bool) -> dict[str, str]:
     have: dict[str, str] = {}
     for name, value in header_fields("" if start.startswith(b"\r\n") else header.decode()):
         if name in ONCE and name in have:
-            raise ValueError(f"{name.title()} stands there twice")
+            raise ValueError(f"{name.title()} is there twice")
         have[name] = f"{have[name]}, {value}" if name in have else value
     if not addresses_in(have.get("from", "")):
         raise ValueError("a letter names its author: From is missing")
     if empty := [name for name in ("date", "message-id") if have.get(name) == ""]:
-        raise ValueError(f"{empty[0]} stands there, and says nothing")
+        raise ValueError(f"{empty[0].title()} is there, and says nothing")
     for address in addresses_in(", ".join(have[name] for name in sorted(ADDRESSES.intersection(have)))):
         if refusal := unqualified(address, ""):
             raise ValueError(refusal.text)
@@ -171,7 +171,7 @@ class Submission:
         return lambda address, envelope: unqualified(address, "5.1.2") or accept(address, envelope)
 
     def deliver(self, deliver: Deliver, hostname: str) -> Deliver:
-        """The delivery, of messages that are mended first."""
+        """A delivery that mends the message first."""
 
         def mend_and_deliver(envelope: Envelope, body: IO[bytes]) -> Any:
             missing = whats_missing(envelope, body, hostname)
