@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 
 from smtp_from_scratch import __version__
-from smtp_from_scratch.cli import check, check_client, inbox, send, serve, talk, user
+from smtp_from_scratch.cli import check, check_client, class_, inbox, send, serve, talk, user
 
-COMMANDS = (serve, send, inbox, check, check_client, talk, user)
+COMMANDS = (serve, send, inbox, class_, check, check_client, talk, user)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,8 +11,9 @@ from typing import Any
 from smtp_from_scratch.auth import Auth
 from smtp_from_scratch.cli.common import OK, UNREACHABLE, complain, count, host_port, octets
 from smtp_from_scratch.inbox.letters import Letters
-from smtp_from_scratch.inbox.web import WebServer
+from smtp_from_scratch.inbox.web import routes
 from smtp_from_scratch.smtp import Server, server_extensions
+from smtp_from_scratch.web import WebServer
 
 
 class Anybody:
@@ -60,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
             smtp = Server(*options.smtp, deliver=letters, tap=letters.tap, extensions=extensions,
                           max_size=options.max_size)
             stack.enter_context(smtp)
-            web = stack.enter_context(WebServer(options.http, letters))
+            web = stack.enter_context(WebServer(options.http, routes(letters)))
         except ValueError as error:
             return complain(str(error), 2)
         except (OSError, OverflowError) as error:

@@ -26,7 +26,7 @@ _HOME = {
     "stop_all": "wires.running", "begin_anew": "wires.running", "reset": "original",
     "predict": "prediction", "reveal": "prediction", "foresaw": "prediction",
     "yours": "swap", "use": "swap", "restore": "swap",
-    "progress": "record",
+    "progress": "record", "classroom": "room",
     "map": "rooms",
     "Problem": "verdict", "NotYet": "verdict", "Verdict": "verdict",
 }

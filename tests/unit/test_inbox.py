@@ -21,8 +21,9 @@ from export import ROOT
 
 from smtp_from_scratch import Client, Server
 from smtp_from_scratch.inbox.letters import MAX_ROWS, Dialogue, Letters
-from smtp_from_scratch.inbox.web import WebServer, may_be_called
+from smtp_from_scratch.inbox.web import routes
 from smtp_from_scratch.transcript import Said
+from smtp_from_scratch.web import WebServer, may_be_called
 
 Inbox = tuple[Server, str, Letters]
 
@@ -30,7 +31,7 @@ Inbox = tuple[Server, str, Letters]
 @pytest.fixture
 def inbox() -> Iterator[Inbox]:
     letters = Letters(max_messages=3)
-    with Server(deliver=letters, tap=letters.tap) as smtp, WebServer(("127.0.0.1", 0), letters) as web:
+    with Server(deliver=letters, tap=letters.tap) as smtp, WebServer(("127.0.0.1", 0), routes(letters)) as web:
         thread = threading.Thread(target=web.serve_forever)
         thread.start()
         yield smtp, f"http://127.0.0.1:{web.server_address[1]}", letters

@@ -47,7 +47,9 @@ ALLOWED: dict[str, set[str]] = {
     # An examiner shares what is transport with the examined, and no rule of SMTP.
     "conformance": TALK | {"bodies", "chunking", "connection", "starttls"},
     "testing": FRONT_DOOR, "pytest_plugin": FRONT_DOOR | {"testing"},
-    "inbox": FRONT_DOOR | {"parts"}, "cli": FRONT_DOOR | {"conformance", "inbox"}, "__main__": {"cli"},
+
+    "web": {"printable"}, "inbox": FRONT_DOOR | {"parts", "web"}, "classroom": FRONT_DOOR | {"inbox", "web"},
+    "cli": FRONT_DOOR | {"classroom", "conformance", "inbox", "web"}, "__main__": {"cli"},
     "lab": FRONT_DOOR | {"conformance"},
 }
 TYPES = {"ehlo": {"transaction"}}               # imported for type checkers only

@@ -1,0 +1,156 @@
+"""A small HTTP server for pages of this machine: routes, bounds, and headers that let no page do harm."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+import socket
+import threading
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+from .printable import logger
+
+__all__ = ["Handler", "Request", "Route", "WebServer", "WebError", "may_be_called"]
+
+log = logger(__name__)
+CALLERS = 64                                   # at a time; a page that is kept up to date is one of them
+PATIENCE = 10.0                                # seconds for a request
+MAX_BODY = 65_536                              # octets of a request
+NOTHING = "default-src 'none'; sandbox"
+
+
+class WebError(Exception):
+    """A refusal: status and sentence."""
+
+    def __init__(self, status: HTTPStatus, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Request(NamedTuple):
+    """What a route is given."""
+
+    handler: Handler
+    numbers: list[int]                         # that the path has
+    names: list[str]                           # what the path has in their place, and in others'
+    query: dict[str, list[str]]
+    body: Any                                  # JSON, or None
+
+
+Route = tuple[str, str, Callable[[Request], None]]     # method, pattern of the path, who answers
+
+
+def may_be_called(host: str) -> bool:
+    """Whether a Host header names this machine; any other name may be a stranger's page that was led here (DNS)."""
+    name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
+    if name.lower() in ("localhost", socket.gethostname().lower(), f"{socket.gethostname().lower()}.local"):
+        return True
+    try:
+        return bool(ipaddress.ip_address(name))
+    except ValueError:
+        return False
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers requests by the routes of its server."""
+
+    server_version, sys_version = "SMTP-from-Scratch", ""
+    timeout = PATIENCE
+    routes: list[Route] = []
+
+    def do_GET(self) -> None:
+        """Look at something."""
+        self.answer("GET")
+
+    def do_POST(self) -> None:
+        """Say something, in JSON: a page from elsewhere may not, since its browser asks us first, in vain."""
+        self.answer("POST")
+
+    def do_DELETE(self) -> None:
+        """Forget something."""
+        self.answer("DELETE")
+
+    def answer(self, method: str) -> None:
+        """Find who answers, and let them."""
+        try:
+            if not may_be_called(self.headers.get("Host", "")):
+                raise WebError(HTTPStatus.FORBIDDEN, "call this machine by its address, or as localhost")
+            url = urlsplit(self.path)
+            for wanted, pattern, respond in self.routes:
+                if method == wanted and (found := re.fullmatch(pattern, url.path)):
+                    words = found.groups()
+                    body = self.read_json() if method == "POST" else None
+                    return respond(Request(self, [int(word) for word in words if word.isdecimal()], list(words),
+                                           parse_qs(url.query), body))
+            raise WebError(HTTPStatus.NOT_FOUND, "nothing here")
+        except WebError as error:
+            self.send_response(error.status)
+            self.finish_answer(f"{error}\n".encode(), "text/plain; charset=utf-8", NOTHING, {})
+
+    def read_json(self) -> Any:
+        """The body of a request; raises WebError."""
+        if not self.headers.get("Content-Type", "").startswith("application/json"):
+            raise WebError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "say it in JSON")
+        size = self.headers.get("Content-Length", "")
+        if not size.isdecimal() or int(size) > MAX_BODY:
+            raise WebError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {MAX_BODY} octets")
+        try:
+            return json.loads(self.rfile.read(int(size)))
+        except ValueError:
+            raise WebError(HTTPStatus.BAD_REQUEST, "this is no JSON") from None
+
+    def say(self, body: bytes, kind: str, policy: str = NOTHING, **headers: str) -> None:
+        """Send an answer."""
+        self.send_response(HTTPStatus.OK)
+        self.finish_answer(body, kind, policy, headers)
+
+    def finish_answer(self, body: bytes, kind: str, policy: str, headers: dict[str, str]) -> None:
+        """Header and body of an answer."""
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), "Content-Security-Policy": policy,
+                            "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
+                            "Cache-Control": "no-store", **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def json(self, value: object) -> None:
+        """Send JSON."""
+        self.say(json.dumps(value, ensure_ascii=False, indent=1).encode(), "application/json; charset=utf-8")
+
+    def log_message(self, format: str, *args: object) -> None:
+        """A line for each request, where somebody listens."""
+        log.debug("%s " + format, self.client_address[0], *args)
+
+
+class WebServer(ThreadingHTTPServer):
+    """A thread for each of at most `CALLERS` callers; the others are hung up on."""
+
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], routes: list[Route]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self._places = threading.Semaphore(CALLERS)
+        super().__init__(address, type("RoutedHandler", (Handler,), {"routes": routes}))
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give a caller a thread, if there is a place."""
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """One caller, in a thread."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Somebody hung up, for instance."""
+        log.debug("a request failed", exc_info=True)
