@@ -1,9 +1,11 @@
 """A socket and nothing else: say octets, hear octets."""
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import time
+from collections.abc import Iterator
 from types import TracebackType
 
 from smtp_from_scratch.lab.figures.transcript import Transcript
@@ -12,6 +14,17 @@ from smtp_from_scratch.lab.wires.running import started, stopped
 
 CLOSED = "this line is closed: run the cell again that called the server, and go on from there"
 _REPLY_ENDS = re.compile(rb"(?m)^\d{3}(?: [^\n]*)?\r?\n")
+
+
+@contextlib.contextmanager
+def told_when_closed() -> Iterator[None]:
+    """An error of the socket says what to do next; silence stays what it is."""
+    try:
+        yield
+    except TimeoutError:
+        raise
+    except OSError:
+        raise ConnectionError(CLOSED) from None
 
 
 class raw:
@@ -33,12 +46,8 @@ class raw:
         """Send octets as they are: the CR LF is yours to write."""
         if not isinstance(data, bytes):
             raise TypeError(f"the wire carries bytes: write b{data!r}")
-        try:
+        with told_when_closed():
             self.socket.sendall(data)
-        except TimeoutError:
-            raise
-        except OSError:
-            raise ConnectionError(CLOSED) from None
         self.transcript(Heard(time.monotonic(), "C", data))
 
     def hear(self) -> bytes:
