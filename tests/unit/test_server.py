@@ -467,6 +467,16 @@ def test_ipv6() -> None:
         assert server.messages[0].envelope.peer == "::1"
 
 
+@pytest.mark.skipif(not (has_ipv6() and socket.has_dualstack_ipv6()), reason="no socket here takes both IPv4 and IPv6")
+def test_a_socket_of_ipv6_takes_ipv4_callers() -> None:
+    """As at `::`: where the system would keep IPv4 out, a mapped address cannot even be bound."""
+    with listen_on("::ffff:127.0.0.1", 0) as listener:
+        with socket.create_connection(("127.0.0.1", listener.getsockname()[1])):
+            sock, (peer, *_) = listener.accept()
+            sock.close()
+    assert peer == "::ffff:127.0.0.1"
+
+
 def test_port_0_finds_a_free_port_and_a_busy_one_is_an_error() -> None:
     with Server() as first, Server() as second:
         assert first.address[1] != second.address[1] and 0 not in (first.address[1], second.address[1])
