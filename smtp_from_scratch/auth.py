@@ -228,7 +228,7 @@ class Auth(Extension):
     """AUTH: the client proves who it is (RFC 4954).
 
     Server: `users` is a store; `required` refuses mail from strangers (530); `insecure` offers AUTH without TLS.
-    Client: the first of `mechanisms` that is offered. `insecure` lets it say what gives the password away in the clear.
+    Client: the first of `mechanisms` offered; in the clear none that gives the password away, unless `insecure`.
     """
 
     keyword = "AUTH"
