@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator
@@ -149,7 +150,9 @@ def encode_path(address: str) -> str:
 # %% newlines
 def has_bare_newline(text: bytes) -> bool:
     """Whether a CR or an LF stands alone in a whole text (RFC 5321 §2.3.8)."""
-    return not text.count(CRLF) == text.count(b"\r") == text.count(b"\n")
+    decoder = io.IncrementalNewlineDecoder(None, False)
+    decoder.decode(text.decode("latin-1"), True)
+    return decoder.newlines not in (None, "\r\n")
 
 
 # %% stuff
