@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from smtp_from_scratch.conformance.notation import Act, Block, Dialogue, Hear, Say, Step
 
 HELLOS = ("EHLO {client}", "HELO {client}")
+_MEASURED = re.compile(r"\{(?:body|octets) (\d+)\}")
 GUARDED = ("MAIL", "VRFY", "EXPN", "AUTH")
 
 
@@ -31,6 +33,17 @@ def names(steps: Iterable[Step]) -> set[str]:
             found |= {"postmaster"} if "postmaster@{domain}" in step.text else set()
             found |= {"to"} if "RCPT" in step.text.replace("{cut}", "").upper() else set()
     return found
+
+
+def amount(steps: Iterable[Step]) -> int:
+    """Octets of text that a dialogue makes to measure."""
+    total = 0
+    for step in steps:
+        if isinstance(step, Block):
+            total += amount(step.steps) * (int(step.argument) if step.verb == "repeat" else 1)
+        elif isinstance(step, Say):
+            total += sum(map(int, _MEASURED.findall(step.text)))
+    return total
 
 
 def opened(dialogue: Dialogue, login: bool) -> Dialogue | None:

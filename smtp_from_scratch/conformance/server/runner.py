@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from smtp_from_scratch.conformance.notation import Dialogue, load
-from smtp_from_scratch.conformance.server.doors import names, opened, verbs
+from smtp_from_scratch.conformance.server.doors import amount, names, opened, verbs
 from smtp_from_scratch.conformance.server.player import ClientPart, Difference, NotReached
 from smtp_from_scratch.conformance.values import UnknownValue, Values
 from smtp_from_scratch.connection import Connection
@@ -183,6 +183,9 @@ def obstacle(dialogue: Dialogue, target: Target) -> str:
     for setup in dialogue.setup:
         if reason := unprepared(setup, target, "submission" in dialogue.setup):
             return reason
+    if target.size and "CHUNKING" in dialogue.needs and "size" not in dialogue.setup and (
+            amount(dialogue.steps) > target.size):
+        return "has a smaller size limit than this letter needs"
     said = names(dialogue.steps)
     if target.no_sender and "MAIL" in verbs(dialogue.steps):
         return f"refuses the sender {target.sender} ({target.no_sender}): --sender says another"
