@@ -13,6 +13,7 @@ if TYPE_CHECKING:                              # at run time only where a dialog
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 SIGNS = {PASSED: "✓", FAILED: "✗", SKIPPED: "–"}
+TAKEN = {False: "postmaster@example.org", True: "kenji@example.org"}       # the recipient; LMTP's need another beside
 
 
 class DialogueTable(Face):
@@ -62,13 +63,13 @@ def dialogues(server: Callable[[], Any] | tuple[str, int], *files: str, only: st
               and only.lower() in dialogue.title.lower()]
     keywords = {name: value for name, _, value in (word.partition("=") for word in offers.upper().split())}
     if not callable(server):
-        target = Target(*server, refused=refused, keywords=keywords, user=user, password=password, lmtp=lmtp,
-                        submission=submission)
+        target = Target(*server, TAKEN[lmtp], refused=refused, keywords=keywords, user=user, password=password,
+                        lmtp=lmtp, submission=submission)
         if user or lmtp:
             probe(target)
         return DialogueTable([play(dialogue, target) for dialogue in chosen])
-    target = Target("localhost", 0, refused=refused, keywords=keywords, user=user, password=password, lmtp=lmtp,
-                    submission=submission)
+    target = Target("localhost", 0, TAKEN[lmtp], refused=refused, keywords=keywords, user=user, password=password,
+                    lmtp=lmtp, submission=submission)
     if user or lmtp:
         rehearse(inquire(target), server(), patient=True)
     return DialogueTable([rehearsed(dialogue, target, server) for dialogue in chosen])
