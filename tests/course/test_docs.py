@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from smtp_from_scratch import Server
 from smtp_from_scratch.__main__ import parser
@@ -149,6 +150,17 @@ def test_exit_statuses_are_those_of_the_commands() -> None:
     table = text_of("docs/command_line.md").partition("| exit status |")[2].partition("\n\n")[0]
     assert [int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)] == sorted(
         {common.OK, common.REFUSED, common.USAGE, common.UNREACHABLE, common.DEFERRED})
+
+
+def test_the_files_for_ci_can_be_read_and_call_us_as_we_are() -> None:
+    action, gitlab = map(yaml.safe_load, blocks("docs/ci.md", "yaml"))
+    steps = [step["run"] for step in action["jobs"]["conformance"]["steps"] if "run" in step]
+    lines = [line for line in [*steps, *gitlab["smtp"]["script"]] if line.startswith("smtp-from-scratch")]
+    assert len(lines) == 2
+    for line in lines:
+        assert callable(parser().parse_args(shlex.split(line)[1:]).run)
+    [container] = blocks("docs/ci.md", "dockerfile")
+    assert 'ENTRYPOINT ["smtp-from-scratch"]' in container
 
 
 # --- facts -------------------------------------------------------------------------------------------------------
