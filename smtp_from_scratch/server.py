@@ -157,11 +157,12 @@ class ThreadedServer(Doorman):
             log.info("%s: %s", peer, refusal)
             return linger(sock, 0.0, encode_reply(refusal))
         with contextlib.suppress(OSError, RuntimeError):      # gone again already, or no more threads to be had
-            return self.admit(Connection(sock, "S", self.tap), peer)
+            return self.admit(sock, peer)
         sock.close()
 
-    def admit(self, connection: Connection, peer: str) -> None:
-        """Begin to play with a caller; RuntimeError if there are no more threads."""
+    def admit(self, sock: socket.socket, peer: str) -> None:
+        """Begin to play with a caller; OSError if it is gone, RuntimeError if there are no more threads."""
+        connection = Connection(sock, "S", self.tap)
         channel = connection.channel
         channel.longest_wait, channel.deadline = self.longest_wait, channel.now() + self.longest_session
         thread = threading.Thread(target=handle, args=(self.callers, connection, self.conversation, peer),

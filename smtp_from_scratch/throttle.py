@@ -5,12 +5,13 @@ import ipaddress
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from .conversation import FLUSH, Conversation, Work
 from .printable import logger
 from .wire import Reply
 
-__all__ = ["Guesses", "origin", "wait_for_turn"]
+__all__ = ["Guesses", "Pause", "origin", "wait_for_turn"]
 
 log = logger(__name__)
 
@@ -61,6 +62,13 @@ class Guesses:
             del self._forgotten[next(iter(self._forgotten))]
 
 
+@dataclass(frozen=True, slots=True)
+class Pause(Work):
+    """Want: that so many seconds pass. `function` sleeps through them; a stage that knows the time needs no sleep."""
+
+    seconds: float
+
+
 def wait_for_turn(guesses: Guesses, peer: str) -> Conversation[Reply | None]:
     """Let a caller wait whose place has guessed wrong too often; 454 where too many wait already (RFC 4954 §6)."""
     wait = guesses.turn(peer)
@@ -69,5 +77,5 @@ def wait_for_turn(guesses: Guesses, peer: str) -> Conversation[Reply | None]:
         return Reply(454, "too many wrong guesses from where you are; please try again later", "4.7.0")
     if wait:
         yield FLUSH
-        yield Work(lambda: guesses.sleep(wait))
+        yield Pause(lambda: guesses.sleep(wait), wait)
     return None

@@ -6,8 +6,11 @@ import random
 import socket
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from jupyter_client.connect import LocalPortCache
+
+from smtp_from_scratch.smtp import server as front_door
 
 ROOT = Path(__file__).resolve().parent.parent
 # tools/peers.sh unpacks software that must not be installed as a service; a test asks shutil.which() for it.
@@ -17,6 +20,13 @@ if peers.is_dir():
 
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+@pytest.fixture(params=["threads", "loop"])
+def stage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A test that uses this is played twice: what `Server` does in threads it does on the loop, too."""
+    monkeypatch.setitem(front_door.STAGES, "threads", front_door.STAGES[request.param])
+    return str(request.param)
 
 
 def port_for_a_kernel(cache: LocalPortCache, ip: str) -> int:

@@ -107,9 +107,9 @@ class Role:
         return target
 
     @contextmanager
-    def listening(self) -> Iterator[Target]:
+    def listening(self, stage: str = "threads") -> Iterator[Target]:
         """A server over sockets, and how to call it."""
-        server = self.server()
+        server = replace(self, options={**self.options, "stage": stage}).server()
         with server:
             yield replace(self.target, host=server.address[0], port=server.address[1])
 

@@ -18,6 +18,7 @@ from smtp_from_scratch.cli.common import OK, UNREACHABLE, USAGE, complain, count
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.maildir import Maildir
 from smtp_from_scratch.smtp import Server, server_extensions
+from smtp_from_scratch.smtp.server import STAGES
 from smtp_from_scratch.smtp.sets import leave_out
 from smtp_from_scratch.starttls import server_context
 from smtp_from_scratch.submission import Submission
@@ -53,7 +54,8 @@ def add_parser(commands: Any) -> None:
                        help="of these from one address; of IPv6, from one network of 64 bits (default 100)")
     serve.add_argument("--session-timeout", type=seconds, metavar="S", default=14_400.0,
                        help="seconds for a session as a whole (default 14400, four hours)")
-    serve.add_argument("--stage", choices=["threads"], default="threads", help="what plays the sessions")
+    serve.add_argument("--stage", choices=list(STAGES), default="threads",
+                       help="threads: one for each caller; loop: one for all (default threads)")
     serve.add_argument("--verbose", action="store_true", help="a line for each transaction, on standard error")
     serve.set_defaults(run=run)
 
@@ -139,7 +141,7 @@ def server_for(role: str, address: tuple[str, int], options: argparse.Namespace,
                   max_connections=options.max_connections, session_timeout=options.session_timeout,
                   max_connections_per_address=options.max_connections_per_address,
                   accept_recipient=only(options.domain), tls=tls if implicit else None, implicit_tls=implicit,
-                  extensions=extensions, submission=Submission() if private else None)
+                  extensions=extensions, submission=Submission() if private else None, stage=options.stage)
 
 
 def only(domains: Sequence[str]) -> Any:

@@ -24,6 +24,7 @@ _HOME = {
     "certificates": "wires.authority",
     "scripted": "wires.scripted",
     "stop_all": "wires.running", "begin_anew": "wires.running", "reset": "original",
+    "senders": "wires.senders",
     "predict": "prediction", "reveal": "prediction", "foresaw": "prediction",
     "yours": "swap", "use": "swap", "restore": "swap",
     "progress": "record", "classroom": "room",

@@ -15,6 +15,7 @@ from smtp_from_scratch.auth import Users
 from smtp_from_scratch.conversation import Closing, Conversation, Disconnected, Timeout
 from smtp_from_scratch.ehlo import Extension, ExtensionSet
 from smtp_from_scratch.envelope import Envelope
+from smtp_from_scratch.loop import LoopServer
 from smtp_from_scratch.server import Places, ThreadedServer
 from smtp_from_scratch.session import Deliver, Limits, Policy, Session, serve
 from smtp_from_scratch.smtp.sets import EVERYTHING, Extensions, joined, server_extensions, server_security
@@ -24,6 +25,7 @@ from smtp_from_scratch.submission import Submission
 from smtp_from_scratch.transcript import Tap
 
 MAX_SIZE = 200_000_000                          # octets of a message
+STAGES: dict[str, type[ThreadedServer | LoopServer]] = {"threads": ThreadedServer, "loop": LoopServer}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def check_callable(**functions: object) -> None:
 class Running:
     """A server that starts, stops, and keeps what came in."""
 
-    def __init__(self, stage: ThreadedServer, inbox: Inbox) -> None:
+    def __init__(self, stage: ThreadedServer | LoopServer, inbox: Inbox) -> None:
         self._stage, self._inbox = stage, inbox
         self.address = stage.address
 
@@ -120,8 +122,9 @@ class Server(Running):
     A session ends with 421 after more than `max_errors` commands that make no sense, `max_idle_commands` that lead
     nowhere, `max_refused` refused recipients. Beyond `max_connections`, and beyond `max_connections_per_address` (of
     IPv6, per network of 64 bits), callers hear 421. `timeout` (seconds) caps every wait, and `session_timeout` is for
-    a session as a whole. Raises TypeError for a `deliver` or a policy that cannot be called here, OSError when the
-    address cannot be had.
+    a session as a whole. `stage`: "threads", one for each caller, or "loop", one for all of them, in which policies
+    must answer at once, and one more for `deliver`. Raises TypeError for a `deliver` or a policy that cannot be
+    called here, OSError when the address cannot be had.
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, *, deliver: Deliver | None = None, hostname: str = "",
@@ -131,8 +134,10 @@ class Server(Running):
                  max_connections_per_address: int = 500, timeout: float = 300.0, session_timeout: float = 14_400.0,
                  tap: Tap | None = None, extensions: Extensions = EVERYTHING, submission: Submission | None = None,
                  tls: ssl.SSLContext | None = None, implicit_tls: bool = False, users: Users | None = None,
-                 require_auth: bool = False, insecure_auth: bool = False) -> None:
+                 require_auth: bool = False, insecure_auth: bool = False, stage: str = "threads") -> None:
         check_callable(deliver=deliver, accept_sender=accept_sender, accept_recipient=accept_recipient)
+        if stage not in STAGES:
+            raise ValueError(f"stage is one of {', '.join(STAGES)}, not {stage!r}")
         inbox = Inbox()
         self.hostname = hostname or socket.gethostname() or "localhost"
         self._handlers = handlers(self.hostname, deliver or inbox, accept_sender, accept_recipient, submission)
@@ -143,10 +148,10 @@ class Server(Running):
         asked = server_security(None if implicit_tls else tls, False, users, require_auth, insecure_auth)
         self.extensions = server_set(extensions, asked, implicit_tls, users is None or insecure_auth)
         self._implicit = tls if implicit_tls else None
-        stage = ThreadedServer(self._conversation, host, port, tap=tap,
-                               places=Places(max_connections, max_connections_per_address))
-        stage.longest_wait, stage.longest_session = timeout, session_timeout
-        super().__init__(stage, inbox)
+        place = STAGES[stage](self._conversation, host, port, tap=tap,
+                              places=Places(max_connections, max_connections_per_address))
+        place.longest_wait, place.longest_session = timeout, session_timeout
+        super().__init__(place, inbox)
 
     def _conversation(self, peer: str) -> Conversation[None]:
         if self.extensions is None:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 
 import pytest
 
@@ -9,6 +10,7 @@ from smtp_from_scratch.conformance.notation import Dialogue
 from smtp_from_scratch.conformance.report import failure
 from smtp_from_scratch.conformance.server.player import Difference, NotReached
 from smtp_from_scratch.conformance.server.runner import EXCUSE, PASSED, Outcome, all_dialogues, check, obstacle
+from smtp_from_scratch.smtp.server import STAGES
 from smtp_from_scratch.smtp.sets import KEYWORDS, MECHANISMS
 from tests.ours import ROLES, rehearsed
 
@@ -49,22 +51,23 @@ def test_our_server_keeps_it_in_rehearsal(dialogue: Dialogue) -> None:
 
 
 @pytest.fixture(scope="module")
-def outcomes() -> dict[str, dict[str, Outcome]]:
-    """All dialogues in all roles over sockets, several at once: by role and source."""
-    found: dict[str, dict[str, Outcome]] = {}
-    for name, role in ROLES.items():
+def outcomes() -> dict[tuple[str, str], dict[str, Outcome]]:
+    """All dialogues in all roles at both stages over sockets, several at once: by stage and role, then by source."""
+    found: dict[tuple[str, str], dict[str, Outcome]] = {}
+    for stage, (name, role) in product(STAGES, ROLES.items()):
         here = [dialogue for dialogue in PLAYED if not obstacle(dialogue, role.target)]
-        with role.listening() as target:
-            found[name] = {outcome.dialogue.source: outcome for outcome in check(target, here, 16)}
+        with role.listening(stage) as target:
+            found[stage, name] = {outcome.dialogue.source: outcome for outcome in check(target, here, 16)}
     return found
 
 
 @pytest.mark.parametrize("dialogue", PLAYED, ids=lambda dialogue: dialogue.source)
-def test_our_server_keeps_it_over_a_socket(dialogue: Dialogue, outcomes: dict[str, dict[str, Outcome]]) -> None:
-    for name in roles(dialogue):
-        outcome = outcomes[name][dialogue.source]
+def test_our_server_keeps_it_over_a_socket(dialogue: Dialogue,
+                                           outcomes: dict[tuple[str, str], dict[str, Outcome]]) -> None:
+    for stage, name in product(STAGES, roles(dialogue)):
+        outcome = outcomes[stage, name][dialogue.source]
         excused = ROLES[name].submission and outcome.reason == EXCUSE
-        assert outcome.status == PASSED or excused, f"as {name}:\n{failure(outcome)}"
+        assert outcome.status == PASSED or excused, f"as {name}, {stage}:\n{failure(outcome)}"
 
 
 def test_what_is_not_played_is_not_built() -> None:

@@ -42,6 +42,7 @@ def body_of(data: bytes) -> str:
 # --- our server, their clients -------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("stage")
 def test_smtplib_sends_to_us() -> None:
     with Server() as server, smtplib.SMTP(*server.address, timeout=10) as smtp:
         assert smtp.send_message(LETTER) == {}
@@ -53,6 +54,7 @@ def test_smtplib_sends_to_us() -> None:
     assert b"secret" not in letter.data
 
 
+@pytest.mark.usefixtures("stage")
 def test_smtplib_sees_what_we_refuse() -> None:
     def accept(address: str, envelope: object) -> Reply | None:
         return Reply(550, "nobody of that name") if address.startswith("li@") else None
@@ -65,6 +67,7 @@ def test_smtplib_sees_what_we_refuse() -> None:
         assert len(server.wait_for(2)) == 2
 
 
+@pytest.mark.usefixtures("stage")
 def test_aiosmtplib_sends_to_us() -> None:
     with Server() as server:
         errors, _ = asyncio.run(aiosmtplib.send(LETTER, hostname=server.address[0], port=server.address[1],
@@ -74,6 +77,7 @@ def test_aiosmtplib_sends_to_us() -> None:
     assert body_of(letter.data) == LETTER.get_content()
 
 
+@pytest.mark.usefixtures("stage")
 def test_swaks_sends_to_us() -> None:
     swaks = peer("swaks", "apt-get install swaks")
     with Server() as server:
@@ -87,6 +91,7 @@ def test_swaks_sends_to_us() -> None:
     assert "one\n.\n.two" in body_of(letter.data)
 
 
+@pytest.mark.usefixtures("stage")
 def test_curl_sends_to_us(tmp_path: Path) -> None:
     curl = peer("curl", "apt-get install curl")
     mail = tmp_path / "mail.eml"
@@ -100,6 +105,7 @@ def test_curl_sends_to_us(tmp_path: Path) -> None:
     assert letter.data == mail.read_bytes()
 
 
+@pytest.mark.usefixtures("stage")
 def test_msmtp_sends_to_us() -> None:
     msmtp = peer("msmtp", "apt-get install msmtp")
     with Server() as server:
@@ -113,6 +119,7 @@ def test_msmtp_sends_to_us() -> None:
 
 
 @pytest.mark.parametrize("reuse", [True, False], ids=["one connection a session", "reused connections"])
+@pytest.mark.usefixtures("stage")
 def test_smtp_source_sends_to_us(reuse: bool) -> None:
     source = peer("smtp-source", "sh tools/peers.sh unpacks Postfix's")
     with Server() as server:

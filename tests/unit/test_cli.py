@@ -276,7 +276,7 @@ def test_killed_at_random_instants_nothing_acknowledged_is_lost(tmp_path: Path) 
     acknowledged, sent = set[bytes](), set[bytes]()
     rng = random.Random(7)
     for life in range(12):
-        with serving(tmp_path) as (host, port, run):
+        with serving(tmp_path, "--stage", ("threads", "loop")[life % 2]) as (host, port, run):
             killer = threading.Timer(rng.uniform(0.02, 0.25), run.kill)
             with contextlib.suppress(smtplib.SMTPException, OSError):
                 smtp = smtplib.SMTP(host, port, timeout=30)

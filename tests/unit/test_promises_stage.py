@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from smtp_from_scratch import Client, Server, SMTPServerDisconnected, connection, lab, starttls
+from smtp_from_scratch import Client, Server, SMTPServerDisconnected, connection, lab, loop, starttls
 from smtp_from_scratch import server as server_module
 from smtp_from_scratch.__main__ import main, parser
 from smtp_from_scratch.auth import Passwords, Plain
@@ -323,6 +323,7 @@ def call(address: tuple[str, int], receive_buffer: int = 0) -> Peer:
     return Peer(sock, layer_of("client"))
 
 
+@pytest.mark.usefixtures("stage")
 @pytest.mark.parametrize("before", [b"", b"EHLO rio.example\r\n", b"HELO rio.example\r\nMAIL FROM:<a@b.example>\r\n"
                                     b"RCPT TO:<c@d.example>\r\nDATA\r\nSubject:"], ids=["new", "ready", "body"])
 def test_a_server_drops_what_comes_after_a_goodbye(before: bytes, layers: list[Recorded]) -> None:
@@ -359,6 +360,7 @@ def test_a_client_drops_what_comes_after_a_goodbye(layers: list[Recorded]) -> No
 # --- one line in the log ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("stage")
 @pytest.mark.parametrize("noise", [b"\x17\x03\x03\0\x20" + bytes(32), b"QUIT\r\n"])
 @pytest.mark.parametrize("while_writing", [False, True])
 def test_a_broken_record_is_one_line_of_the_log(noise: bytes, while_writing: bool, monkeypatch: pytest.MonkeyPatch,
@@ -369,8 +371,17 @@ def test_a_broken_record_is_one_line_of_the_log(noise: bytes, while_writing: boo
         if len(channel.inbox):
             channel.receive(noise)
 
+    class Hearing(loop.Call):
+        """The same for the loop."""
+
+        def send(self, data: bytes) -> None:
+            super().send(data)
+            if len(self.channel.inbox):
+                self.channel.receive(noise)
+
     if while_writing:
         monkeypatch.setattr(connection, "send_all", send_and_hear)
+        monkeypatch.setattr(loop, "Call", Hearing)
     caplog.set_level(logging.INFO)
     with Server(tls=GOOD.server, implicit_tls=True) as server:
         caller = call(server.address)
@@ -407,6 +418,7 @@ def test_a_client_closes_at_once_though_nobody_reads() -> None:
         assert near.fileno() == -1 and smtp.connection is None
 
 
+@pytest.mark.usefixtures("stage")
 def test_a_caller_under_tls_that_never_reads_does_not_hold_its_thread() -> None:
     with Server(tls=GOOD.server, implicit_tls=True, timeout=0.3) as server:
         server._stage.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2048)
@@ -549,6 +561,7 @@ def test_no_wait_goes_beyond_the_end_of_a_session() -> None:
     assert deadlines == [60.0, 90.0, 100.0, 100.0]
 
 
+@pytest.mark.usefixtures("stage")
 def test_a_busy_caller_is_sent_away_at_the_end_of_its_session() -> None:
     with Server(session_timeout=0.4) as server, socket.create_connection(server.address) as caller:
         caller.settimeout(0.02)
@@ -607,6 +620,7 @@ def strangers_can_call() -> bool:
     return True
 
 
+@pytest.mark.usefixtures("stage")
 @pytest.mark.skipif(not strangers_can_call(), reason="this machine has one loopback address only")
 def test_one_address_does_not_shut_everybody_out() -> None:
     with Server(max_connections_per_address=3) as server, contextlib.ExitStack() as stack:
@@ -664,6 +678,7 @@ def test_a_limit_that_is_none_is_refused(option: str, value: str, capsys: pytest
 # --- closing time ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("stage")
 @pytest.mark.parametrize("implicit", [False, True])
 def test_a_handshake_that_nobody_finishes_does_not_delay_the_end(implicit: bool) -> None:
     """Nothing is lost with it: it is as idle as a caller between two messages."""

@@ -16,12 +16,16 @@ from typing import IO, Any
 
 import pytest
 
-from smtp_from_scratch import Envelope, Reply, Server
+from smtp_from_scratch import Envelope, Reply, Server, loop
+from smtp_from_scratch import server as server_module
 from smtp_from_scratch.conversation import FLUSH, Conversation
+from smtp_from_scratch.loop import LoopServer
 from smtp_from_scratch.server import ThreadedServer, listen_on
 
 Address = tuple[str, int]
 TRANSACTION = b"HELO rio.example\r\nMAIL FROM:<ana@rio.example>\r\nRCPT TO:<kenji@tokyo.example>\r\nDATA\r\n"
+
+pytestmark = pytest.mark.usefixtures("stage")
 
 
 class Caller:
@@ -430,7 +434,7 @@ def test_stop_while_callers_pour_in_leaves_nobody() -> None:
             thread.start()
         time.sleep(0.02)
         server.stop(grace=2)
-        left = dict(server._stage.callers)
+        left = list(server._stage.callers)
         over.set()
         for thread in threads:
             thread.join(5)
@@ -490,7 +494,8 @@ def test_port_0_finds_a_free_port_and_a_busy_one_is_an_error() -> None:
 # --- a stage is not to be shaken by what it plays --------------------------------------------------------------------
 
 
-def test_a_conversation_that_fails_ends_one_connection_only(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("kind", [ThreadedServer, LoopServer])
+def test_a_conversation_that_fails_ends_one_connection_only(kind: Any, caplog: pytest.LogCaptureFixture) -> None:
     def conversation(peer: str) -> Conversation[None]:
         yield Reply(220, "hello")
         yield FLUSH
@@ -502,7 +507,7 @@ def test_a_conversation_that_fails_ends_one_connection_only(caplog: pytest.LogCa
         yield
 
     failing = [fail()]
-    with caplog.at_level(logging.ERROR), ThreadedServer(conversation) as server:
+    with caplog.at_level(logging.ERROR), kind(conversation) as server:
         with Caller(server.address) as caller:
             assert caller.all_codes() == [220]
         with Caller(server.address) as caller:
@@ -510,6 +515,7 @@ def test_a_conversation_that_fails_ends_one_connection_only(caplog: pytest.LogCa
     assert "a bug in a handler" in caplog.text
 
 
+@pytest.mark.parametrize("stage", ["threads"], indirect=True)
 def test_no_more_threads_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -522,12 +528,12 @@ def test_no_more_threads_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not server._stage.callers
 
 
-def test_a_caller_that_is_gone_before_it_is_admitted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_caller_that_is_gone_before_it_is_admitted(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(*_: object) -> None:
         raise OSError(errno.EINVAL, "the socket is not connected")
 
     with running() as server:
         with monkeypatch.context() as patch:
-            patch.setattr("smtp_from_scratch.server.Connection", gone)
+            patch.setattr(*{"threads": (server_module, "Connection"), "loop": (loop, "Call")}[stage], gone)
             with Caller(server.address) as caller:
                 assert caller.all_codes() == []

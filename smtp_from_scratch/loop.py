@@ -1,0 +1,433 @@
+"""One thread for all callers: whoever is ready goes on, and nobody waits for anybody else (RFC 5321 §4.5.3)."""
+# Exported from notebooks/26_loop.ipynb; edit the notebook.
+
+from __future__ import annotations
+
+import contextlib
+import math
+import queue
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from selectors import EVENT_READ, EVENT_WRITE
+from typing import Any
+
+from .connection import INBOX_LIMIT, SEND_TIMEOUT, Connection
+from .conversation import FLUSH, NOT_YET, Actor, Channel, Closing, Conversation, Disconnected, Tap, Timeout, Want, Work
+from .printable import logger
+from .server import Caller, Places, ThreadedServer, shut_down
+from .throttle import Pause, origin
+
+__all__ = [
+    "send_some", "Job", "Call", "FLIGHTS", "play", "events_for", "Worker", "SWEEP", "overdue", "Loop", "ACCEPTS",
+    "Door", "PLACES", "LoopServer",
+]
+
+
+# %% module
+def send_some(sock: socket.socket, data: bytes) -> bytes:
+    """Send what the line takes at once; returns the rest. Raises OSError when the line is broken."""
+    try:
+        return data[sock.send(data) :]
+    except BlockingIOError:
+        return data
+
+
+# %% non-blocking
+class NonBlocking(Connection):
+    """A connection whose socket never waits: what the line does not take at once stays in `unsent`."""
+
+    def __init__(self, sock: socket.socket, tap: Tap | None = None) -> None:
+        super().__init__(sock, "S", tap)
+        sock.setblocking(False)
+        self.unsent, self.deadline = b"", math.inf         # until when it waits, for whatever it waits for
+        self.deaf = self.parting = self.gone = False       # the other end has said all; so have we; nobody is there
+
+    def send(self, data: bytes) -> None:
+        """Send what the line takes. A broken one is noticed by reading: the other end may have said why it left."""
+        if not self.unsent:
+            now = self.channel.now()
+            self.deadline = min(now + min(SEND_TIMEOUT, self.channel.longest_wait), self.channel.deadline)
+        try:
+            self.unsent = b"" if self.write_failed else send_some(self.socket, data)
+        except OSError:
+            self.unsent, self.write_failed = b"", True
+
+    def hear(self, size: int) -> bytes | None:
+        """What has arrived; `b""` at the end of it, None when there is nothing yet."""
+        try:
+            return self.socket.recv(size)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+
+    def part(self, patience: float = 1.0) -> None:
+        """Say the last words, and read on for a moment: with octets unread, closing would destroy them."""
+        self.write_failed, self.unsent = self.write_failed or bool(self.unsent), b""
+        self.parting, self.deadline = True, self.channel.now() + patience
+        with contextlib.suppress(OSError):
+            if last := self.goodbye():
+                self.socket.send(last)
+            self.socket.shutdown(socket.SHUT_WR)
+
+
+# %% job
+@dataclass(slots=True, eq=False)
+class Job(Want):
+    """Want: the result of a function that somebody else calls, or the end of a pause."""
+
+    function: Callable[[], Any]
+    until: float = math.inf                    # when the pause is over
+    outcome: Any = NOT_YET
+    error: BaseException | None = None
+
+    def do(self) -> None:
+        """Call the function, and note what came of it."""
+        try:
+            self.outcome = self.function()
+        except BaseException as error:         # also SystemExit: it must not end the thread of the others
+            self.error = error
+
+    def take(self, channel: Channel) -> Any:
+        if self.error is not None:
+            raise self.error
+        return self.outcome
+
+    def latest(self, channel: Channel) -> float:
+        return self.until
+
+
+# %% delegating
+class Delegating(Actor):
+    """An actor that does no work itself: where the conversation wants `Work`, it waits for a `Job`."""
+
+    def resume(self, value: Any = None, error: BaseException | None = None) -> None:
+        super().resume(value, error)
+        if isinstance(work := self.want, Work):
+            pause = work.seconds if isinstance(work, Pause) else math.inf
+            self.want = Job(work.function, self.channel.now() + pause)
+
+
+# %% call
+class Call(NonBlocking):
+    """A caller, and a conversation that goes on whenever it can."""
+
+    def __init__(self, sock: socket.socket, peer: str, conversation: Conversation[Any], tap: Tap | None = None) -> None:
+        super().__init__(sock, tap)
+        self.peer, self.actor = peer, Delegating(conversation, self.channel)
+        self.busy = False                      # it has more to do than fits into a turn
+        self.watched = 0                       # the events that the selector looks out for
+
+    @property
+    def job(self) -> Job | None:
+        """What somebody else must do before the conversation goes on."""
+        want = self.actor.want
+        return want if type(want) is Job and not (self.actor.done or self.parting or self.unsent) else None
+
+    def take_in(self) -> None:
+        """Hand on what has arrived, and the end of it when all is sent: who says no more may still listen."""
+        data = self.hear(self.actor.want.block)
+        if data and not self.parting:
+            self.channel.receive(data)
+        elif data == b"":
+            self.gone, self.deaf = self.parting, bool(self.unsent)
+            if not (self.parting or self.deaf):
+                self.actor.resume(error=Closing() if self.closing else Disconnected())
+
+    def give_up(self) -> None:
+        """The time of what it waited for is over, or the pause that it events_for."""
+        job, stuck = self.job, bool(self.unsent)
+        self.write_failed, self.unsent = self.write_failed or stuck, b""
+        if self.parting:
+            self.gone = True
+        elif job is not None:
+            job.outcome = None
+        elif not self.actor.done:
+            self.actor.resume(error=Timeout())
+
+
+# %% play
+FLIGHTS = 8                                    # that may leave in one turn
+
+
+def play(call: Call) -> bool:
+    """Play on until something must come, or the line is full; True when a turn is not enough for that."""
+    for _ in range(FLIGHTS):
+        call.actor.run()
+        waiting, flight = call.channel.waiting, call.channel.output()
+        if flight:
+            call.send(flight)
+        if call.unsent or not (flight or waiting):     # a layer that is broken swallows what was said
+            return False
+    return True
+
+
+def events_for(call: Call) -> int:
+    """The events that a call waits for: octets, room on the line, or none as long as somebody works for it."""
+    if call.unsent:
+        hearing = not (call.deaf or call.channel.over) and len(call.channel.inbox) < INBOX_LIMIT
+        return EVENT_WRITE | EVENT_READ if hearing else EVENT_WRITE
+    return 0 if call.busy or call.job else EVENT_READ
+
+
+# %% go-on
+LATE = 4                                       # what may happen beside EVENT_READ, 1, and EVENT_WRITE, 2
+
+
+def go_on(call: Call, happened: int = 0) -> None:
+    """Act on what has happened to a call, play on, and note what it waits for then."""
+    call.idle = call.busy = False
+    if happened & LATE:
+        call.give_up()
+    if happened & EVENT_READ:                  # first: as long as something is unsent, the end is not the end yet
+        call.take_in()
+    if happened & EVENT_WRITE:
+        call.send(call.unsent)
+    if call.parting or call.unsent:
+        return
+    call.busy = play(call)
+    stuck = bool(call.unsent)
+    if call.actor.done and not stuck:
+        call.part()
+    elif not stuck:
+        call.deadline = math.inf if call.busy else call.actor.deadline
+        call.idle = not call.busy and call.actor.want.idle
+        if call.closing and call.idle:
+            call.actor.resume(error=Closing())
+            call.busy = True
+
+
+# %% worker
+class Worker:
+    """A thread for whatever may block: it takes the jobs of a turn, and rings a bell once when all are done."""
+
+    def __init__(self) -> None:
+        self.batches, self.finished = queue.SimpleQueue[list[Call]](), deque[Call]()
+        self.bell, self._ringer = socket.socketpair()      # sockets, because a selector cannot look out for a queue
+        self.bell.setblocking(False)
+        self._ringer.setblocking(False)
+        self.thread = threading.Thread(target=self.work, name="worker", daemon=True)
+
+    def work(self) -> None:
+        """The loop of the worker's thread, which an empty batch ends."""
+        while batch := self.batches.get():
+            for call in batch:
+                if job := call.job:
+                    job.do()
+            self.finished.extend(batch)
+            self.ring()
+
+    def ring(self) -> None:
+        """Wake whoever looks out for the bell."""
+        with contextlib.suppress(OSError):     # full: it rings already; closed: nobody is there
+            self._ringer.send(b"!")
+
+    def collect(self) -> list[Call]:
+        """Silence the bell; returns those whose jobs are done."""
+        with contextlib.suppress(OSError):
+            self.bell.recv(4096)
+        return [self.finished.popleft() for _ in range(len(self.finished))]
+
+    def close(self) -> None:
+        """Let the thread end after what it has in hand."""
+        self.batches.put([])
+        self.bell.close()
+        self._ringer.close()
+
+
+# %% overdue
+SWEEP = 0.1                                    # seconds between two looks at all deadlines
+
+
+def overdue(calls: Iterable[Call], now: float) -> tuple[list[Call], float]:
+    """Those whose time is over, and the moment of the next look: not at once, since it costs a look at everybody."""
+    late = [call for call in calls if call.deadline <= now]
+    ahead = min((call.deadline for call in calls if call.deadline > now), default=math.inf)
+    return late, max(ahead, now + SWEEP)
+
+
+# %% calls
+log = logger(__name__)
+
+
+class Calls:
+    """All calls, and what each of them waits for."""
+
+    def __init__(self, left: Callable[[Call], Any]) -> None:
+        self.selector, self.calls, self.left = selectors.DefaultSelector(), set[Call](), left
+        self.busy, self.batch = set[Call](), list[Call]()  # who has more to do at once; who has a job for the worker
+        self.alarm = math.inf                  # when to look who is late
+
+    def attend(self, call: Call, happened: int = 0) -> None:
+        """Let a call go on; whatever goes wrong is the end of this call alone."""
+        if happened and not happened & (events_for(call) | LATE):
+            self.selector.unregister(call.socket)          # what it says must wait, and would wake us in each turn
+            call.watched = 0
+            return
+        try:
+            go_on(call, happened)
+        except ConnectionError as error:
+            log.info("%s: the line broke: %s", call.peer, error)
+            call.part()
+        except BaseException:
+            log.exception("%s: the session failed", call.peer)
+            call.part()
+        self.leave(call) if call.gone else self.watch(call)
+
+    def watch(self, call: Call) -> None:
+        """Note what a call waits for."""
+        if call.busy:
+            self.busy.add(call)
+        elif call.job and call.job.until == math.inf:
+            self.batch.append(call)
+        self.alarm = min(self.alarm, call.deadline)
+        if (events := events_for(call)) and events != call.watched:
+            tell = self.selector.modify if call.watched else self.selector.register
+            tell(call.socket, events, partial(self.attend, call))
+            call.watched = events
+
+    def leave(self, call: Call) -> None:
+        """Both ends have said all."""
+        self.selector.unregister(call.socket)
+        call.socket.close()
+        self.calls.discard(call)
+        self.left(call)
+
+
+# %% loop
+class Loop(Calls):
+    """One thread that turns to whoever is ready, and to nobody else."""
+
+    def __init__(self, left: Callable[[Call], Any]) -> None:
+        super().__init__(left)
+        bytearray(1 << 20)                     # once freed, it teaches malloc to keep blocks up to that size at hand
+        self.worker, self.later = Worker(), list[Callable[[], None]]()
+        self.selector.register(self.worker.bell, EVENT_READ, self.collect)
+
+    def turn(self) -> None:
+        """Wait until something happens; let those concerned go on; hand over what is work."""
+        busy, self.busy = self.busy, set()
+        for call in busy:
+            self.attend(call)
+        patience = 0.0 if self.busy else max(0.0, self.alarm - time.monotonic())
+        for key, happened in self.selector.select(None if patience == math.inf else patience):
+            key.data(happened)
+        if (now := time.monotonic()) >= self.alarm:
+            self.sweep(now)
+        if self.batch:
+            self.worker.batches.put(self.batch)
+            self.batch = []
+
+    def collect(self, happened: int) -> None:
+        """The bell has rung: some jobs are done."""
+        for call in self.worker.collect():
+            self.attend(call)
+
+    def sweep(self, now: float) -> None:
+        """Whoever is late hears of it."""
+        late, self.alarm = overdue(self.calls, now)
+        later, self.later = self.later, []
+        for call in late:
+            self.attend(call, LATE)
+        for function in later:
+            function()
+
+    def try_again(self, function: Callable[[], None]) -> None:
+        """Call a function at the next sweep."""
+        self.later.append(function)
+        self.alarm = min(self.alarm, time.monotonic() + SWEEP)
+
+    def close(self) -> None:
+        """Nobody is left."""
+        self.selector.close()
+        self.worker.close()
+
+
+# %% door
+ACCEPTS = 16                                   # callers who are let in in one turn
+
+
+class Door:
+    """A listening socket that a loop looks after: a few callers in a turn, since others are on the line already."""
+
+    def __init__(self, listener: socket.socket, loop: Loop, accept: Callable[[socket.socket, str], None]) -> None:
+        self.listener, self.loop, self.accept, self.closed = listener, loop, accept, threading.Event()
+        listener.setblocking(False)
+
+    def open(self) -> None:
+        """From now on calls are answered."""
+        if not self.closed.is_set():
+            self.loop.selector.register(self.listener, EVENT_READ, self.answer)
+
+    def answer(self, happened: int) -> None:
+        """Let in whoever is there, but not too many at a time."""
+        try:
+            for _ in range(ACCEPTS):
+                sock, peer = self.listener.accept()
+                self.accept(sock, peer[0])
+        except BlockingIOError:
+            pass
+        except OSError:                        # out of file descriptors: somebody will leave
+            self.loop.selector.unregister(self.listener)
+            self.loop.try_again(self.open)
+
+    def close(self) -> None:
+        """From now on nobody is let in."""
+        with contextlib.suppress(KeyError):    # it waits for a file descriptor
+            self.loop.selector.unregister(self.listener)
+        self.listener.close()
+        self.closed.set()
+
+
+# %% loop-server
+PLACES = Places()
+
+
+class LoopServer(ThreadedServer):
+    """Plays `conversation(peer)` for every caller, all of them in one thread."""
+
+    def __init__(self, conversation: Callable[[str], Conversation[Any]], host: str = "127.0.0.1", port: int = 0,
+                 *, places: Places = PLACES, tap: Tap | None = None) -> None:
+        def begin(peer: str) -> Conversation[Any]:
+            yield FLUSH                        # whatever goes wrong from here on is the end of one call alone
+            yield from conversation(peer)
+
+        super().__init__(begin, host, port, places=places, tap=tap)
+        self.loop = Loop(self.callers.pop)
+        self.door = Door(self.listener, self.loop, self.accept)
+
+    def admit(self, sock: socket.socket, peer: str) -> None:
+        """Begin to play with a caller."""
+        call = Call(sock, peer, self.conversation(peer), self.tap)
+        channel = call.channel
+        channel.longest_wait, channel.deadline = self.longest_wait, channel.now() + self.longest_session
+        self.callers[call] = Caller(call, self._doorman, origin(peer))
+        self.loop.calls.add(call)
+        self.loop.attend(call)
+
+    def answer_calls(self) -> None:
+        """The loop of the only thread, until everybody has left after closing time."""
+        self.loop.worker.thread.start()
+        self.door.open()
+        while not self.stopping:
+            self.loop.turn()
+        self.door.close()
+        while self.callers:
+            self.loop.turn()
+        self.loop.close()
+
+    def stop(self, grace: float = 10.0) -> None:
+        """Take no more calls; let transactions in hand finish for `grace` seconds, then cut them off."""
+        self.stopping = True
+        self.loop.worker.ring()
+        if self._doorman.is_alive() and self.door.closed.wait(1.0 + grace):
+            shut_down(list(self.callers.copy().values()), grace)
+        elif not self.door.closed.is_set():    # nobody has begun
+            self.door.close()
+            self.loop.close()
