@@ -17,15 +17,17 @@ from functools import partial
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import Any
 
+from .channel import Channel
 from .connection import INBOX_LIMIT, SEND_TIMEOUT, Connection
-from .conversation import FLUSH, NOT_YET, Actor, Channel, Closing, Conversation, Disconnected, Tap, Timeout, Want, Work
+from .conversation import FLUSH, NOT_YET, Actor, Closing, Conversation, Disconnected, Timeout, Want, Work
 from .printable import logger
 from .server import Caller, Places, ThreadedServer, shut_down
 from .throttle import Pause, origin
+from .transcript import Tap
 
 __all__ = [
-    "send_some", "Job", "Call", "FLIGHTS", "play", "events_for", "Worker", "SWEEP", "overdue", "Loop", "ACCEPTS",
-    "Door", "PLACES", "LoopServer",
+    "send_some", "Job", "Call", "FLIGHTS", "play", "events_for", "Worker", "log", "SWEEP", "overdue", "Loop",
+    "ACCEPTS", "PLACES", "Door", "LoopServer",
 ]
 
 
@@ -99,9 +101,6 @@ class Job(Want):
             raise self.error
         return self.outcome
 
-    def latest(self, channel: Channel) -> float:
-        return self.until
-
 
 # %% delegating
 class Delegating(Actor):
@@ -109,7 +108,7 @@ class Delegating(Actor):
 
     def resume(self, value: Any = None, error: BaseException | None = None) -> None:
         super().resume(value, error)
-        if isinstance(work := self.want, Work):
+        if isinstance(work := self.want, Work) and work is not FLUSH:
             pause = work.seconds if isinstance(work, Pause) else math.inf
             self.want = Job(work.function, self.channel.now() + pause)
 
@@ -196,7 +195,8 @@ def go_on(call: Call, happened: int = 0) -> None:
     if call.actor.done and not stuck:
         call.part()
     elif not stuck:
-        call.deadline = math.inf if call.busy else call.actor.deadline
+        until = call.job.until if call.job else call.actor.deadline
+        call.deadline = math.inf if call.busy else until
         call.idle = not call.busy and call.actor.want.idle
         if call.closing and call.idle:
             call.actor.resume(error=Closing())
@@ -242,6 +242,7 @@ class Worker:
 
 
 # %% overdue
+log = logger(__name__)
 SWEEP = 0.1                                    # seconds between two looks at all deadlines
 
 
@@ -253,14 +254,11 @@ def overdue(calls: Iterable[Call], now: float) -> tuple[list[Call], float]:
 
 
 # %% calls
-log = logger(__name__)
-
-
 class Calls:
-    """All calls, and what each of them waits for."""
+    """All calls, in the server's table, and what each of them waits for."""
 
-    def __init__(self, left: Callable[[Call], Any]) -> None:
-        self.selector, self.calls, self.left = selectors.DefaultSelector(), set[Call](), left
+    def __init__(self, calls: dict[Any, Any]) -> None:
+        self.selector, self.calls = selectors.DefaultSelector(), calls
         self.busy, self.batch = set[Call](), list[Call]()  # who has more to do at once; who has a job for the worker
         self.alarm = math.inf                  # when to look who is late
 
@@ -272,11 +270,9 @@ class Calls:
             return
         try:
             go_on(call, happened)
-        except ConnectionError as error:
-            log.info("%s: the line broke: %s", call.peer, error)
-            call.part()
-        except BaseException:
-            log.exception("%s: the session failed", call.peer)
+        except BaseException as error:
+            note = log.info if isinstance(error, ConnectionError) else log.exception
+            note("%s: the session broke off: %s", call.peer, error)
             call.part()
         self.leave(call) if call.gone else self.watch(call)
 
@@ -296,18 +292,17 @@ class Calls:
         """Both ends have said all."""
         self.selector.unregister(call.socket)
         call.socket.close()
-        self.calls.discard(call)
-        self.left(call)
+        del self.calls[call]
 
 
 # %% loop
 class Loop(Calls):
     """One thread that turns to whoever is ready, and to nobody else."""
 
-    def __init__(self, left: Callable[[Call], Any]) -> None:
-        super().__init__(left)
+    def __init__(self, calls: dict[Any, Any]) -> None:
+        super().__init__(calls)
         bytearray(1 << 20)                     # once freed, it teaches malloc to keep blocks up to that size at hand
-        self.worker, self.later = Worker(), list[Callable[[], None]]()
+        self.worker = Worker()
         self.selector.register(self.worker.bell, EVENT_READ, self.collect)
 
     def turn(self) -> None:
@@ -332,16 +327,8 @@ class Loop(Calls):
     def sweep(self, now: float) -> None:
         """Whoever is late hears of it."""
         late, self.alarm = overdue(self.calls, now)
-        later, self.later = self.later, []
         for call in late:
             self.attend(call, LATE)
-        for function in later:
-            function()
-
-    def try_again(self, function: Callable[[], None]) -> None:
-        """Call a function at the next sweep."""
-        self.later.append(function)
-        self.alarm = min(self.alarm, time.monotonic() + SWEEP)
 
     def close(self) -> None:
         """Nobody is left."""
@@ -350,7 +337,7 @@ class Loop(Calls):
 
 
 # %% door
-ACCEPTS = 16                                   # callers who are let in in one turn
+ACCEPTS, PLACES = 16, Places()                 # who are let in in one turn; who may be there at all
 
 
 class Door:
@@ -358,12 +345,14 @@ class Door:
 
     def __init__(self, listener: socket.socket, loop: Loop, accept: Callable[[socket.socket, str], None]) -> None:
         self.listener, self.loop, self.accept, self.closed = listener, loop, accept, threading.Event()
+        self.shut_until = 0.0
         listener.setblocking(False)
 
     def open(self) -> None:
-        """From now on calls are answered."""
-        if not self.closed.is_set():
+        """Answer calls, if the door is shut, and need not be any longer."""
+        if self.shut_until < math.inf and time.monotonic() >= self.shut_until:
             self.loop.selector.register(self.listener, EVENT_READ, self.answer)
+            self.shut_until = math.inf
 
     def answer(self, happened: int) -> None:
         """Let in whoever is there, but not too many at a time."""
@@ -375,7 +364,8 @@ class Door:
             pass
         except OSError:                        # out of file descriptors: somebody will leave
             self.loop.selector.unregister(self.listener)
-            self.loop.try_again(self.open)
+            self.shut_until = time.monotonic() + SWEEP
+            self.loop.alarm = min(self.loop.alarm, self.shut_until)
 
     def close(self) -> None:
         """From now on nobody is let in."""
@@ -386,9 +376,6 @@ class Door:
 
 
 # %% loop-server
-PLACES = Places()
-
-
 class LoopServer(ThreadedServer):
     """Plays `conversation(peer)` for every caller, all of them in one thread."""
 
@@ -399,23 +386,21 @@ class LoopServer(ThreadedServer):
             yield from conversation(peer)
 
         super().__init__(begin, host, port, places=places, tap=tap)
-        self.loop = Loop(self.callers.pop)
+        self.loop = Loop(self.callers)
         self.door = Door(self.listener, self.loop, self.accept)
 
     def admit(self, sock: socket.socket, peer: str) -> None:
         """Begin to play with a caller."""
         call = Call(sock, peer, self.conversation(peer), self.tap)
-        channel = call.channel
-        channel.longest_wait, channel.deadline = self.longest_wait, channel.now() + self.longest_session
+        call.channel.longest_wait, call.channel.deadline = self.longest_wait, call.channel.now() + self.longest_session
         self.callers[call] = Caller(call, self._doorman, origin(peer))
-        self.loop.calls.add(call)
         self.loop.attend(call)
 
     def answer_calls(self) -> None:
         """The loop of the only thread, until everybody has left after closing time."""
         self.loop.worker.thread.start()
-        self.door.open()
         while not self.stopping:
+            self.door.open()
             self.loop.turn()
         self.door.close()
         while self.callers:

@@ -14,8 +14,9 @@ from typing import IO, Any
 import pytest
 
 from smtp_from_scratch import Client, Envelope, Server
+from smtp_from_scratch.channel import Channel
 from smtp_from_scratch.connection import INBOX_LIMIT
-from smtp_from_scratch.conversation import FLUSH, NOT_YET, Channel, Conversation, Line, Timeout, Want, Work, rehearse
+from smtp_from_scratch.conversation import FLUSH, NOT_YET, Conversation, Line, Timeout, Want, Work, rehearse
 from smtp_from_scratch.loop import ACCEPTS, FLIGHTS, Call, Job, Loop, LoopServer, Worker, events_for, play, send_some
 from smtp_from_scratch.session import serve
 from smtp_from_scratch.throttle import Pause
@@ -37,7 +38,7 @@ class Played:
     """A loop that turns when it is told to, and callers on it."""
 
     def __init__(self) -> None:
-        self.loop = Loop(lambda call: None)
+        self.loop = Loop({})
         self.ends: list[socket.socket] = []
 
     def call(self, conversation: Conversation[Any]) -> tuple[Call, socket.socket]:
@@ -46,7 +47,7 @@ class Played:
         far.settimeout(GUARD)
         self.ends.append(far)
         call = Call(near, "192.0.2.7", conversation)
-        self.loop.calls.add(call)
+        self.loop.calls[call] = None
         self.loop.attend(call)
         return call, far
 
@@ -235,7 +236,7 @@ def test_an_end_that_takes_nothing_costs_one_timeout(played: Played) -> None:
     played.ends.append(far)
     call = Call(near, "192.0.2.7", talk())
     call.channel.longest_wait = 0.1
-    played.loop.calls.add(call)
+    played.loop.calls[call] = None
     played.loop.attend(call)
     played.turn_until(lambda: call.parting)
     assert told == [Timeout] and call.write_failed and call.goodbye() == b""

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
+from smtp_from_scratch.channel import Channel
 from smtp_from_scratch.connection import INBOX_LIMIT
-from smtp_from_scratch.conversation import FLUSH, NOT_YET, Actor, Channel, Conversation, Line
+from smtp_from_scratch.conversation import FLUSH, NOT_YET, Actor, Conversation, Line
 from smtp_from_scratch.lab.check import NotYet, Problem, check, is_unsolved
 
 # --- exercise 1: half a send ----------------------------------------------------------------------------------------
