@@ -120,8 +120,7 @@ class Call(NonBlocking):
     def __init__(self, sock: socket.socket, peer: str, conversation: Conversation[Any], tap: Tap | None = None) -> None:
         super().__init__(sock, tap)
         self.peer, self.actor = peer, Delegating(conversation, self.channel)
-        self.busy = False                      # it has more to do than fits into a turn
-        self.watched = 0                       # the events that the selector looks out for
+        self.busy, self.watched = False, 0     # more to do than fits into a turn; events that are looked out for
 
     @property
     def job(self) -> Job | None:
