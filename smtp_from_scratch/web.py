@@ -56,41 +56,11 @@ def may_be_called(host: str) -> bool:
         return False
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Answers requests by the routes of its server."""
+class Answering(BaseHTTPRequestHandler):
+    """What is read of a request, and how an answer is sent."""
 
     server_version, sys_version = "SMTP-from-Scratch", ""
     timeout = PATIENCE
-    routes: list[Route] = []
-
-    def do_GET(self) -> None:
-        """Look at something."""
-        self.answer("GET")
-
-    def do_POST(self) -> None:
-        """Say something, in JSON: a page from elsewhere may not, since its browser asks us first, in vain."""
-        self.answer("POST")
-
-    def do_DELETE(self) -> None:
-        """Forget something."""
-        self.answer("DELETE")
-
-    def answer(self, method: str) -> None:
-        """Find who answers, and let them."""
-        try:
-            if not may_be_called(self.headers.get("Host", "")):
-                raise WebError(HTTPStatus.FORBIDDEN, "call this machine by its address, or as localhost")
-            url = urlsplit(self.path)
-            for wanted, pattern, respond in self.routes:
-                if method == wanted and (found := re.fullmatch(pattern, url.path)):
-                    words = found.groups()
-                    body = self.read_json() if method == "POST" else None
-                    return respond(Request(self, [int(word) for word in words if word.isdecimal()], list(words),
-                                           parse_qs(url.query), body))
-            raise WebError(HTTPStatus.NOT_FOUND, "nothing here")
-        except WebError as error:
-            self.send_response(error.status)
-            self.finish_answer(f"{error}\n".encode(), "text/plain; charset=utf-8", NOTHING, {})
 
     def read_json(self) -> Any:
         """The body of a request; raises WebError."""
@@ -125,6 +95,41 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """A line for each request, where somebody listens."""
         log.debug("%s " + format, self.client_address[0], *args)
+
+
+class Handler(Answering):
+    """Answers requests by the routes of its server."""
+
+    routes: list[Route] = []
+
+    def do_GET(self) -> None:
+        """Look at something."""
+        self.answer("GET")
+
+    def do_POST(self) -> None:
+        """Say something, in JSON: a page from elsewhere may not, since its browser asks us first, in vain."""
+        self.answer("POST")
+
+    def do_DELETE(self) -> None:
+        """Forget something."""
+        self.answer("DELETE")
+
+    def answer(self, method: str) -> None:
+        """Find who answers, and let them."""
+        try:
+            if not may_be_called(self.headers.get("Host", "")):
+                raise WebError(HTTPStatus.FORBIDDEN, "call this machine by its address, or as localhost")
+            url = urlsplit(self.path)
+            for wanted, pattern, respond in self.routes:
+                if method == wanted and (found := re.fullmatch(pattern, url.path)):
+                    words = found.groups()
+                    body = self.read_json() if method == "POST" else None
+                    return respond(Request(self, [int(word) for word in words if word.isdecimal()], list(words),
+                                           parse_qs(url.query), body))
+            raise WebError(HTTPStatus.NOT_FOUND, "nothing here")
+        except WebError as error:
+            self.send_response(error.status)
+            self.finish_answer(f"{error}\n".encode(), "text/plain; charset=utf-8", NOTHING, {})
 
 
 class WebServer(ThreadingHTTPServer):

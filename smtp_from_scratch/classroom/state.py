@@ -83,15 +83,14 @@ def shown_by(envelope: Envelope, rows: list[dict[str, str]]) -> set[str]:
     return found
 
 
-class Room:
-    """Everybody in the room. It is a `deliver`, a policy for senders, and a tap; a thread is a session."""
+class Board:
+    """Everybody in the room, the task in hand, and what pages are told of both."""
 
     def __init__(self) -> None:
         self.learners: dict[str, Learner] = {}
         self.task, self.numbers = "", 0
         self.changed = threading.Condition()
         self.version = 0                       # counts changes, for pages that are kept up to date
-        self._session = threading.local()
 
     def note_change(self) -> None:
         """Tell the pages; the lock is held."""
@@ -103,6 +102,44 @@ class Room:
         if name and name not in self.learners and len(self.learners) < MAX_LEARNERS:
             self.learners[name] = Learner(name)
         return self.learners.get(name)
+
+    def set_task(self, name: str) -> None:
+        """Ask the room for something, or, with "", for nothing; raises KeyError."""
+        with self.changed:
+            if name and name not in TASKS:
+                raise KeyError(name)
+            self.task = name
+            self.note_change()
+
+    def tell(self, name: str, chapter: str, passed: int, of: int) -> bool:
+        """Somebody tells the room how far they are in a chapter; whether there was a place for that."""
+        with self.changed:
+            learner = self.learner(name_in(name))
+            full = learner is None or (chapter not in learner.progress and len(learner.progress) >= 50)
+            if learner and not full:
+                learner.progress[chapter] = (passed, of)
+                self.note_change()
+            return not full
+
+    def shown(self) -> dict[str, Any]:
+        """All that the page shows, in the order of arrival."""
+        with self.changed:
+            task = {"name": self.task, "words": TASKS[self.task].words} if self.task else None
+            return {"version": self.version, "task": task,
+                    "learners": [learner.row(self.task) for learner in self.learners.values()]}
+
+    def wait(self, version: int, seconds: float) -> bool:
+        """Wait until something is newer than `version`; whether it is."""
+        with self.changed:
+            return self.changed.wait_for(lambda: self.version > version, seconds)
+
+
+class Room(Board):
+    """A room with its mail: a `deliver`, a policy for senders, and a tap; a thread is a session."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._session = threading.local()
 
     def tap(self, said: Said) -> None:
         """Note what was said in this thread's session, and how far its learner has come."""
@@ -149,33 +186,3 @@ class Room:
                     learner.done.add(self.task)
             self.note_change()
         return Reply(250, f"in {len(boxes)} mailbox{'es' if len(boxes) > 1 else ''} of this room", "2.1.5")
-
-    def set_task(self, name: str) -> None:
-        """Ask the room for something, or, with "", for nothing; raises KeyError."""
-        with self.changed:
-            if name and name not in TASKS:
-                raise KeyError(name)
-            self.task = name
-            self.note_change()
-
-    def tell(self, name: str, chapter: str, passed: int, of: int) -> bool:
-        """Somebody tells the room how far they are in a chapter; whether there was a place for that."""
-        with self.changed:
-            learner = self.learner(name_in(name))
-            full = learner is None or (chapter not in learner.progress and len(learner.progress) >= 50)
-            if learner and not full:
-                learner.progress[chapter] = (passed, of)
-                self.note_change()
-            return not full
-
-    def shown(self) -> dict[str, Any]:
-        """All that the page shows, in the order of arrival."""
-        with self.changed:
-            task = {"name": self.task, "words": TASKS[self.task].words} if self.task else None
-            return {"version": self.version, "task": task,
-                    "learners": [learner.row(self.task) for learner in self.learners.values()]}
-
-    def wait(self, version: int, seconds: float) -> bool:
-        """Wait until something is newer than `version`; whether it is."""
-        with self.changed:
-            return self.changed.wait_for(lambda: self.version > version, seconds)

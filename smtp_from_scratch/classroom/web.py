@@ -6,6 +6,7 @@ import contextlib
 import hmac
 import json
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from urllib.parse import unquote
 
@@ -49,53 +50,63 @@ def events(handler: Handler, room: Room, switches: Switches) -> None:
             handler.wfile.flush()
 
 
+def somebody(room: Room, request: Request) -> Learner:
+    """Whom the path names; raises WebError."""
+    with room.changed:
+        learner = room.learners.get(name_in(unquote(request.names[0])))
+    if learner is None:
+        raise WebError(HTTPStatus.NOT_FOUND, "nobody of this name is in the room")
+    return learner
+
+
+def send_letters(room: Room, request: Request) -> None:
+    """The letters to somebody."""
+    learner = somebody(room, request)
+    with room.changed:
+        entries = list(learner.letters)
+    found = [entry.summary() | {"text": entry.text_of("text/plain")} for entry in entries]
+    request.handler.json({"letters": found})
+
+
+def send_dialogue(room: Room, request: Request) -> None:
+    """Somebody's latest session."""
+    dialogue = somebody(room, request).dialogue
+    request.handler.json({"dialogue": list(dialogue.rows) if dialogue else []})
+
+
+def hear_progress(room: Room, request: Request) -> None:
+    """Somebody tells how far they are."""
+    match request.body:
+        case {"name": str(name), "chapter": str(chapter), "passed": int(passed), "of": int(of)} if (
+                0 <= passed <= of < 1000 and chapter.isidentifier() and len(chapter) <= 40):
+            if not room.tell(name, chapter, passed, of):
+                raise WebError(HTTPStatus.INSUFFICIENT_STORAGE, "the room is full")
+            return request.handler.json({})
+    raise WebError(HTTPStatus.BAD_REQUEST, "say name, chapter, passed and of")
+
+
+def command(room: Room, switches: Switches, key: str, request: Request) -> None:
+    """A task for the room, or a switch, by whoever has the key."""
+    told = request.handler.headers.get("X-Key", "")
+    if not hmac.compare_digest(told.encode(), key.encode()):
+        raise WebError(HTTPStatus.FORBIDDEN, "this is for whoever has the key")
+    try:
+        match request.body:
+            case {"task": str(name)}:
+                room.set_task(name)
+            case {"switch": str(keyword), "on": bool(on)}:
+                switches.turn(keyword, on)
+                with room.changed:
+                    room.note_change()
+            case _:
+                raise WebError(HTTPStatus.BAD_REQUEST, "say a task, or a switch and whether it is on")
+    except KeyError as error:
+        raise WebError(HTTPStatus.BAD_REQUEST, f"there is no {error}") from None
+    request.handler.json({})
+
+
 def routes(room: Room, switches: Switches, key: str) -> list[Route]:
     """Who answers what; `key` is the instructor's."""
-    def somebody(request: Request) -> Learner:
-        with room.changed:
-            learner = room.learners.get(name_in(unquote(request.names[0])))
-        if learner is None:
-            raise WebError(HTTPStatus.NOT_FOUND, "nobody of this name is in the room")
-        return learner
-
-    def send_letters(request: Request) -> None:
-        learner = somebody(request)
-        with room.changed:
-            entries = list(learner.letters)
-        found = [entry.summary() | {"text": entry.text_of("text/plain")} for entry in entries]
-        request.handler.json({"letters": found})
-
-    def send_dialogue(request: Request) -> None:
-        dialogue = somebody(request).dialogue
-        request.handler.json({"dialogue": list(dialogue.rows) if dialogue else []})
-
-    def hear_progress(request: Request) -> None:
-        match request.body:
-            case {"name": str(name), "chapter": str(chapter), "passed": int(passed), "of": int(of)} if (
-                    0 <= passed <= of < 1000 and chapter.isidentifier() and len(chapter) <= 40):
-                if not room.tell(name, chapter, passed, of):
-                    raise WebError(HTTPStatus.INSUFFICIENT_STORAGE, "the room is full")
-                return request.handler.json({})
-        raise WebError(HTTPStatus.BAD_REQUEST, "say name, chapter, passed and of")
-
-    def command(request: Request) -> None:
-        told = request.handler.headers.get("X-Key", "")
-        if not hmac.compare_digest(told.encode(), key.encode()):
-            raise WebError(HTTPStatus.FORBIDDEN, "this is for whoever has the key")
-        try:
-            match request.body:
-                case {"task": str(name)}:
-                    room.set_task(name)
-                case {"switch": str(keyword), "on": bool(on)}:
-                    switches.turn(keyword, on)
-                    with room.changed:
-                        room.note_change()
-                case _:
-                    raise WebError(HTTPStatus.BAD_REQUEST, "say a task, or a switch and whether it is on")
-        except KeyError as error:
-            raise WebError(HTTPStatus.BAD_REQUEST, f"there is no {error}") from None
-        request.handler.json({})
-
     tasks = {name: task.words for name, task in TASKS.items()}
     return [
         ("GET", "/", send_file(__package__, "page.html", "text/html; charset=utf-8", PAGE_POLICY)),
@@ -103,8 +114,8 @@ def routes(room: Room, switches: Switches, key: str) -> list[Route]:
         ("GET", "/api/room", lambda request: request.handler.json(
             room.shown() | {"off": sorted(switches.off), "keywords": switches.keywords, "tasks": tasks})),
         ("GET", "/api/events", lambda request: events(request.handler, room, switches)),
-        ("GET", "/api/letters/([^/]{1,200})", send_letters),
-        ("GET", "/api/dialogue/([^/]{1,200})", send_dialogue),
-        ("POST", "/api/progress", hear_progress),
-        ("POST", "/api/command", command),
+        ("GET", "/api/letters/([^/]{1,200})", partial(send_letters, room)),
+        ("GET", "/api/dialogue/([^/]{1,200})", partial(send_dialogue, room)),
+        ("POST", "/api/progress", partial(hear_progress, room)),
+        ("POST", "/api/command", partial(command, room, switches, key)),
     ]
