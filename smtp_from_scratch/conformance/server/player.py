@@ -82,10 +82,7 @@ class ClientPart:
             first, *others = self.values.expand(step.text, step.raw)
         except BadChallenge as error:
             raise Difference(step.line, "a challenge that can be answered", str(error)) from None
-        text = step.text.replace("{cut}", "")
-        self.said = text.split(" ")[0].split(":")[0][:20] or "an empty line"
-        self.sent |= "BDAT" in text.upper()
-        self.at_handshake |= step.text.upper().startswith("STARTTLS")
+        note(self, step.text.replace("{cut}", ""))
         yield first
         for segment in others:
             yield FLUSH
@@ -101,6 +98,13 @@ class ClientPart:
                 yield from self.play(step.steps)
         elif any(code_matches(self.last, pattern.strip()) for pattern in step.argument.split("|")):
             yield from self.play(step.steps)
+
+
+def note(part: ClientPart, text: str) -> None:
+    """Remember what a command is about to make of the session."""
+    part.said = text.split(" ")[0].split(":")[0][:20] or "an empty line"
+    part.sent |= "BDAT" in text.upper()
+    part.at_handshake |= text.upper().startswith("STARTTLS")
 
 
 def hear_before(part: ClientPart, step: Hear) -> Conversation[None]:
