@@ -335,6 +335,7 @@ def quiet(talk: Conversation[None]) -> Conversation[None]:
         pass
 
 
+@pytest.mark.usefixtures("stage")
 def test_no_secret_in_logs_reprs_and_transcripts(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "smtp_from_scratch")
     transcript, shown = lab.Transcript(), list[str]()
@@ -609,6 +610,7 @@ def test_no_parameters_for_who_said_helo(parameters: bytes) -> None:
         assert came.plain[-2:] == [555, 250]
 
 
+@pytest.mark.usefixtures("stage")
 @pytest.mark.parametrize("by", ["DATA", "BDAT"])
 def test_a_letter_too_large_is_read_to_its_end_in_little_memory(by: str) -> None:
     block, blocks = b"x" * 98 + b"\r\n" + b"y" * 65_434 + b"\r\n", 300
