@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import smtplib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -13,20 +14,17 @@ from .wire import Reply, WireError, encode_command
 
 __all__ = [
     "SMTPException", "SMTPServerDisconnected", "SMTPResponseException", "SMTPConnectError", "SMTPHeloError",
-    "SMTPNotSupportedError", "GREETING_TIMEOUT", "MAIL_TIMEOUT", "RCPT_TIMEOUT", "DATA_TIMEOUT", "BODY_TIMEOUT",
-    "disconnected_by", "command", "greet", "check_envelope", "Receipt", "refuse_rest", "send_body", "transaction",
+    "GREETING_TIMEOUT", "MAIL_TIMEOUT", "RCPT_TIMEOUT", "DATA_TIMEOUT", "BODY_TIMEOUT", "disconnected_by", "command",
+    "greet", "check_envelope", "Receipt", "refuse_rest", "send_body", "transaction", "SMTPNotSupportedError",
     "quit_if_refused", "deliver",
 ]
 
 
 # %% errors
-class SMTPException(OSError):
-    """Whatever goes wrong in a session; the names are those of the standard library's `smtplib`.
+class SMTPException(smtplib.SMTPException):
+    """Whatever goes wrong in a session; each is also the exception of `smtplib` that has its name."""
 
-    `receipts` has one for each message that was begun, in order: what is in there is not sent again.
-    """
-
-    receipts: Sequence[Receipt] = ()
+    receipts: Sequence[Receipt] = ()           # one for each message that was begun: those are not sent again
 
     @property
     def receipt(self) -> Receipt | None:
@@ -34,30 +32,34 @@ class SMTPException(OSError):
         return self.receipts[-1] if self.receipts else None
 
 
-class SMTPServerDisconnected(SMTPException):
+class SMTPServerDisconnected(SMTPException, smtplib.SMTPServerDisconnected):
     """The server hung up, said 421, or was never there; `reply` is its 421 if it said so."""
 
     reply: Reply | None = None
 
 
-class SMTPResponseException(SMTPException):
-    """The server refused; `reply` is what it said."""
+class SMTPResponseException(SMTPException, smtplib.SMTPResponseException):
+    """The server refused; `reply` is what it said, `smtp_code` and `smtp_error` the same as smtplib has it."""
 
     def __init__(self, reply: Reply, about: str = "") -> None:
-        super().__init__(f"{about}: {reply}" if about else str(reply))
-        self.reply, self.smtp_code, self.smtp_error = reply, reply.code, reply.text.encode()
+        text = "\n".join(f"{reply.enhanced} {line}".strip() for line in reply.lines)
+        self.reply, self.about, self.smtp_code = reply, about, reply.code
+        self.smtp_error: bytes = text.encode()
+        self.args = (self.smtp_code, self.smtp_error)
+
+    def __str__(self) -> str:
+        return f"{self.about}: {self.reply}" if self.about else str(self.reply)
+
+    def __reduce__(self) -> tuple[object, ...]:            # so that it can be copied, and leave a process
+        return type(self), (self.reply, self.about), vars(self)
 
 
-class SMTPConnectError(SMTPResponseException):
+class SMTPConnectError(SMTPResponseException, smtplib.SMTPConnectError):
     """The greeting was not 2yz."""
 
 
-class SMTPHeloError(SMTPResponseException):
+class SMTPHeloError(SMTPResponseException, smtplib.SMTPHeloError):
     """HELO was refused."""
-
-
-class SMTPNotSupportedError(SMTPException):
-    """The message needs what the server did not offer."""
 
 
 # %% command
@@ -189,6 +191,10 @@ def transaction(envelope: Envelope, body: Iterable[bytes]) -> Conversation[Recei
 
 
 # %% quit-if-refused
+class SMTPNotSupportedError(SMTPException, smtplib.SMTPNotSupportedError):
+    """The message needs what the server did not offer."""
+
+
 def quit_if_refused(opening: Conversation[Result]) -> Conversation[Result]:
     """An opening; and QUIT when it is refused: a server that does not want us waits for it (RFC 5321 §3.1)."""
     try:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import base64
+import smtplib
 from collections.abc import Generator
 from typing import Any
 
@@ -26,7 +27,7 @@ class Cancelled(AuthError):
     """The client said `*` (RFC 4954 §4)."""
 
 
-class SMTPAuthenticationError(SMTPResponseException):
+class SMTPAuthenticationError(SMTPResponseException, smtplib.SMTPAuthenticationError):
     """The server did not believe us, or did not prove that it knows us."""
 
 

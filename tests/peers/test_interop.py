@@ -164,7 +164,7 @@ def test_aiosmtpd_refuses_and_we_report() -> None:
             "kenji@tokyo.example": 250, "li@beijing.example": 550, "secret@oslo.example": 250}
         with pytest.raises(SMTPRecipientsRefused) as refused:
             smtp.sendmail("ana@rio.example", "li@x.example", "x")
-        assert refused.value.recipients["li@x.example"] == Reply(550, "nobody of that name")
+        assert refused.value.recipients["li@x.example"] == (550, b"nobody of that name")
         assert smtp.noop().positive
 
 

@@ -21,6 +21,7 @@ from smtp_from_scratch.refusals import (
     SMTPRecipientsRefused,
     SMTPSenderRefused,
     SMTPTimeout,
+    pairs,
     raise_for_refusal,
 )
 from smtp_from_scratch.session import Session, serve
@@ -290,7 +291,7 @@ def test_a_reply_for_each_recipient(answers: tuple[str, ...]) -> None:
         assert commands(show) == ["HELO", "MAIL", "RCPT", "RCPT", "RCPT", "RSET", "QUIT"]
         with pytest.raises(SMTPRecipientsRefused) as caught:
             raise_for_refusal(receipt)
-        assert caught.value.recipients == receipt.refused
+        assert caught.value.recipients == pairs(receipt.refused)
 
 
 @pytest.mark.parametrize("body", ["450 later", "554 never"])
@@ -471,5 +472,5 @@ def test_exceptions_tell_what_the_server_said() -> None:
     error = SMTPDataError(Reply(554, "no\nreally no"), "body")
     assert str(error) == "body: 554 no / really no"
     assert (error.smtp_code, error.smtp_error) == (554, b"no\nreally no")
-    assert "tokyo.example: 550 no" in str(SMTPRecipientsRefused({YUI: Reply(550, "no")}))
+    assert "tokyo.example: 550 no" in str(SMTPRecipientsRefused({YUI: (550, b"no")}))
     assert issubclass(BadPath, ValueError)

@@ -128,8 +128,9 @@ def test_refusals_are_named_as_in_smtplib() -> None:
         with pytest.raises(SMTPDataError) as data:     # of such a body nobody knows the size beforehand
             smtp.sendmail("ana@rio.example", "kenji@tokyo.example", iter([b"x" * 1000, b"y" * 1000]))
         assert (mail.value.smtp_code, data.value.smtp_code) == (550, 552)
-        assert mail.value.smtp_error == b"we do not write to each other"
-        assert rcpt.value.recipients == {"li@beijing.example": Reply(450, "later", "4.0.0")}
+        assert mail.value.smtp_error == b"5.0.0 we do not write to each other"
+        assert rcpt.value.recipients == {"li@beijing.example": (450, b"4.0.0 later")}
+        assert rcpt.value.receipt and rcpt.value.receipt.refused == {"li@beijing.example": Reply(450, "later", "4.0.0")}
         receipts = list(smtp.send_messages([letter(), letter(To2="x"), letter(Cc="li@beijing.example")]))
         assert [len(receipt.accepted) for receipt in receipts] == [1, 1, 1]
         assert list(receipts[2].refused) == ["li@beijing.example"]
