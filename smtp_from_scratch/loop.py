@@ -52,14 +52,13 @@ class NonBlocking(Connection):
 
     def send(self, data: bytes) -> None:
         """Send what the line takes. A broken one is noticed by reading: the other end may have said why it left."""
-        waited = bool(self.unsent)
+        waited, channel = bool(self.unsent), self.channel
         try:
             self.unsent = b"" if self.write_failed else send_some(self.socket, data)
         except OSError:
             self.unsent, self.write_failed = b"", True
         if self.unsent and not waited:
-            now = self.channel.now()
-            self.deadline = min(now + min(SEND_TIMEOUT, self.channel.longest_wait), self.channel.deadline)
+            self.deadline = min(channel.now() + min(SEND_TIMEOUT, channel.longest_wait), channel.deadline)
 
     def hear(self, size: int) -> bytes | None:
         """What has arrived; `b""` at the end of it, None when there is nothing yet."""
