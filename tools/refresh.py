@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import minutes
 import nbformat
 from export import ROOT, chapters, export, replace
 from module_text import PACKAGE, Problem
@@ -185,6 +186,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     print(f"refresh: {len(paths)} notebooks, {AT_ONCE} at a time", flush=True)
     problems = asyncio.run(refresh_all(paths, options.measure))
+    if minutes.write():
+        print(f"  {minutes.GUIDE.as_posix()}: renewed, with the minutes of today")
     for problem in problems:
         print(f"\nrefresh: {problem}", file=sys.stderr)
     return 1 if problems else 0
