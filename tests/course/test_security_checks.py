@@ -95,7 +95,7 @@ def test_a_conversation_without_end_is_stopped(name: str, monkeypatch: pytest.Mo
     assert not examined(name)(endless_talk).passed
 
 
-@pytest.mark.parametrize("given", OTHER_KINDS, ids=repr)
+@pytest.mark.parametrize("given", OTHER_KINDS, ids=lambda given: type(given).__name__)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_an_answer_of_another_kind_is_no_error_of_the_check(name: str, given: Any) -> None:
     verdict = examined(name)(lambda *arguments, **named: given)
