@@ -17,7 +17,7 @@ from smtp_from_scratch.lab.figures.svg import Drawing
 KINDS = ("of the class", "fields", "properties", "methods", "conversations")   # conversations take turns
 BESIDE = "beside a name: other chapters that use it, or do it in their own way"
 AROUND = "lit: this class · solid blue: what it is made of · dashed red: what is made of it"
-GREY = "#595959"
+MUTED = "#595959"
 WIDTH, WIDEST, EDGE, GAP, LINE, HEAD = 860.0, 450.0, 16.0, 14.0, 17.0, 30.0     # px; of all, of one box
 LETTER, NARROW = 7.4, 6.6                                         # px of a letter, monospaced or not, at 12
 
@@ -120,13 +120,13 @@ def draw_class(pen: Drawing, x: float, width: float, name: str, members: Sequenc
     y = EDGE + HEAD + 8
     for kind, group in groupby(members, key=lambda member: member.kind):
         y += LINE
-        pen.text(x + 10, y, kind, color=GREY, bold=True)
+        pen.text(x + 10, y, kind, color=MUTED, bold=True)
         for member in group:
             y += LINE
             pen.text(x + 20, y, member.name, mono=True)
             room = int((width - 40 - LETTER * len(member.name)) / NARROW)
             if words := fit(member.chapters, room):
-                pen.text(x + width - 10, y, words, anchor="end", color=GREY)
+                pen.text(x + width - 10, y, words, anchor="end", color=MUTED)
         y += 4
     frame(pen, x, y - EDGE + 8, width, name, color)
     return y + 8
@@ -138,10 +138,10 @@ def draw_heirs(pen: Drawing, x: float, width: float, heirs: Sequence[lineage.Hei
     for heir in heirs:
         y += LINE
         pen.text(x + 10, y, heir.name, mono=True)
-        pen.text(x + width - 10, y, heir.chapter, anchor="end", color=GREY)
+        pen.text(x + width - 10, y, heir.chapter, anchor="end", color=MUTED)
         if heir.members:
             y += LINE
-            pen.text(x + 20, y, shorten(", ".join(heir.members), int((width - 30) / NARROW)), color=GREY)
+            pen.text(x + 20, y, shorten(", ".join(heir.members), int((width - 30) / NARROW)), color=MUTED)
         y += 4
     frame(pen, x, y - EDGE + 8, width, "made of it", SERVER, dash="4 3")
     return y + 8
