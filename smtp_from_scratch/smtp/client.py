@@ -3,53 +3,62 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import socket
 import ssl
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from email.message import Message
 from typing import Any, Self, TypeVar
 
-from smtp_from_scratch.auth import log_in
-from smtp_from_scratch.client import (
-    Receipt,
-    SMTPException,
-    SMTPNotSupportedError,
-    SMTPResponseException,
-    SMTPServerDisconnected,
-    greet,
-    quit_if_refused,
-)
+from smtp_from_scratch.client import Receipt, SMTPException, SMTPServerDisconnected
 from smtp_from_scratch.connection import Connection
-from smtp_from_scratch.conversation import Conversation, Disconnected, Timeout
+from smtp_from_scratch.conversation import Conversation
 from smtp_from_scratch.dsn import request
-from smtp_from_scratch.ehlo import Extension, check_requirements
 from smtp_from_scratch.envelope import Envelope
-from smtp_from_scratch.message import Body, addressees, outgoing, prepare
-from smtp_from_scratch.oauth import Token
-from smtp_from_scratch.printable import printable
-from smtp_from_scratch.refusals import SMTPTimeout, raise_for_refusal
+from smtp_from_scratch.message import Body, outgoing, prepare
+from smtp_from_scratch.refusals import raise_for_refusal
 from smtp_from_scratch.sasl import Mechanism
+from smtp_from_scratch.smtp.base import (
+    AnyClient,
+    host_and_port,
+    keywords_of,
+    proving,
+    resetting,
+    saying,
+    sending_one,
+    verifying,
+)
 from smtp_from_scratch.smtp.sending import Sending
-from smtp_from_scratch.smtp.sets import EVERYTHING, MECHANISMS, Extensions, client_extensions, client_security, joined
-from smtp_from_scratch.starttls import secure_client, start_tls
-from smtp_from_scratch.status import CodedClientSession
-from smtp_from_scratch.transaction import ClientSession, hello, leave, open_session
-from smtp_from_scratch.transcript import Reader, Said, Tap
-from smtp_from_scratch.wire import Reply, WireError, encode_command
+from smtp_from_scratch.smtp.sets import MECHANISMS
+from smtp_from_scratch.starttls import start_tls
+from smtp_from_scratch.transaction import hello, leave
+from smtp_from_scratch.wire import Reply
 
 T = TypeVar("T")
 
 
-class Line:
+class Line(AnyClient):
     """A connection, and the session on it: connect, play conversations, close."""
 
-    def __init__(self, local_hostname: str, timeout: float | None, tap: Tap | None,
-                 source_address: tuple[str, int] | None = None) -> None:
-        self.local_hostname, self.timeout, self.tap, self.source_address = local_hostname, timeout, tap, source_address
-        self.session: ClientSession = CodedClientSession("")
-        self.connection: Connection | None = None
+    connection: Connection | None = None
+
+    def begin(self, host: str, port: int) -> None:
+        """With a host, connect at once."""
+        if host:
+            self.connect(host, port)
+
+    def connect(self, host: str, port: int = 0) -> Reply:
+        """Connect, hear the greeting, say EHLO or HELO; returns the reply. ValueError for a port that is given twice.
+
+        Raises OSError, SMTPConnectError, SMTPHeloError; with TLS and a user also ssl.SSLError, SMTPNotSupportedError,
+        SMTPAuthenticationError.
+        """
+        host, port = host_and_port(host, port, self._port)
+        sock = self.dial(host, port)
+        try:
+            return self.play(self.opening(host, sock))
+        except SMTPException:
+            self.close()
+            raise
 
     def dial(self, host: str, port: int) -> socket.socket:
         """Connect; raises OSError, ValueError when there is a connection already."""
@@ -70,21 +79,8 @@ class Line:
     def play(self, conversation: Conversation[T]) -> T:
         """Play a conversation; whatever leaves the line in an unknown state closes it."""
         connection = self.check_connected()
-        try:
+        with self.guarded(conversation):
             return connection.play(conversation)
-        except SMTPResponseException:
-            if self.session.unanswered:         # more was said than has been answered
-                self.close()
-            raise                               # a refusal; the session goes on
-        except BaseException as error:
-            self.close()                        # half a command or half a body may be out: no way back
-            if isinstance(error, Disconnected):
-                raise SMTPServerDisconnected("the server hung up") from None
-            if isinstance(error, Timeout):
-                raise SMTPTimeout("the server did not answer in time") from None
-            if isinstance(error, WireError):
-                raise SMTPServerDisconnected(f"the server does not speak SMTP: {error}") from error
-            raise
 
     def close(self) -> None:
         """Close the connection without a word."""
@@ -96,21 +92,9 @@ class Line:
 class Commands(Line):
     """One command at a time."""
 
-    @property
-    def offered(self) -> dict[str, str]:
-        """What the server offers: `{"SIZE": "10000000", "PIPELINING": ""}`."""
-        return dict(self.session.offered)
-
-    def has_extn(self, keyword: str) -> bool:
-        """Whether the server offers an extension."""
-        return keyword.upper() in self.session.offered
-
     def docmd(self, verb: str, argument: str = "") -> Reply:
         """Say any one command, and return the reply, whatever it is. ValueError for CR, LF or NUL in it."""
-        if not verb:
-            raise ValueError("name a command")
-        encode_command(verb, argument)          # an error here costs no connection
-        return self.play(self.session.command(verb, argument))
+        return self.play(saying(self.session, verb, argument))
 
     def ehlo(self) -> Reply:
         """Say EHLO again."""
@@ -122,15 +106,11 @@ class Commands(Line):
 
     def rset(self) -> Reply:
         """Give up the transaction."""
-        reply = self.docmd("RSET")
-        self.session.open = self.session.open and not reply.positive
-        return reply
+        return self.play(resetting(self.session))
 
     def verify(self, address: str) -> Reply:
         """Ask whether a mailbox exists; most servers answer 252, which says nothing."""
-        if not (address.isascii() or self.has_extn("SMTPUTF8")):       # RFC 6531 §3.7.4.2
-            raise SMTPNotSupportedError(f"{address!r} needs SMTPUTF8, which is not offered here")
-        return self.docmd("VRFY", address if address.isascii() else f"{address} SMTPUTF8")
+        return self.play(verifying(self.session, address))
 
     def quit(self) -> Reply:
         """Say goodbye and close."""
@@ -189,13 +169,9 @@ class Sender(Commands):
         self.check_connected()
         sending = Sending(self.session)
         plan = sending.begin(message)           # an error here costs no connection
-        try:
+        with sending.accounting():
             self.play(sending.carry_out(plan, alone=True))
-        except BaseException as error:
-            sending.account_for(error)
-            if not (isinstance(error, SMTPServerDisconnected) and plan.receipt.accepted):
-                raise
-        return plan.receipt                     # some have the message, and this must be told, whatever came then
+        return plan.receipt
 
 
 class SeriesSender(Sender):
@@ -217,15 +193,12 @@ class SeriesSender(Sender):
 
         When something ends the session, each message that was begun still has a receipt, and the exception has all.
         """
-        sending, told = Sending(self.session), 0
-        receipts = sending.receipts
+        sending = Sending(self.session)
         try:
             for message in messages:
                 self.check_connected()
-                self.play(self._send(sending, message))
-                while told < len(receipts) and receipts[told].done:
-                    told += 1
-                    yield receipts[told - 1]
+                self.play(sending_one(sending, message))
+                yield from sending.settled()
             self.play(leave(self.session) if goodbye else self.session.read_replies())
         except GeneratorExit:                   # nobody wants more receipts; whatever is said next reads the rest
             raise
@@ -234,29 +207,13 @@ class SeriesSender(Sender):
                 with contextlib.suppress(SMTPException):
                     self.play(self.session.read_replies())
             sending.account_for(error)
-            yield from receipts[told:]
+            yield from sending.untold()
             raise
-        yield from receipts[told:]
-
-    def _send(self, sending: Sending, message: Message | tuple[Envelope, Body]) -> Conversation[None]:
-        """A message, in the form that this server can take; one that cannot be written is refused, with the reason."""
-        if not isinstance(message, Message | tuple):
-            raise TypeError(f"expected an EmailMessage, got {type(message).__name__}")
-        try:
-            envelope, body = (message if isinstance(message, tuple) else
-                              prepare(message, None, None, keywords_of(self.session)))
-            ready = outgoing(envelope, body, eight_bit=self.session.uses("8BITMIME"))
-        except Exception as error:              # `email` has many; the other messages go on
-            known = message[0] if isinstance(message, tuple) else Envelope("", addressees(message))
-            return sending.refuse(known.recipients, error, known.sender)
-        yield from sending.send(ready)
+        yield from sending.untold()
 
 
 class Identity(SeriesSender):
     """Who the server is, and who we are: TLS and AUTH."""
-
-    _context: ssl.SSLContext | None
-    _insecure: bool
 
     def starttls(self, context: ssl.SSLContext | None = None) -> None:
         """Seal the line now. Raises SMTPNotSupportedError, SMTPResponseException, ssl.SSLError (RFC 3207)."""
@@ -269,13 +226,7 @@ class Identity(SeriesSender):
         Without TLS only if `insecure`, here or as `insecure_auth`. Raises SMTPAuthenticationError,
         SMTPNotSupportedError (RFC 4954).
         """
-        def talk() -> Conversation[str]:
-            insecure_too = insecure or self._insecure
-            chosen = yield from advised(self.session, log_in(self.session, user, password, mechanisms, insecure_too))
-            yield from self.session.read_replies()
-            return chosen
-
-        return self.play(talk())
+        return self.play(proving(self.session, user, password, mechanisms, insecure or self._insecure))
 
 
 class Client(Identity):
@@ -292,86 +243,6 @@ class Client(Identity):
     standard error, passwords masked.
     """
 
-    def __init__(self, host: str = "", port: int = 0, *, local_hostname: str = "", timeout: float | None = None,
-                 tap: Tap | None = None, extensions: Extensions = EVERYTHING, tls: ssl.SSLContext | bool | None = None,
-                 implicit_tls: bool = False, user: str = "", password: str = "", token: Token = "",
-                 insecure_auth: bool = False, source_address: tuple[str, int] | None = None,
-                 debug: bool = False) -> None:
-        super().__init__(local_hostname, timeout, debugging(tap) if debug else tap, source_address)
-        if implicit_tls and tls is False:
-            raise ValueError("implicit_tls and tls=False contradict each other: leave one of them out")
-        self._context = ssl.create_default_context() if tls is True or (implicit_tls and not tls) else tls or None
-        self._implicit, self._insecure = implicit_tls, insecure_auth
-        self._port = 465 if implicit_tls else 587 if user else 25
-        asked = client_security(None if implicit_tls else self._context, True, user, password, insecure_auth,
-                                token=token)
-        self._extensions = client_set(extensions, asked, insecure_auth and not user)
-        if host:
-            self.connect(host, port)
-
-    def connect(self, host: str, port: int = 0) -> Reply:
-        """Connect, hear the greeting, say EHLO or HELO; returns the reply. ValueError for a port that is given twice.
-
-        Raises OSError, SMTPConnectError, SMTPHeloError; with TLS and a user also ssl.SSLError, SMTPNotSupportedError,
-        SMTPAuthenticationError.
-        """
-        host, port = host_and_port(host, port, self._port)
-        sock = self.dial(host, port)
-        self.session = CodedClientSession(self.local_hostname or host_literal(sock), self._extensions or (), host)
-        try:
-            return self.play(self._open())
-        except SMTPException:
-            self.close()
-            raise
-
-    def _open(self) -> Conversation[Reply]:
-        if self._implicit and self._context:
-            yield from secure_client(self.session, self._context)
-        if self._extensions is None:
-            return (yield from quit_if_refused(greet(self.session.hostname)))
-        return (yield from quit_if_refused(advised(self.session, open_session(self.session))))
-
-
-def host_and_port(host: str, port: int, default: int) -> tuple[str, int]:
-    """`"mx:2525"`, `"[::1]:2525"`, or both apart; ValueError for a port that is none, or is given twice."""
-    name, colon, number = host.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        name, colon = host, ""
-    elif colon and ":" in name and not (name.startswith("[") and name.endswith("]")):
-        colon = ""                              # an IPv6 address, and no port
-    if not colon:
-        return (name[1:-1] if name.startswith("[") and name == host else host), port or default
-    if port:
-        raise ValueError(f"the port is given twice: in {host!r}, and as {port}")
-    if not (number.isascii() and number.isdigit() and 0 < int(number) < 65_536):
-        raise ValueError(f"expected a host, or HOST:PORT, not {host!r}")
-    return name.strip("[]"), int(number)
-
-
-def debugging(tap: Tap | None) -> Tap:
-    """A tap that prints each line as it is said, and tells the other tap."""
-    reader, shown = Reader(), itertools.count()
-
-    def print_lines(said: Said) -> None:
-        reader.feed(said)
-        for line in reader.lines:
-            if line.kind != "sealed" or next(shown) == 0:
-                print(f"{line.role}: {printable(line.text)}", file=sys.stderr)
-        reader.lines.clear()
-        if tap:
-            tap(said)
-
-    return print_lines
-
-
-def client_set(extensions: Extensions, asked: list[Extension], insecure_login: bool) -> tuple[Extension, ...] | None:
-    """The extensions of a client, in an order in which they work. ValueError where arguments contradict each other."""
-    found = joined(extensions, client_extensions, asked)
-    if insecure_login and (found is None or any(e.keyword == "AUTH" for e in found)):
-        raise ValueError("insecure_auth is about user=… and about login; extensions=None has no AUTH, and an "
-                         "Auth(…) in extensions has `insecure` of its own")
-    return None if found is None else check_requirements(found)
-
 
 def deliver(address: tuple[str, int], messages: Iterable[Message], **options: Any) -> list[Receipt]:
     """A whole session: connect, send every message, quit, in as few round trips as the server allows.
@@ -385,27 +256,3 @@ def deliver(address: tuple[str, int], messages: Iterable[Message], **options: An
         return list(client.send_all(messages, goodbye=True))
     finally:
         client.close()
-
-
-def keywords_of(session: ClientSession) -> frozenset[str]:
-    """Keywords of the extensions that both ends have."""
-    return frozenset(extension.keyword for extension in session.active)
-
-
-def host_literal(sock: socket.socket) -> str:
-    """What to call ourselves: our full host name, or our address in brackets (RFC 5321 §4.1.4)."""
-    name = socket.gethostname()
-    if "." in name and name.isascii():
-        return name
-    address = sock.getsockname()[0].partition("%")[0]
-    return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
-
-
-def advised(session: ClientSession, logging_in: Conversation[T]) -> Conversation[T]:
-    """The same; when it fails because the line is in the clear, the error says what to do."""
-    try:
-        return (yield from logging_in)
-    except SMTPNotSupportedError as error:
-        if session.secure or "STARTTLS" not in session.offered:
-            raise
-        raise SMTPNotSupportedError(f"{error}; the server offers STARTTLS: pass tls=True") from None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from smtp_from_scratch.client import Receipt, SMTPNotSupportedError, SMTPServerDisconnected, refuse_rest
@@ -15,34 +16,66 @@ MANY = 100                                      # recipients that every server t
 TRANSACTIONS = 20                               # that one message may take at most
 
 
-class Sending:
-    """What is sent over one session; `receipts` has one for each message that was begun, in order."""
+class Receipts:
+    """A receipt for each message that was begun, in order, and how far they have been handed on."""
 
-    def __init__(self, client: ClientSession) -> None:
-        self.client = client
+    def __init__(self) -> None:
         self.receipts: list[Receipt] = []
         self._recipients: list[list[str]] = []      # of each
+        self._told = 0                              # how many have been handed on
 
-    def begin(self, message: OutgoingMessage) -> Plan:
-        """A message's plan; from now on it has a receipt. Nothing is said yet, so what `Plan` raises costs nothing."""
-        plan = Plan(self.client, message)
-        self._begin(plan.receipt, [command.recipient for command in plan.rcpts])
-        return plan
-
-    def refuse(self, recipients: Iterable[str], error: Exception, sender: str = "") -> None:
-        """Note a message that cannot be sent: refused on its own, 554, without troubling the server."""
-        sentence = " ".join(str(error).replace("\0", " ").split()) or type(error).__name__
-        self._begin(refuse_rest(Receipt(sender), "MAIL", Reply(554, sentence), recipients), [])
-
-    def _begin(self, receipt: Receipt, recipients: list[str]) -> None:
+    def note(self, receipt: Receipt, recipients: list[str]) -> None:
+        """A message is begun."""
         self.receipts.append(receipt)
         self._recipients.append(recipients)
+
+    def settled(self) -> Iterator[Receipt]:
+        """Receipts of which all is known by now, each once."""
+        while self._told < len(self.receipts) and self.receipts[self._told].done:
+            self._told += 1
+            yield self.receipts[self._told - 1]
+
+    def untold(self) -> Iterator[Receipt]:
+        """The others, whatever is known of them."""
+        yield from self.receipts[self._told :]
 
     def account_for(self, error: BaseException) -> None:
         """Something ended the session: say for whom nothing is known, and put all receipts into the exception."""
         for receipt, recipients in zip(self.receipts, self._recipients, strict=True):
             receipt.lose(recipients)
         error.receipts = self.receipts          # type: ignore[attr-defined]
+
+    @contextlib.contextmanager
+    def accounting(self) -> Iterator[None]:
+        """While the only message is sent: what ends the session has its receipt, unless somebody has the message.
+
+        Then that must be told, whatever the server did after it.
+        """
+        try:
+            yield
+        except BaseException as error:
+            self.account_for(error)
+            if not (isinstance(error, SMTPServerDisconnected) and self.receipts[0].accepted):
+                raise
+
+
+class Sending(Receipts):
+    """What is sent over one session."""
+
+    def __init__(self, client: ClientSession) -> None:
+        super().__init__()
+        self.client = client
+
+    def begin(self, message: OutgoingMessage) -> Plan:
+        """A message's plan; from now on it has a receipt. Nothing is said yet, so what `Plan` raises costs nothing."""
+        plan = Plan(self.client, message)
+        self.note(plan.receipt, [command.recipient for command in plan.rcpts])
+        return plan
+
+    def refuse(self, recipients: Iterable[str], error: Exception, sender: str = "") -> None:
+        """Note a message that cannot be sent: refused on its own, 554, without troubling the server."""
+        sentence = " ".join(str(error).replace("\0", " ").split()) or type(error).__name__
+        self.note(refuse_rest(Receipt(sender), "MAIL", Reply(554, sentence), recipients), [])
 
     def send(self, message: OutgoingMessage) -> Conversation[None]:
         """Begin a message and send it; what cannot go to this server is refused on its own."""

@@ -23,7 +23,7 @@ from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.sasl import Mechanism, Responses
 from smtp_from_scratch.session import Session, serve
 from smtp_from_scratch.smtp import client_extensions, server_extensions
-from smtp_from_scratch.smtp.client import host_literal
+from smtp_from_scratch.smtp.base import host_literal
 from smtp_from_scratch.smtp.sending import TRANSACTIONS
 from smtp_from_scratch.status import CodedClientSession
 from smtp_from_scratch.wire import WireError

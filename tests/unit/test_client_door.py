@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from smtp_from_scratch import Client, Passwords, Server
-from smtp_from_scratch.smtp.client import host_and_port
+from smtp_from_scratch.smtp.base import host_and_port
 
 
 @pytest.mark.parametrize(("host", "port", "found"), [

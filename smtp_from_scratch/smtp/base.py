@@ -1,0 +1,231 @@
+"""What every client has, whether a thread or an event loop plays its conversations: options, a session, a line."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import socket
+import ssl
+import sys
+from collections.abc import Iterable, Iterator
+from email.message import Message
+from typing import Protocol, TypeVar
+
+from smtp_from_scratch.auth import log_in
+from smtp_from_scratch.client import (
+    SMTPNotSupportedError,
+    SMTPResponseException,
+    SMTPServerDisconnected,
+    greet,
+    quit_if_refused,
+)
+from smtp_from_scratch.conversation import Conversation, Disconnected, Timeout
+from smtp_from_scratch.ehlo import Extension, check_requirements
+from smtp_from_scratch.envelope import Envelope
+from smtp_from_scratch.message import Body, addressees, outgoing, prepare
+from smtp_from_scratch.oauth import Token
+from smtp_from_scratch.printable import printable
+from smtp_from_scratch.refusals import SMTPTimeout
+from smtp_from_scratch.sasl import Mechanism
+from smtp_from_scratch.smtp.sending import Sending
+from smtp_from_scratch.smtp.sets import EVERYTHING, Extensions, client_extensions, client_security, joined
+from smtp_from_scratch.starttls import secure_client
+from smtp_from_scratch.status import CodedClientSession
+from smtp_from_scratch.transaction import ClientSession, open_session
+from smtp_from_scratch.transcript import Reader, Said, Tap
+from smtp_from_scratch.wire import Reply, WireError, encode_command
+
+T = TypeVar("T")
+
+
+class HasName(Protocol):
+    """A connected socket, as far as we ask it."""
+
+    def getsockname(self) -> tuple[str, int]: ...
+
+
+class Options:
+    """The options of a client; see `Client`."""
+
+    def __init__(self, host: str = "", port: int = 0, *, local_hostname: str = "", timeout: float | None = None,
+                 tap: Tap | None = None, extensions: Extensions = EVERYTHING, tls: ssl.SSLContext | bool | None = None,
+                 implicit_tls: bool = False, user: str = "", password: str = "", token: Token = "",
+                 insecure_auth: bool = False, source_address: tuple[str, int] | None = None,
+                 debug: bool = False) -> None:
+        self.local_hostname, self.timeout, self.source_address = local_hostname, timeout, source_address
+        self.tap = debugging(tap) if debug else tap
+        if implicit_tls and tls is False:
+            raise ValueError("implicit_tls and tls=False contradict each other: leave one of them out")
+        self._context = ssl.create_default_context() if tls is True or (implicit_tls and not tls) else tls or None
+        self._implicit, self._insecure = implicit_tls, insecure_auth
+        self._port = 465 if implicit_tls else 587 if user else 25
+        asked = client_security(None if implicit_tls else self._context, True, user, password, insecure_auth,
+                                token=token)
+        self._extensions = client_set(extensions, asked, insecure_auth and not user)
+        self.session: ClientSession = CodedClientSession("")
+        self.begin(host, port)
+
+    def begin(self, host: str, port: int) -> None:
+        """What is done with the address that was given, or with none."""
+        raise NotImplementedError
+
+
+class AnyClient(Options):
+    """A session, and what becomes of its line, whoever plays the conversations on it."""
+
+    @property
+    def offered(self) -> dict[str, str]:
+        """What the server offers: `{"SIZE": "10000000", "PIPELINING": ""}`."""
+        return dict(self.session.offered)
+
+    def has_extn(self, keyword: str) -> bool:
+        """Whether the server offers an extension."""
+        return keyword.upper() in self.session.offered
+
+    def close(self) -> None:
+        """Close the connection without a word."""
+        raise NotImplementedError
+
+    @contextlib.contextmanager
+    def guarded(self, conversation: Conversation[T]) -> Iterator[None]:
+        """While a conversation is played: whatever leaves the line in an unknown state closes it."""
+        try:
+            yield
+        except SMTPResponseException:
+            if self.session.unanswered:         # more was said than has been answered
+                self.close()
+            raise                               # a refusal; the session goes on
+        except BaseException as error:
+            conversation.close()                # it may have somebody to account for
+            self.close()                        # half a command or half a body may be out: no way back
+            if isinstance(error, Disconnected):
+                raise SMTPServerDisconnected("the server hung up") from None
+            if isinstance(error, Timeout):
+                raise SMTPTimeout("the server did not answer in time") from None
+            if isinstance(error, WireError):
+                raise SMTPServerDisconnected(f"the server does not speak SMTP: {error}") from error
+            raise
+
+    def opening(self, host: str, ours: HasName) -> Conversation[Reply]:
+        """On a new line: TLS, where it begins at once, greeting and hello; from `ours`, this end of the line."""
+        session = self.session = CodedClientSession(self.local_hostname or host_literal(ours), self._extensions or (),
+                                                    host)
+
+        def talk() -> Conversation[Reply]:
+            if self._implicit and self._context:
+                yield from secure_client(session, self._context)
+            if self._extensions is None:
+                return (yield from quit_if_refused(greet(session.hostname)))
+            return (yield from quit_if_refused(advised(session, open_session(session))))
+
+        return talk()
+
+
+def saying(session: ClientSession, verb: str, argument: str = "") -> Conversation[Reply]:
+    """Any one command; ValueError for one that is none, before anything is said."""
+    if not verb:
+        raise ValueError("name a command")
+    encode_command(verb, argument)
+    return session.command(verb, argument)
+
+
+def resetting(session: ClientSession) -> Conversation[Reply]:
+    """RSET."""
+    reply = yield from session.command("RSET")
+    session.open = session.open and not reply.positive
+    return reply
+
+
+def verifying(session: ClientSession, address: str) -> Conversation[Reply]:
+    """VRFY; SMTPNotSupportedError for an address that cannot be asked about here."""
+    if not (address.isascii() or "SMTPUTF8" in session.offered):       # RFC 6531 §3.7.4.2
+        raise SMTPNotSupportedError(f"{address!r} needs SMTPUTF8, which is not offered here")
+    return saying(session, "VRFY", address if address.isascii() else f"{address} SMTPUTF8")
+
+
+def proving(session: ClientSession, user: str, password: str, mechanisms: Iterable[Mechanism],
+            insecure: bool) -> Conversation[str]:
+    """AUTH; returns the mechanism."""
+    chosen = yield from advised(session, log_in(session, user, password, mechanisms, insecure))
+    yield from session.read_replies()
+    return chosen
+
+
+def sending_one(sending: Sending, message: Message | tuple[Envelope, Body]) -> Conversation[None]:
+    """A message, in the form that this server can take; one that cannot be written is refused, with the reason."""
+    session = sending.client
+    if not isinstance(message, Message | tuple):
+        raise TypeError(f"expected an EmailMessage, got {type(message).__name__}")
+    try:
+        envelope, body = (message if isinstance(message, tuple) else
+                          prepare(message, None, None, keywords_of(session)))
+        ready = outgoing(envelope, body, eight_bit=session.uses("8BITMIME"))
+    except Exception as error:                  # `email` has many; the other messages go on
+        known = message[0] if isinstance(message, tuple) else Envelope("", addressees(message))
+        return sending.refuse(known.recipients, error, known.sender)
+    yield from sending.send(ready)
+
+
+def host_and_port(host: str, port: int, default: int) -> tuple[str, int]:
+    """`"mx:2525"`, `"[::1]:2525"`, or both apart; ValueError for a port that is none, or is given twice."""
+    name, colon, number = host.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        name, colon = host, ""
+    elif colon and ":" in name and not (name.startswith("[") and name.endswith("]")):
+        colon = ""                              # an IPv6 address, and no port
+    if not colon:
+        return (name[1:-1] if name.startswith("[") and name == host else host), port or default
+    if port:
+        raise ValueError(f"the port is given twice: in {host!r}, and as {port}")
+    if not (number.isascii() and number.isdigit() and 0 < int(number) < 65_536):
+        raise ValueError(f"expected a host, or HOST:PORT, not {host!r}")
+    return name.strip("[]"), int(number)
+
+
+def debugging(tap: Tap | None) -> Tap:
+    """A tap that prints each line as it is said, and tells the other tap."""
+    reader, shown = Reader(), itertools.count()
+
+    def print_lines(said: Said) -> None:
+        reader.feed(said)
+        for line in reader.lines:
+            if line.kind != "sealed" or next(shown) == 0:
+                print(f"{line.role}: {printable(line.text)}", file=sys.stderr)
+        reader.lines.clear()
+        if tap:
+            tap(said)
+
+    return print_lines
+
+
+def client_set(extensions: Extensions, asked: list[Extension], insecure_login: bool) -> tuple[Extension, ...] | None:
+    """The extensions of a client, in an order in which they work. ValueError where arguments contradict each other."""
+    found = joined(extensions, client_extensions, asked)
+    if insecure_login and (found is None or any(e.keyword == "AUTH" for e in found)):
+        raise ValueError("insecure_auth is about user=… and about login; extensions=None has no AUTH, and an "
+                         "Auth(…) in extensions has `insecure` of its own")
+    return None if found is None else check_requirements(found)
+
+
+def keywords_of(session: ClientSession) -> frozenset[str]:
+    """Keywords of the extensions that both ends have."""
+    return frozenset(extension.keyword for extension in session.active)
+
+
+def host_literal(sock: HasName) -> str:
+    """What to call ourselves: our full host name, or our address in brackets (RFC 5321 §4.1.4)."""
+    name = socket.gethostname()
+    if "." in name and name.isascii():
+        return name
+    address = sock.getsockname()[0].partition("%")[0]
+    return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
+
+
+def advised(session: ClientSession, logging_in: Conversation[T]) -> Conversation[T]:
+    """The same; when it fails because the line is in the clear, the error says what to do."""
+    try:
+        return (yield from logging_in)
+    except SMTPNotSupportedError as error:
+        if session.secure or "STARTTLS" not in session.offered:
+            raise
+        raise SMTPNotSupportedError(f"{error}; the server offers STARTTLS: pass tls=True") from None
