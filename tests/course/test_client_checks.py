@@ -368,7 +368,7 @@ def test_right_bodies() -> None:
 
 
 def whole(*, checked: bool = True, stops: bool = False, asks_all: bool = True, rset: Any = ("RCPT", "DATA"),
-          mail: bool = True, careful: bool = True) -> Any:
+          mail: bool = True, careful: bool = True, keyword: str = "TO:") -> Any:
     """A right answer, and what makes it wrong."""
     def my_transaction(envelope: Envelope, body: Any) -> Any:
         paths = check_envelope(envelope)[1] if checked else {a: f"<{a}>" for a in envelope.recipients}
@@ -377,7 +377,7 @@ def whole(*, checked: bool = True, stops: bool = False, asks_all: bool = True, r
         if mail and not reply.positive:
             return refuse_rest(receipt, "MAIL", reply, paths)
         for address, path in paths.items():
-            receipt.recipients[address] = yield from command("RCPT", f"TO:{path}")
+            receipt.recipients[address] = yield from command("RCPT", f"{keyword}{path}")
             if stops and not receipt.recipients[address].positive:
                 break
         if receipt.accepted or not asks_all:
@@ -396,6 +396,7 @@ def whole(*, checked: bool = True, stops: bool = False, asks_all: bool = True, r
     (whole(checked=False), "bad address"), (whole(stops=True), "RCPT"), (whole(asks_all=False), "No DATA"),
     (whole(rset=()), "RSET"), (whole(rset=("RCPT", "DATA", "body")), "no word more"), (whole(rset=("RCPT",)), "RSET"),
     (whole(mail=False), "MAIL"), (whole(careful=False), "has forgotten MAIL"),
+    (whole(keyword=""), "Compare 'RCPT <yui@tokyo.example>' with 'RCPT TO:<yui@tokyo.example>'"),
 ])
 def test_transaction(answer: Any, says: str) -> None:
     assert says in problem(lab.check_transaction(answer))

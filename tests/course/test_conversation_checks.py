@@ -97,6 +97,7 @@ def work_twice(self: Any, channel: Any) -> Any:
     (stub, "Not yet"), (lambda self, channel: self.function(), "stares at a silent line"),
     (lambda self, channel: NOT_YET, "called 0 times"), (work_twice, "called 2 times"),
     (lambda self, channel: NOT_YET if channel.waiting else self.function, "called 0 times"),
+    (lambda self, channel: None if channel.waiting else self.function(), "the answer is NOT_YET"),
     (lambda self, channel: NOT_YET if channel.waiting else self.function() or NOT_YET, "what counts as false"),
 ])
 def test_work(take: Any, says: str) -> None:
@@ -220,10 +221,14 @@ def raises_at_a_bare_code() -> Any:
     return parse_reply(lines)
 
 
+def yields_its_reply() -> Any:
+    yield parse_reply([(yield Line(REPLY_LIMIT))])
+
+
 @pytest.mark.parametrize("wrong, says", [
-    (lambda: 220, "a `yield`"), (nothing_returned, "Not yet"), (one_line, "BadReply"),
-    (any_hyphen, "Both ends listen"), (three_lines, "BadReply"), (gives_up, "The rest is taken"),
-    (last_only, "of all the lines"),
+    (lambda: 220, "a `yield`"), (yields_its_reply, "is what it returns"), (nothing_returned, "Not yet"),
+    (one_line, "BadReply"), (any_hyphen, "Both ends listen"), (three_lines, "BadReply"),
+    (gives_up, "The rest is taken"), (last_only, "of all the lines"),
     (short_lines, "REPLY_LIMIT"), (raises_at_a_bare_code, "IndexError"),
 ])
 def test_read_reply(wrong: Any, says: str) -> None:

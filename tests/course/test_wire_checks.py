@@ -239,10 +239,16 @@ def test_right_encode_commands(right: Any) -> None:
     assert lab.check_encode_command(right).passed
 
 
+def strictly_decoded(line: bytes) -> tuple[str, str]:
+    verb, _, argument = line.decode().partition(" ")
+    return verb.upper(), argument.rstrip()
+
+
 @pytest.mark.parametrize("wrong, says", [
     (lambda line: None, "Not yet"), (lambda line: tuple(line.decode().split(" ")), "QUIT"),
     (lambda line: tuple(line.decode("latin-1").upper().partition(" ")[::2]), "rcpt"),
     (lambda line: tuple(line.decode("latin-1").partition(" ")[::2]), "rcpt"), (lambda line: "QUIT", "QUIT"),
+    (strictly_decoded, "surrogateescape"),
 ])
 def test_parse_command(wrong: Any, says: str) -> None:
     refused(lab.check_parse_command(wrong), says)

@@ -353,9 +353,11 @@ def check_transaction(my_transaction: Callable[..., Talk]) -> Iterator[Problem]:
             raise NotYet("say RCPT for each, and keep the replies in the receipt.")
         what = f"the replies {' / '.join(script)}"
         if said != expected:
+            wrong = next((pair for pair in zip(said, expected, strict=False) if pair[0] != pair[1]), None)
             yield Problem(gave=f"a client that says {dots(said)} to {what}",
                           wire=f"It is to say {dots(expected)}.",
-                          look="No DATA without a recipient; RSET when the server still holds MAIL; else no word more.")
+                          look=f"Compare {wrong[0]!r} with {wrong[1]!r}." if wrong and wrong[0][:4] == wrong[1][:4] else
+                          "No DATA without a recipient; RSET when the server still holds MAIL; else no word more.")
         if error:
             yield Problem(gave=f"{described(None, error)} for {what}", wire="A refusal is a normal result.",
                           look="The receipt has it. A server that leaves at RSET has forgotten MAIL as well.")

@@ -104,7 +104,10 @@ def check_work(MyWork: Any) -> Iterator[Problem]:
         return b"done"
 
     got = taken(MyWork(work), waiting=9)
-    if calls or got is not not_yet:
+    if not calls and got is None:
+        yield Problem("None while nine octets wait to be sent", "The conversation is resumed with that, and the work "
+                      "is not done.", "As long as something is `waiting`, the answer is NOT_YET.")
+    elif calls or got is not not_yet:
         yield Problem(f"{shown(got, not_yet)} while nine octets wait to be sent, after {len(calls)} calls of it",
                       "The client stares at a silent line for as long as the disk takes, though its 354 is ready.",
                       "Do the work once nothing is `waiting`.")
@@ -182,7 +185,10 @@ def check_read_reply(my_read_reply: Callable[[], Talk]) -> Iterator[Problem]:
                 yield Problem(f"a conversation that yields {now!r}", "", "Want a line: `yield Line(REPLY_LIMIT)`.")
                 return
             now, done = resumed(talk, line)
-        if not done:
+        if not done and isinstance(now, Reply):
+            yield Problem(f"a conversation that yields {now!r}", "To yield a reply is to say it.",
+                          "The result of a conversation is what it returns.")
+        elif not done:
             yield Problem(f"one more line wanted after {lines!r}", "Both ends listen.",
                           "A hyphen counts in one place only: right after the code.")
         elif now is None:
@@ -246,7 +252,8 @@ def check_all_flights(my_flights: Callable[[Any], Any]) -> Iterator[Problem]:
         if got != flown:
             yield Problem(f"the flights {got!r}", f"An actor that is run says {flown!r}, one flight at each run.",
                           "Run it before the first look at its output, and again after each flight."
-                          if len(got) < len(flown) else "No output, no flight.")
+                          if len(got) < len(flown) else
+                          "No output, no flight. `output()` empties the outbox: ask once, and keep what it gave.")
 
 
 class Wire:
@@ -514,7 +521,8 @@ def check_guesser(my_guesser: Callable[[], Talk]) -> Iterator[Problem]:
         if result != secret:
             yield Problem(f"a conversation that returns {result!r} when the number is {secret}",
                           f"It made {guesses} guess{'' if guesses == 1 else 'es'}.",
-                          f"Read `rehearse(my_guesser(), dealer({secret})).said`. What is returned, and when?")
+                          f"Read `rehearse(my_guesser(), dealer({secret})).said`. Which reply did you take for the "
+                          "answer to which guess? The dealer speaks first.")
 
 
 # -- silence --

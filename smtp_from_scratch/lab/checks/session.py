@@ -258,8 +258,8 @@ def check_refuse(my_refuse: Callable[[Any, bytes, Any], Any]) -> Iterator[Proble
                           look="Return a Reply, or None when nothing is wrong.")
         elif (reply.code if reply else None) != code:
             yield Problem(gave=f"{reply.code if reply else None} for `{ascii(line)[2:-1]}` in state {state}",
-                          wire=WHY_REFUSED[code], look=f"The table in loop 4: {code or 'None'} is due. Ask about the "
-                          "line, the verb, its turn, its argument, in this order.")
+                          wire=WHY_REFUSED[code], look=f"{code or 'None'} is due. Ask about the line, the verb, its "
+                          "turn, its argument, in this order.")
         elif session.state != state:
             yield Problem(gave=f"a session in state {session.state}", wire="A refused command moves nothing.",
                           look="This function only asks. `dispatch` moves the state.")
@@ -327,7 +327,7 @@ def check_limit_errors(my_limit_errors: Callable[[Any, Reply, Any], Any]) -> Ite
             yield Problem(gave=f"{codes} for {name}",
                           wire="One caller keeps the line forever." if 421 in expected else
                           "A caller that does nothing wrong is sent away.",
-                          look=f"{expected} is due: count first, then compare with `>`.")
+                          look=f"{expected} is due: count each reply once, then compare with `>`.")
 
 
 # --- your turn: one reply ------------------------------------------------------------------------------------------

@@ -269,7 +269,12 @@ def check_parse_command(my_parse_command: Callable[[bytes], Any]) -> Problem | N
     """A line becomes a verb and an argument."""
     for line in (b"QUIT", b"rcpt TO:<Li@tokyo.example>", b"MAIL FROM:<a@b.example> SIZE=5", b"Noop \t ", b"noop a  b",
                  b"", b"HELO \xff"):
-        given, right = my_parse_command(line), parse_command(line)
+        try:
+            given, right = my_parse_command(line), parse_command(line)
+        except UnicodeDecodeError as error:
+            return Problem(f"UnicodeDecodeError for {line!r}: {error.reason}",
+                           "One odd octet, and the server hangs up on whoever sent it.",
+                           'Decode with errors="surrogateescape": then every octet has its place.')
         if given is None or given is ...:
             raise NotYet("return the verb and the argument, then run the cell again.")
         pair = (given.verb, given.argument) if hasattr(given, "verb") else given
