@@ -44,6 +44,36 @@ class HasName(Protocol):
     def getsockname(self) -> tuple[str, int]: ...
 
 
+class Guard:
+    """A session, and what becomes of its line when a conversation fails."""
+
+    session: ClientSession
+
+    def close(self) -> None:
+        """Close the connection without a word."""
+        raise NotImplementedError
+
+    @contextlib.contextmanager
+    def guarded(self, conversation: Conversation[T]) -> Iterator[None]:
+        """While a conversation is played: whatever leaves the line in an unknown state closes it."""
+        try:
+            yield
+        except SMTPResponseException:
+            if self.session.unanswered:         # more was said than has been answered
+                self.close()
+            raise                               # a refusal; the session goes on
+        except BaseException as error:
+            conversation.close()                # it may have somebody to account for
+            self.close()                        # half a command or half a body may be out: no way back
+            if isinstance(error, Disconnected):
+                raise SMTPServerDisconnected("the server hung up") from None
+            if isinstance(error, Timeout):
+                raise SMTPTimeout("the server did not answer in time") from None
+            if isinstance(error, WireError):
+                raise SMTPServerDisconnected(f"the server does not speak SMTP: {error}") from error
+            raise
+
+
 class Options:
     """The options of a client; see `Client`."""
 
@@ -70,8 +100,8 @@ class Options:
         raise NotImplementedError
 
 
-class AnyClient(Options):
-    """A session, and what becomes of its line, whoever plays the conversations on it."""
+class AnyClient(Guard, Options):
+    """A session on a line, whoever plays the conversations on it."""
 
     @property
     def offered(self) -> dict[str, str]:
@@ -81,30 +111,6 @@ class AnyClient(Options):
     def has_extn(self, keyword: str) -> bool:
         """Whether the server offers an extension."""
         return keyword.upper() in self.session.offered
-
-    def close(self) -> None:
-        """Close the connection without a word."""
-        raise NotImplementedError
-
-    @contextlib.contextmanager
-    def guarded(self, conversation: Conversation[T]) -> Iterator[None]:
-        """While a conversation is played: whatever leaves the line in an unknown state closes it."""
-        try:
-            yield
-        except SMTPResponseException:
-            if self.session.unanswered:         # more was said than has been answered
-                self.close()
-            raise                               # a refusal; the session goes on
-        except BaseException as error:
-            conversation.close()                # it may have somebody to account for
-            self.close()                        # half a command or half a body may be out: no way back
-            if isinstance(error, Disconnected):
-                raise SMTPServerDisconnected("the server hung up") from None
-            if isinstance(error, Timeout):
-                raise SMTPTimeout("the server did not answer in time") from None
-            if isinstance(error, WireError):
-                raise SMTPServerDisconnected(f"the server does not speak SMTP: {error}") from error
-            raise
 
     def opening(self, host: str, ours: HasName) -> Conversation[Reply]:
         """On a new line: TLS, where it begins at once, greeting and hello; from `ours`, this end of the line."""
