@@ -17,12 +17,14 @@ have-python:
 	@[ -n "$(run)" ] || { echo "There is no Python here: install 3.11 or newer (3.13 is a good choice), or uv." >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help have-python lab reset test quick fuzz lint refresh measure export bench constraints binder-check clean test-env
+.PHONY: help have-python lab reset slides test test-all quick fuzz lint refresh measure export bench constraints binder-check clean test-env
 
 help:
 	@echo "make lab       set up the course and open its first chapter in JupyterLab, in a copy for you: my-course/"
 	@echo "make reset     give a chapter of your copy back as it came     (CHAPTER=05); yours is kept"
+	@echo "make slides    some chapters as talks, into talks/    (ARGS=\"00 12\" for some of them)"
 	@echo "make test      every check: style, types, tests, and each notebook run and compared (a few minutes)"
+	@echo "make test-all  that, and what needs more: Chromium, npm, a JupyterHub, a fresh environment as on Binder"
 	@echo "make quick     the same without the notebooks and the slow tests"
 	@echo "make fuzz      odd octets for both ends and every parser, for MINUTES=10 (with atheris where it is installed)"
 	@echo "make lint      style, types, spelling, links, and whether each module is what its notebook says"
@@ -41,6 +43,10 @@ lab: have-python
 reset: have-python
 	@$(run) tools/my_course.py reset "$(CHAPTER)"
 
+slides: have-python
+	@$(run) tools/setup_venv.py course
+	@$(BIN)/python tools/slides.py $(ARGS)
+
 lint: test-env
 	@echo "ruff, mypy, codespell, links, modules against notebooks"
 	@$(BIN)/ruff check --quiet .
@@ -52,6 +58,11 @@ lint: test-env
 test: lint
 	@echo "pytest, the notebooks included"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=60 $(ARGS)
+
+# What a machine lacks is skipped, and the reason says what brings it.
+test-all: lint slides
+	@echo "pytest, the notebooks included, and all that is slow"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" EVERYTHING=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=60 $(ARGS)
 
 quick: lint
 	@$(BIN)/python -m pytest -q tests -m "not slow" $(ARGS)

@@ -22,6 +22,13 @@ settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes minutes, or software that few have, is for `make test-all`."""
+    for item in items:
+        if item.get_closest_marker("long") and not os.environ.get("EVERYTHING"):
+            item.add_marker(pytest.mark.skip(reason="takes minutes: make test-all runs it"))
+
+
 @pytest.fixture(params=["threads", "loop"])
 def stage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """A test that uses this is played twice: what `Server` does in threads it does on the loop, too."""
