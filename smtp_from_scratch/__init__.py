@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 
 __version__ = "0.1.0"
@@ -33,3 +34,7 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return [*globals(), *_HOME]
+
+
+if sys.platform == "emscripten":               # a browser: no sockets, no threads
+    import_module(f"{__name__}.memory").install()

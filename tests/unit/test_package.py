@@ -30,7 +30,7 @@ PROTOCOL = HELLO | EXTENSIONS | STAGES | {"maildir", "report", "submission"}
 BY_HAND = {"message", "oauth", "parts", "passwords", "refusals", "sasl", "stream", "throttle", "users", "xtext"}
 FRONT_DOOR = PROTOCOL | BY_HAND | {"saslprep", "smtp", "transcript"}
 ALLOWED: dict[str, set[str]] = {
-    "__init__": set(), "printable": set(), "parts": set(), "saslprep": set(), "transcript": set(),
+    "__init__": {"memory"}, "printable": set(), "parts": set(), "saslprep": set(), "transcript": set(),
     "throttle": LINE | {"conversation"}, "passwords": {"saslprep"}, "xtext": {"wire"},
     "oauth": {"conversation", "sasl"}, "sasl": {"client", "conversation", "passwords", "saslprep"},
     "wire": {"printable"}, "channel": WIRE | {"transcript"}, "conversation": LINE, "stream": {"conversation"},
@@ -47,8 +47,8 @@ ALLOWED: dict[str, set[str]] = {
     "refusals": {"client", "wire"}, "message": ENDS | {"transaction"}, "smtp": PROTOCOL | BY_HAND,
     # An examiner shares what is transport with the examined, and no rule of SMTP.
     "conformance": TALK | {"bodies", "chunking", "connection", "starttls"},
+    "memory": LINE | {"conversation", "connection", "server", "throttle"},
     "compat": FRONT_DOOR, "testing": FRONT_DOOR, "pytest_plugin": FRONT_DOOR | {"testing"},
-
     "web": {"printable"}, "inbox": FRONT_DOOR | {"parts", "web"}, "classroom": FRONT_DOOR | {"inbox", "web"},
     "cli": FRONT_DOOR | {"classroom", "conformance", "inbox", "web"}, "__main__": {"cli"},
     "lab": FRONT_DOOR | {"conformance"},

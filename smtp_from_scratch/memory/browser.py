@@ -1,0 +1,73 @@
+"""What a browser offers: stacks that can be set aside, where it has JavaScript promise integration."""
+
+from __future__ import annotations
+
+import asyncio
+import asyncio.selector_events
+import selectors
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, ClassVar
+
+from smtp_from_scratch.memory.fibers import Fibers
+from smtp_from_scratch.memory.turns import Turns
+
+
+class Promised:
+    """A gate that is a promise of JavaScript."""
+
+    loop: ClassVar[Any]                        # the browser's own
+
+    def __init__(self) -> None:
+        self.made = import_module("js").Promise.withResolvers()
+
+    def open(self) -> None:
+        """Let it go on."""
+        self.made.resolve()
+
+    def enter(self) -> None:
+        """Wait, and come back into the same world: each stack may run a loop of `asyncio`."""
+        loop = asyncio._get_running_loop()
+        task = swap_task(loop, None)
+        asyncio._set_running_loop(self.loop)
+        import_module("pyodide.ffi").run_sync(self.made.promise)
+        swap_task(asyncio._get_running_loop(), None)
+        asyncio._set_running_loop(loop)
+        swap_task(loop, task)
+
+
+def swap_task(loop: Any, task: Any) -> Any:
+    """Say which task of a loop runs now; returns which one did."""
+    return asyncio.tasks._swap_current_task(loop, task) if loop else None  # type: ignore[attr-defined]
+
+
+def spawn(loop: Any) -> Callable[[Callable[[], object]], object]:
+    """How a new stack begins: as a call of the browser's own loop."""
+    def begin(function: Callable[[], object]) -> None:
+        def run() -> None:
+            asyncio._set_running_loop(None)
+            try:
+                function()
+            finally:
+                asyncio._set_running_loop(loop)
+
+        loop.call_soon(run)
+
+    return begin
+
+
+def turns() -> Turns:
+    """With stacks where they can be had, else without."""
+    ffi = import_module("pyodide.ffi")
+    if not ffi.can_run_sync():
+        return Turns()
+    Promised.loop = asyncio.get_event_loop()
+    return Fibers(Promised, spawn(Promised.loop))
+
+
+def loops(selector: type[selectors.BaseSelector]) -> list[tuple[Any, str, Any]]:
+    """What stands in for the loops of `asyncio` that a program makes: those of Python, on sockets in memory."""
+    def new_event_loop() -> asyncio.AbstractEventLoop:
+        return asyncio.selector_events.BaseSelectorEventLoop(selector())
+
+    return [(asyncio, "new_event_loop", new_event_loop), (asyncio.events, "new_event_loop", new_event_loop)]

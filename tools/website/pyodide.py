@@ -1,0 +1,84 @@
+"""Python for the browser: Pyodide from the npm registry, and a lock of the wheels that lie beside it, and no others."""
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from email.parser import HeaderParser
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+VERSION = "314.0.6"                            # the one that jupyterlite-pyodide-kernel is built for
+PARTS = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
+PYTHON = "3.14"
+# import names that differ from the name of the wheel
+IMPORTS = {"attrs": ["attr", "attrs"], "atpublic": ["public"], "ipython": ["IPython"], "pyodide-kernel": [],
+           "prompt-toolkit": ["prompt_toolkit"], "smtp-from-scratch": ["smtp_from_scratch"], "ipykernel": []}
+
+
+def fetched(cache: Path) -> Path:
+    """Pyodide as npm has it, unpacked; fetched once."""
+    folder = cache / f"pyodide-{VERSION}"
+    if not folder.exists():
+        npm = shutil.which("npm")
+        if npm is None:
+            raise SystemExit("make site needs npm: Pyodide, Python for the browser, comes from its registry")
+        cache.mkdir(parents=True, exist_ok=True)
+        subprocess.run([npm, "pack", "--silent", f"pyodide@{VERSION}"], cwd=cache, check=True,
+                       stdout=subprocess.DEVNULL)
+        with tarfile.open(cache / f"pyodide-{VERSION}.tgz") as archive:
+            archive.extractall(cache / "unpacked", filter="data")
+        (cache / "unpacked" / "package").rename(folder)
+    return folder
+
+
+def wheels(cache: Path) -> list[Path]:
+    """The wheels of wheels.txt; fetched once."""
+    wanted = (HERE / "wheels.txt").read_text()
+    folder = cache / f"wheels-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
+    if not folder.exists():
+        fresh = folder.with_suffix(".new")
+        subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:",
+                        "--python-version", PYTHON, "--platform", "any", "--dest", str(fresh),
+                        "-r", str(HERE / "wheels.txt")], check=True)
+        fresh.rename(folder)
+    return sorted(folder.glob("*.whl"))
+
+
+def kernel_wheels() -> list[Path]:
+    """The wheels that the kernel brings."""
+    found = Path(sys.prefix, "share/jupyter/labextensions/@jupyterlite/pyodide-kernel-extension/static/pypi")
+    newest = {path.name.partition("-")[0]: path for path in sorted(found.glob("*.whl"))}
+    return list(newest.values())
+
+
+def entry(wheel: Path) -> dict[str, Any]:
+    """A wheel, as Pyodide's lock has it."""
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        header = HeaderParser().parsestr(archive.read(metadata).decode())
+    name = header["Name"].lower().replace("_", "-").replace(".", "-")
+    return {"name": name, "version": header["Version"], "file_name": wheel.name, "install_dir": "site",
+            "sha256": hashlib.sha256(wheel.read_bytes()).hexdigest(), "package_type": "package",
+            "imports": IMPORTS.get(name, [name.replace("-", "_")]), "depends": [], "unvendored_tests": False}
+
+
+def assemble(cache: Path, to: Path, own: Path) -> list[str]:
+    """Pyodide, wheels and lock in one folder; returns the names of the packages. `own` is the package's wheel."""
+    source = fetched(cache)
+    to.mkdir(parents=True)
+    for part in PARTS:
+        shutil.copy(source / part, to)
+    lock = json.loads((source / "pyodide-lock.json").read_text())
+    lock["packages"] = {}
+    for wheel in [*wheels(cache), *kernel_wheels(), own]:
+        shutil.copy(wheel, to)
+        found = entry(wheel)
+        lock["packages"][found["name"]] = found
+    (to / "pyodide-lock.json").write_text(json.dumps(lock, indent=1, sort_keys=True))
+    return sorted(lock["packages"])
