@@ -25,9 +25,11 @@ SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:|//", re.IGNORECASE)
 
 
 def documents(root: Path = ROOT) -> Iterator[Path]:
-    """Every Markdown file and notebook, those in hidden folders left out."""
+    """Every Markdown file and notebook, but for those in hidden folders and what was built."""
     for folder, subfolders, files in os.walk(root):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        if Path(folder) == root:
+            subfolders[:] = [name for name in subfolders if name not in ("build", "site")]
         yield from (Path(folder, name) for name in sorted(files) if name.endswith((".md", ".ipynb")))
 
 

@@ -31,12 +31,16 @@ def sockets(network: Network) -> list[Patch]:
             (selectors, "DefaultSelector", selector_class(network.turns))]
 
 
-def servers() -> list[Patch]:
-    """What stands in for the threads of a server."""
-    from smtp_from_scratch.memory import stage  # loads chapters
+def servers(threads: bool = False) -> list[Patch]:
+    """What stands in for the threads of a server, and for the loop's one thread where there is none either."""
+    from smtp_from_scratch.loop import LoopServer
+    from smtp_from_scratch.memory import stage
     from smtp_from_scratch.server import Doorman, ThreadedServer
 
-    return [(Doorman, "start", stage.start), (ThreadedServer, "admit", stage.admit)]
+    patches: list[Patch] = [(ThreadedServer, "start", stage.start), (ThreadedServer, "admit", stage.admit)]
+    if threads:
+        return [*patches, (LoopServer, "start", Doorman.start)]
+    return [*patches, (LoopServer, "admit", stage.admit), (LoopServer, "stop", ThreadedServer.stop)]
 
 
 def clock(turns: Turns) -> list[Patch]:
@@ -57,12 +61,13 @@ def installed() -> Iterator[Network]:
     """Sockets in memory, and servers that play on while somebody waits, until the block ends."""
     network = Network(Turns())
     patches = sockets(network) + servers()
-    before = [(target, name, getattr(target, name)) for target, name, _ in patches]
+    before = [(target, name, vars(target).get(name, ...)) for target, name, _ in patches]
     put(patches)
     try:
         yield network
     finally:
-        put(before)
+        for target, name, old in before:
+            delattr(target, name) if old is ... else setattr(target, name, old)
 
 
 def install() -> None:
@@ -76,4 +81,4 @@ def install() -> None:
     put([*sockets(Network(turns)), *clock(turns), *locks(turns)])
     if isinstance(turns, Fibers):
         put([*threads(turns), *loops(selectors.DefaultSelector)])
-    put(servers())
+    put(servers(isinstance(turns, Fibers)))

@@ -48,8 +48,9 @@ def pair() -> tuple[socket.socket, socket.socket]:
 # --- a client and a server -------------------------------------------------------------------------------------------
 
 
-def test_a_client_that_waits_lets_the_server_play_on() -> None:
-    with Server() as server, Client(*server.address) as client:
+@pytest.mark.parametrize("stage", ["threads", "loop"])
+def test_a_client_that_waits_lets_the_server_play_on(stage: str) -> None:
+    with Server(stage=stage) as server, Client(*server.address) as client:
         receipt = client.send_message(letter())
         assert receipt.recipients["ben@berlin.example"].code == 250
         assert [received.envelope.sender for received in server.messages] == ["aiko@tokyo.example"]
@@ -319,9 +320,10 @@ def test_real_sockets_come_back(network: memory.Network) -> None:
 
 
 def test_afterwards_all_is_as_it_was() -> None:
-    code = ("import socket, selectors; from smtp_from_scratch import memory; from smtp_from_scratch.server import *\n"
-            "from smtp_from_scratch.server import Doorman\n"
-            "names = lambda: (socket.socket, socket.getaddrinfo, selectors.DefaultSelector, Doorman.start)\n"
+    code = ("import socket, selectors; from smtp_from_scratch import memory\n"
+            "from smtp_from_scratch.server import ThreadedServer\n"
+            "from smtp_from_scratch.loop import LoopServer\n"
+            "names = lambda: (socket.socket, selectors.DefaultSelector, LoopServer.start, ThreadedServer.admit)\n"
             "before = names()\n"
             "try:\n    with memory.installed(): assert names() != before; raise KeyError\n"
             "except KeyError: pass\n"
