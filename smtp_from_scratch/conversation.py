@@ -8,6 +8,7 @@ import socket
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from .channel import Channel
@@ -225,6 +226,9 @@ class ReplyLine(Want):
         return self.until
 
 
+_known_reply = lru_cache(64)(parse_reply)       # fifty recipients get the same line fifty times
+
+
 def read_reply(timeout: float = 300.0, limit: int = 32_768) -> Conversation[Reply]:
     """Want lines until a reply is complete (RFC 5321 §4.2.1): at most `limit` octets and `timeout` seconds in all."""
     want = ReplyLine(timeout)
@@ -233,4 +237,4 @@ def read_reply(timeout: float = 300.0, limit: int = 32_768) -> Conversation[Repl
         lines.append((yield want))
         if sum(map(len, lines)) > limit:
             raise BadReply(f"a reply of more than {limit} octets")
-    return parse_reply(lines)
+    return _known_reply(tuple(lines))

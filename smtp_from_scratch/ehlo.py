@@ -134,6 +134,8 @@ def path_and_parameters(session: ExtendedSession, verb: str,
     if isinstance(found, Reply):
         return found
     path, rest = found
+    if not rest:                               # nearly every RCPT
+        return path, {}
     parameters = read_parameters(rest)
     if isinstance(parameters, Reply):
         return parameters
@@ -196,6 +198,7 @@ class ExtensionSet:
     def __init__(self, extensions: Iterable[Extension] = ()) -> None:
         self.extensions = check_requirements(extensions)
         self.keywords = frozenset(extension.keyword for extension in self.extensions)
+        self.checks = [e.check for e in self.extensions if type(e).check is not Extension.check]
         self.verbs: dict[str, Verb] = VERBS | EXTENDED_VERBS
         self.parameters: dict[str, dict[str, tuple[Parameter, ...]]] = {}
         for extension in self.extensions:
@@ -261,8 +264,8 @@ class ExtendedSession(Session):
 
     def objection(self, command: Command) -> Reply | None:
         """What the first extension says that does not want a command dispatched; 530 comes before all others."""
-        found = [no for extension in self.extensions.extensions if (no := extension.check(self, command))]
-        return min(found, key=lambda reply: reply.code != 530, default=None)
+        found = [no for check in self.extensions.checks if (no := check(self, command))]
+        return min(found, key=lambda reply: reply.code != 530) if found else None
 
 
 # %% size

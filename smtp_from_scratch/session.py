@@ -164,6 +164,9 @@ def with_path(keyword: str, note: Callable[[Session, Path], Reply]) -> Handler:
 
 
 # %% notes
+_SENDER_NOTED, _RECIPIENT_NOTED = Reply(250, "sender noted"), Reply(250, "recipient noted")
+
+
 def note_sender(session: Session, path: Path) -> Reply:
     """MAIL: a transaction begins, if the sender is acceptable (RFC 5321 §4.1.1.2)."""
     if path != NULL_PATH and not path.domain:
@@ -171,7 +174,7 @@ def note_sender(session: Session, path: Path) -> Reply:
     refusal = ask_policy(session.accept_sender, path.mailbox, session.envelope)
     if refusal is None or refusal.positive:
         session.envelope.sender = path.mailbox
-    return refusal or Reply(250, "sender noted")
+    return refusal or _SENDER_NOTED
 
 
 def note_recipient(session: Session, path: Path) -> Reply:
@@ -185,7 +188,7 @@ def note_recipient(session: Session, path: Path) -> Reply:
         session.envelope.recipients.append(path.mailbox)
     else:
         session.counts["refused recipients"] += refusal.code not in (452, 552)      # those say "too many"
-    return refusal or Reply(250, "recipient noted")
+    return refusal or _RECIPIENT_NOTED
 
 
 # %% limit-errors

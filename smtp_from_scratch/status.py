@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .ehlo import ExtendedSession, Extension
 from .session import Verb
@@ -39,6 +40,12 @@ def usual_code(verb: str, code: int) -> str:
 
 
 # %% coded-session
+@lru_cache(256)                                # a server says few things, and says them often
+def _coded(verb: str, reply: Reply) -> Reply:
+    """The same reply, with the code that it usually has."""
+    return Reply(reply.code, reply.text, usual_code(verb, reply.code))
+
+
 @dataclass(slots=True)
 class CodedSession(ExtendedSession):
     """A session whose replies say why, where that is offered."""
@@ -50,13 +57,14 @@ class CodedSession(ExtendedSession):
             return reply
         if "ENHANCEDSTATUSCODES" not in self.extensions.keywords:
             return reply
-        return Reply(reply.code, reply.text, usual_code(self.verb, reply.code))
+        return _coded(self.verb, reply)
 
 
 # %% split-enhanced
 _ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?: |$)")
 
 
+@lru_cache(64)                                 # and hears them as often
 def split_enhanced(reply: Reply) -> Reply:
     """The same reply, its enhanced code in a field of its own, if it begins with one (RFC 2034 §4)."""
     found = _ENHANCED.match(reply.text)

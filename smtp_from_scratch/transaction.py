@@ -52,6 +52,8 @@ class PlannedCommand:
 
     def line(self) -> bytes:
         """The command's octets; ValueError when they would be more than one line."""
+        if not self.parameters:                # nearly every RCPT
+            return encode_command(self.verb, self.argument)
         parameters = [name if value is None else f"{name}={value}" for name, value in self.parameters.items()]
         return encode_command(self.verb, " ".join(filter(None, [self.argument, *parameters])))
 
@@ -72,6 +74,7 @@ class KnownServer:
     host: str = ""                             # the server's name, for TLS
     offered: dict[str, str] = field(default_factory=dict)      # keyword: what follows it
     active: tuple[Extension, ...] = ()         # ours that the server offers
+    keywords: frozenset[str] = frozenset()     # of these
     secure: bool = False                       # TLS is up
     user: str = ""                             # who we have proved to be
     open: bool = False                         # the server holds a MAIL of ours, as far as it has answered
@@ -80,10 +83,11 @@ class KnownServer:
         """Note what the server offers now; what it offered before is forgotten."""
         self.offered = dict(offered)
         self.active = tuple(e for e in self.extensions if e.keyword in self.offered)
+        self.keywords = frozenset(e.keyword for e in self.active)
 
     def uses(self, keyword: str) -> bool:
         """Whether both ends have this extension."""
-        return any(extension.keyword == keyword for extension in self.active)
+        return keyword in self.keywords
 
 
 # %% client-session
@@ -255,7 +259,8 @@ class Plan:
             raise SMTPNotSupportedError(f"the message needs {' and '.join(sorted(self.needs))}, "
                                         "which the server does not offer")
         for command in (self.mail, *self.rcpts):
-            command.line()                     # a line break in a parameter is found before anything is said
+            if command.parameters:             # a line break in one is found before anything is said
+                command.line()
 
     @property
     def failed(self) -> bool:

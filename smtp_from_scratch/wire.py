@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .printable import folded, printable
 
@@ -87,6 +88,8 @@ class Inbox:
 
     def line(self, limit: int = COMMAND_LIMIT) -> bytes | None:
         """Take one line without its CR LF, or None while it is incomplete; raises `WireError`."""
+        if self._start == len(self._data):     # as after every line: asked for most often
+            return None
         if not self._dropped and OTHER_PROTOCOLS.match(self._data, self._start):
             raise OtherProtocol(self.octets(len(self)))
         end = self._data.find(b"\n", self._start) + 1
@@ -147,11 +150,10 @@ class Reply:
 
 
 # %% encode-reply
+@lru_cache(256)                                # a server says few things, and says them often
 def encode_reply(reply: Reply) -> bytes:
     """The octets of a reply; every line but the last has a hyphen after its code (RFC 5321 §4.2.1)."""
     prefix = f"{reply.enhanced} " if reply.enhanced else ""
-    if 0 < len(reply.text) < 100 and "\n" not in reply.text:           # nearly always
-        return f"{reply.code} {prefix}{reply.text}\r\n".encode()
     room = REPLY_LINE - len(f"{reply.code} {prefix}\r\n")
     *first, last = [prefix + piece for line in reply.text.split("\n") for piece in folded(line, room)]
     lines = [f"{reply.code}-{line}\r\n" for line in first]
@@ -191,7 +193,7 @@ class Command:
 def encode_command(verb: str, argument: str = "") -> bytes:
     """The octets of a command line; ValueError when CR, LF or NUL would smuggle in a second one."""
     line = f"{verb} {argument}" if argument else verb
-    if any(octet in line for octet in "\r\n\0"):
+    if "\r" in line or "\n" in line or "\0" in line:
         raise ValueError(f"a command is one line, without CR, LF and NUL: {line!r}")
     return line.encode() + CRLF
 

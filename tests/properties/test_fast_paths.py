@@ -1,0 +1,159 @@
+"""Each fast path beside its slow twin: the same answer, for any octets, however they are cut."""
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from smtp_from_scratch.conversation import read_reply
+from smtp_from_scratch.ehlo import Extension, ExtensionSet
+from smtp_from_scratch.envelope import BadPath, BodyCutter, Path, encode_path, parse_path, stuff
+from smtp_from_scratch.session import Session
+from smtp_from_scratch.smtp import server_extensions
+from smtp_from_scratch.status import CodedSession, usual_code
+from smtp_from_scratch.wire import (
+    CRLF,
+    BareNewline,
+    Inbox,
+    LineTooLong,
+    OtherProtocol,
+    Reply,
+    encode_reply,
+    parse_reply,
+)
+
+TEXT = some.lists(some.sampled_from([b"\r\n", b".", b"\r", b"\n", b"a", b"\0", b"\xff"]), max_size=30).map(b"".join)
+WORDS = some.text(some.characters(codec="utf-8", exclude_characters="\r\0"), max_size=60)
+REPLIES = some.builds(Reply, some.integers(200, 599), WORDS, some.sampled_from(["", "2.1.0", "5.7.13"]))
+
+
+def cut(data: bytes, seed: int) -> list[bytes]:
+    """The same octets in pieces of any length."""
+    chance, pieces = random.Random(seed), list[bytes]()
+    while data:
+        size = chance.choice((1, 2, 3, 5, len(data)))
+        pieces.append(data[:size])
+        data = data[size:]
+    return pieces
+
+
+def without_dots(wire: bytes) -> tuple[bytes, bytes]:
+    """Line by line: a body whose first line begins after CR LF, and what follows the lone dot."""
+    lines, rest = wire.split(CRLF), b""
+    if "." in [line.decode("latin-1") for line in lines[:-1]]:
+        end = lines.index(b".")
+        lines, rest = [*lines[:end], b""], CRLF.join(lines[end + 1 :])
+    return CRLF.join(line.removeprefix(b".") for line in lines), rest
+
+
+@given(TEXT, some.integers())
+def test_a_body_is_cut_as_line_by_line(text: bytes, seed: int) -> None:
+    wire = text + b"\r\n.\r\nQUIT\r\n"
+    cutter, body, rest = BodyCutter(), b"", b""
+    for piece in cut(wire, seed):
+        if cutter.ended:
+            rest += piece
+        else:
+            block, rest = cutter.cut(piece)
+            body += block
+    assert (body, rest) == without_dots(wire)
+
+
+@given(TEXT.filter(lambda text: b"\n" not in text.replace(CRLF, b"") and b"\r" not in text.replace(CRLF, b"")),
+       some.integers())
+def test_a_body_is_stuffed_as_line_by_line(text: bytes, seed: int) -> None:
+    lines = text.removesuffix(CRLF).split(CRLF) if text else []
+    slow = b"".join((b"." if line.startswith(b".") else b"") + line + CRLF for line in lines) + b".\r\n"
+    assert b"".join(stuff(cut(text, seed))) == slow
+
+
+def slow_line(data: bytes, limit: int) -> bytes | str | None:
+    """The first line of whatever has arrived, looked at octet by octet; the name of what is wrong with it."""
+    if data[:4].upper() == b"GET " or data[:2] == b"\x16\x03":
+        return "OtherProtocol"
+    for at, octet in enumerate(data):
+        if octet == 10:
+            if at + 1 > limit:
+                return "LineTooLong"
+            return data[: at - 1] if at and data[at - 1] == 13 and 13 not in data[: at - 1] else "BareNewline"
+    return None
+
+
+@given(TEXT.map(lambda text: text.replace(b"\xff", b"GET ")), some.integers(2, 20))
+def test_a_line_is_found_as_octet_by_octet(text: bytes, limit: int) -> None:
+    inbox = Inbox()
+    inbox.feed(text)
+    try:
+        found: bytes | str | None = inbox.line(limit)
+    except (BareNewline, LineTooLong, OtherProtocol) as error:
+        found = type(error).__name__
+    assert found == slow_line(text, limit)
+
+
+@given(REPLIES, some.sampled_from(["MAIL", "RCPT", "DATA", "QUIT", "FROB"]))
+def test_a_reply_that_comes_again_is_the_same(reply: Reply, verb: str) -> None:
+    """The caches: encoding, the usual code, and the client's way back."""
+    session = CodedSession("tokyo.example", extensions=ExtensionSet(server_extensions()))
+    session.verb = verb
+    for _ in range(2):
+        octets = encode_reply(reply)
+        assert octets == encode_reply.__wrapped__(reply)
+        coded = session.reply(reply)
+        plain = reply.enhanced or reply.code // 100 == 3
+        assert coded == (reply if plain else Reply(reply.code, reply.text, usual_code(verb, reply.code)))
+        lines = octets.removesuffix(CRLF).split(CRLF)
+        talk = read_reply()
+        next(talk)
+        with pytest.raises(StopIteration) as end:
+            for line in lines:
+                talk.send(line)
+        assert end.value.value == parse_reply(lines)
+
+
+PATHS = some.sampled_from(["<>", "<Postmaster>", "<ana@rio.example>", '<"ana maria"@rio.example>',
+                           "<@a.example:b@c.example>", "<ana@[192.0.2.1]>", "<ana@[IPv6:::1]>", "<ana@[300.1.1.1]>",
+                           "<ana>", f"<{'a' * 65}@b.example>"])
+
+
+@given(PATHS, some.sampled_from(["", " SIZE=1000", "x"]))
+def test_a_path_that_comes_again_is_the_same(path: str, rest: str) -> None:
+    try:
+        slow = parse_path.__wrapped__(path + rest)
+    except BadPath as error:
+        for _ in range(2):
+            with pytest.raises(BadPath) as again:
+                parse_path(path + rest)
+            assert str(again.value) == str(error)
+        return
+    assert parse_path(path + rest) == parse_path(path + rest) == slow == (slow[0], rest)
+
+
+def test_no_cache_grows_without_end() -> None:
+    for number in range(5000):
+        parse_path(f"<reader{number}@tokyo.example>")
+        encode_reply(Reply(250, f"kept as {number}"))
+    assert all(cache.cache_info().currsize <= 1024 for cache in (parse_path, encode_reply))
+
+
+def test_a_path_says_its_route() -> None:
+    assert str(Path("b", "c.example", ("a.example", "d.example"))) == "<@a.example,@d.example:b@c.example>"
+    assert encode_path("b@c.example") == str(Path("b", "c.example")) == "<b@c.example>"
+
+
+def test_only_extensions_with_a_check_are_asked_and_all_of_them() -> None:
+    everything = server_extensions()
+    asked = [check.__self__ for check in ExtensionSet(everything).checks]       # type: ignore[attr-defined]
+    assert asked == [each for each in everything if type(each).check is not Extension.check]
+    assert len(asked) < len(everything)
+
+
+def test_sessions_share_replies_and_nothing_else() -> None:
+    """A reply is made once for all sessions; what they note is their own."""
+    first, second = Session("a.example"), Session("b.example")
+    for session in (first, second):
+        for line in (b"HELO rio.example", b"MAIL FROM:<ana@rio.example>", b"RCPT TO:<kenji@tokyo.example>"):
+            list(session.dispatch(line))
+    first.envelope.recipients.append("li@beijing.example")
+    assert second.envelope.recipients == ["kenji@tokyo.example"]
