@@ -304,11 +304,11 @@ def test_any_two_ends_understand_each_other() -> None:
 
 def test_a_failure_is_made_small() -> None:
     """This file's own arithmetic is tried, too: a server that loses its last recipient is found, and shown plainly."""
-    def forgetful(session: Any, spool: Any, whole: Any = rules.deliver) -> Any:
+    def forgetful(session: Any, spool: Any, whole: Any = rules.finish) -> Any:
         del session.envelope.recipients[1:]
         return whole(session, spool)
 
-    with patch.object(rules, "deliver", forgetful):
+    with patch.object(rules, "finish", forgetful):
         found = next(filter(failure, map(case, range(PAIRS))))
         small = smallest(found)
     assert len(small.notes) == 1 and len(small.notes[0].recipients) == 2, small
