@@ -52,11 +52,11 @@ def check_groups(my_groups: Callable[[Sequence[str]], Any]) -> Problem | None:
         if [verb for group in groups for verb in group] != verbs:
             return Problem(gave=f"{given!r} for {verbs}", wire="The server hears other commands, or in another order.",
                            look="Every verb stands in one group, and the order stays.")
-        if [] in groups:
-            return Problem(gave=f"{given!r} for {verbs}", wire="A flight of nothing.",
-                           look="What is left over after the last verb?")
         if problem := unlawful(groups):
             return problem
+        if [] in groups:
+            return Problem(gave=f"{given!r} for {verbs}", wire="A flight of nothing.",
+                           look="Which list did you open and never fill: the first, or the one after the last verb?")
         if groups != truth:
             return Problem(gave=f"{len(groups)} groups for {verbs}", wire=f"{len(truth)} would do; each costs a round "
                            "trip.", look="Which of your cuts stands after a verb that is free?")
@@ -296,8 +296,8 @@ def check_limits(MyLimits: type[Extension]) -> Iterator[Problem]:
         if [len(letter) for letter in log] != expected:
             yield Problem(gave=f"letters to {[len(letter) for letter in log]} people where the server says {line!r}",
                           wire=f"It should be {expected}.",
-                          look="What the server says counts, not what your object was made with; a limit that makes no "
-                          "sense, like one that is unknown, is passed over.")
+                          look="What the server says counts, not what your object was made with. Names and keywords "
+                          "come in any case. A client skips a limit that makes no sense or that it does not know.")
     kept: list[Envelope] = []
     ends = [MyLimits(100)]  # type: ignore[call-arg]
     rehearse(to_everybody(ClientSession("rio.example", check_requirements(ends)), people), tokyo(ends, kept))
