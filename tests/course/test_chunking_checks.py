@@ -258,7 +258,8 @@ def test_binarymime_in_any_style(right: Any) -> None:
 
 @pytest.mark.parametrize("change, says", [
     ({"A": "BDAT 8"}, "octets, not characters"), ({"A": "BDAT 10 LAST"}, "for A"), ({"B": "BDAT 4 LAST"}, "for B"),
-    ({"C": None}, "empty chunk"), ({"E": "BDAT 9 LAST"}, "§2.3.8"), ({"D": ...}, "Not yet"), ({"D": 10}, "10 for D"),
+    ({"C": None}, "empty chunk"), ({"E": "BDAT 9 LAST"}, "§2.3.8"), ({"D": ...}, "Not yet"), ({"D": 11}, "11 for D"),
+    ({"A": "10"}, "begins with the verb"),
 ])
 def test_counts(change: dict[str, Any], says: str) -> None:
     verdict = lab.check_counts(COUNTS | change)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import random
 import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
@@ -190,11 +191,25 @@ def check_fresh(my_fresh: Callable[[str], Any]) -> Iterator[Problem | None]:
         yield Problem(gave=f"{len(set(many))} challenges in {len(many)} calls",
                       wire="Eve waits for a challenge that she has an answer to, and is Ana.",
                       look="The clock alone does not help: two clients may come in one second. What is random?")
+    if repeats_with_its_seed(my_fresh):
+        yield Problem(gave=f"a challenge made with `random`, such as {many[0]!r}",
+                      wire="Eve hears a few of them, computes the state of that generator, and foresees the next.",
+                      look="Python has another module for what nobody may foresee: `secrets`.")
     columns = list(zip(*(re.findall(r"\w+", one.partition("@")[0]) for one in many), strict=False))
     if all(list(column) in (sorted(column), sorted(column, reverse=True)) for column in columns):
         yield Problem(gave=f"challenges that can be counted up: {many[0]!r}, {many[1]!r}",
                       wire="Eve foresees the next one, and asks Ana's client for the answer today.",
                       look="Something that nobody can guess: `secrets.randbits(63)`.")
+
+
+def repeats_with_its_seed(my_fresh: Callable[[str], Any]) -> bool:
+    """Whether the same seed of `random` makes the same number again: then anybody can compute it."""
+    state, made = random.getstate(), []
+    for _ in range(2):
+        random.seed(4711)
+        made.append(re.findall(r"\w+", str(my_fresh("mx.tokyo.example")).partition("@")[0]))
+    random.setstate(state)
+    return made[0] == made[1]
 
 
 # --- your turn: xtext ------------------------------------------------------------------------------------------------
@@ -582,7 +597,8 @@ def check_token(MyXOAuth2: Any) -> Iterator[Problem | None]:
     if isinstance(error, SMTPAuthenticationError) and error.reply.code == 334:
         yield Problem(gave="a client that takes the server's second challenge for the end",
                       wire="The server waits for an empty response, and takes your next command for one.",
-                      look="Which flag of `Mechanism` says how often the client may have to speak?")
+                      look="Does `respond` yield a second time when it is sent a challenge? If so, which flag of "
+                      "`Mechanism` says how often the client may have to speak?")
     if not isinstance(error, SMTPAuthenticationError) or error.reply.code != 535:
         yield Problem(gave=f"{error!r} for a token that has run out", wire="It should end with the server's 535.",
                       look="The second challenge wants an empty response: one `yield` more.")

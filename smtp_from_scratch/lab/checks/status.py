@@ -173,5 +173,5 @@ def check_subscriber(my_subscriber: Callable[[Reply], Any]) -> Iterator[Problem]
                     "wait": "A member whose mailbox is full today is treated as something else.",
                     "ask": "A program decides what it does not understand."}[right]
             yield Problem(gave=f"{answer!r} for `{reply}`", wire=wire,
-                          look=f"It should be {right!r}: first the class, then the two exceptions, then the subject, which is "
-                        "the whole number between the dots.")
+                          look=f"It should be {right!r}: first the class, then the two exceptions, then the subject, "
+                          "which is the whole number between the dots.")
