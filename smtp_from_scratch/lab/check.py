@@ -15,6 +15,7 @@ The check's file is named as its chapter's module, and its first parameter as wh
 from __future__ import annotations
 
 import functools
+import random
 from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any
@@ -24,7 +25,7 @@ from smtp_from_scratch.lab.deadline import OutOfTime, is_learners, line_of, with
 from smtp_from_scratch.lab.figures.faces import Note
 from smtp_from_scratch.lab.verdict import Hints, NotYet, Problem, Verdict, hint_of
 
-__all__ = ["Check", "NotYet", "Problem", "Verdict", "as_number", "check", "is_unsolved"]
+__all__ = ["Check", "NotYet", "Problem", "Verdict", "as_number", "check", "foreseeable", "is_unsolved"]
 
 Checker = Callable[..., Any]
 SECONDS = 10.0                                 # for a whole check; the slowest right answer takes a fifth of one
@@ -94,6 +95,16 @@ def as_number(answer: Any) -> Any:
     """An answer as a number where it is one that was written as text: `"8"` means 8."""
     words = answer.strip() if isinstance(answer, str) else ""
     return int(words) if words.lstrip("-").isdecimal() else answer
+
+
+def foreseeable(make: Callable[[], Any]) -> bool:
+    """Whether a thing that should be a secret comes from `random`: the same seed makes the same thing again."""
+    state, made = random.getstate(), []
+    for _ in range(3):                         # a clock in it may go on between two of them
+        random.seed(4711)
+        made.append(make())
+    random.setstate(state)
+    return bool(made[0] == made[1] or made[1] == made[2])
 
 
 def endless(seconds: float, where: str) -> Problem:

@@ -226,6 +226,7 @@ def counted(issue: str, members: list[str]) -> Envelope:
     (lambda issue, members: news(issue, members, envid=f"issue {issue}"), "stranger guesses"),
     (counted, "stranger guesses"),
     (lambda issue, members: news(issue, members, envid=f"{random.getrandbits(90):o}"), "which issue"),
+    (lambda issue, members: news(issue, members, envid=f"{issue}-{random.getrandbits(90)}"), "made with `random`"),
     (lambda issue, members: news(issue, members[:1]), "elsewhere"),
 ])
 def test_a_newsletter_refuses(answer: Any, says: str) -> None:

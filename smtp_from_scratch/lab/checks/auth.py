@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import base64
 import hmac
-import random
 import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
@@ -18,7 +17,7 @@ from smtp_from_scratch.client import SMTPNotSupportedError
 from smtp_from_scratch.conversation import Actor, Conversation, Interruption, Line, Work, flights, rehearse
 from smtp_from_scratch.ehlo import Extension, ExtensionSet, check_requirements
 from smtp_from_scratch.envelope import Envelope
-from smtp_from_scratch.lab.check import NotYet, Problem, as_number, check, is_unsolved
+from smtp_from_scratch.lab.check import NotYet, Problem, as_number, check, foreseeable, is_unsolved
 from smtp_from_scratch.lab.wires.authority import Authority, certificates
 from smtp_from_scratch.pipelining import Pipelining
 from smtp_from_scratch.sasl import AuthError, BadResponse, Examination, Mechanism, SMTPAuthenticationError, as_text
@@ -191,7 +190,7 @@ def check_fresh(my_fresh: Callable[[str], Any]) -> Iterator[Problem | None]:
         yield Problem(gave=f"{len(set(many))} challenges in {len(many)} calls",
                       wire="Eve waits for a challenge that she has an answer to, and is Ana.",
                       look="The clock alone does not help: two clients may come in one second. What is random?")
-    if repeats_with_its_seed(my_fresh):
+    if foreseeable(lambda: my_fresh("mx.tokyo.example")):
         yield Problem(gave=f"a challenge made with `random`, such as {many[0]!r}",
                       wire="Eve hears a few of them, computes the state of that generator, and foresees the next.",
                       look="Python has another module for what nobody may foresee: `secrets`.")
@@ -200,16 +199,6 @@ def check_fresh(my_fresh: Callable[[str], Any]) -> Iterator[Problem | None]:
         yield Problem(gave=f"challenges that can be counted up: {many[0]!r}, {many[1]!r}",
                       wire="Eve foresees the next one, and asks Ana's client for the answer today.",
                       look="Something that nobody can guess: `secrets.randbits(63)`.")
-
-
-def repeats_with_its_seed(my_fresh: Callable[[str], Any]) -> bool:
-    """Whether the same seed of `random` makes the same number again: then anybody can compute it."""
-    state, made = random.getstate(), []
-    for _ in range(2):
-        random.seed(4711)
-        made.append(re.findall(r"\w+", str(my_fresh("mx.tokyo.example")).partition("@")[0]))
-    random.setstate(state)
-    return made[0] == made[1]
 
 
 # --- your turn: xtext ------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from smtp_from_scratch.conversation import rehearse
 from smtp_from_scratch.dsn import Dsn
 from smtp_from_scratch.ehlo import Extension, ExtensionSet
 from smtp_from_scratch.envelope import Envelope
-from smtp_from_scratch.lab.check import NotYet, Problem, check
+from smtp_from_scratch.lab.check import NotYet, Problem, check, foreseeable
 from smtp_from_scratch.session import serve
 from smtp_from_scratch.status import CodedClientSession, CodedSession
 from smtp_from_scratch.transaction import OutgoingMessage, Plan, leave, open_session
@@ -266,6 +266,9 @@ def check_newsletter(my_newsletter: Callable[[str, list[str]], Any]) -> Iterator
     for member in MEMBERS:
         yield from unasked(member, one.options.get(member, {}))
     yield from guessed([decode_xtext(envelope.parameters.get("ENVID") or "") for envelope in envelopes])
+    if foreseeable(lambda: my_newsletter(ISSUE, list(MEMBERS)).parameters):
+        yield Problem(gave="ENVIDs made with `random`", wire="A stranger who has seen a few computes the next one.",
+                      look="Python has another module for what nobody can guess: `secrets`.")
 
 
 def unasked(member: str, wishes: Mapping[str, str | None]) -> Iterator[Problem]:
