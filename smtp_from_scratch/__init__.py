@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Client": "smtp", "Server": "smtp", "ReceivedMessage": "smtp", "deliver": "smtp",
+    "AsyncClient": "smtp.aio", "send_all": "smtp.many",
     "client_extensions": "smtp", "server_extensions": "smtp",
     "Extension": "ehlo", "Size": "ehlo", "EightBitMime": "ehlo", "EnhancedStatusCodes": "status",
     "Pipelining": "pipelining", "Chunking": "chunking", "BinaryMime": "chunking", "StartTLS": "starttls",

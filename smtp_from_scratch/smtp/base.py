@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import itertools
 import socket
 import ssl
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from email.message import Message
 from typing import Protocol, TypeVar
 
@@ -36,6 +37,7 @@ from smtp_from_scratch.transcript import Reader, Said, Tap
 from smtp_from_scratch.wire import Reply, WireError, encode_command
 
 T = TypeVar("T")
+AnyToken = Token | Callable[[], Awaitable[str]]
 
 
 class HasName(Protocol):
@@ -79,7 +81,7 @@ class Options:
 
     def __init__(self, host: str = "", port: int = 0, *, local_hostname: str = "", timeout: float | None = None,
                  tap: Tap | None = None, extensions: Extensions = EVERYTHING, tls: ssl.SSLContext | bool | None = None,
-                 implicit_tls: bool = False, user: str = "", password: str = "", token: Token = "",
+                 implicit_tls: bool = False, user: str = "", password: str = "", token: AnyToken = "",
                  insecure_auth: bool = False, source_address: tuple[str, int] | None = None,
                  debug: bool = False) -> None:
         self.local_hostname, self.timeout, self.source_address = local_hostname, timeout, source_address
@@ -90,7 +92,7 @@ class Options:
         self._implicit, self._insecure = implicit_tls, insecure_auth
         self._port = 465 if implicit_tls else 587 if user else 25
         asked = client_security(None if implicit_tls else self._context, True, user, password, insecure_auth,
-                                token=token)
+                                token=self.plain(token))
         self._extensions = client_set(extensions, asked, insecure_auth and not user)
         self.session: ClientSession = CodedClientSession("")
         self.begin(host, port)
@@ -98,6 +100,12 @@ class Options:
     def begin(self, host: str, port: int) -> None:
         """What is done with the address that was given, or with none."""
         raise NotImplementedError
+
+    def plain(self, token: AnyToken) -> Token:
+        """A token as a conversation can use it; TypeError for one that nobody here can wait for."""
+        if inspect.iscoroutinefunction(token):
+            raise TypeError("token is an async function, which nobody runs here: AsyncClient does")
+        return token  # type: ignore[return-value]
 
 
 class AnyClient(Guard, Options):

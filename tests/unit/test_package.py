@@ -27,7 +27,7 @@ HELLO = ENDS | {"ehlo", "transaction"}
 EXTENSIONS = {"status", "pipelining", "chunking", "starttls", "auth", "scram", "smtputf8", "dsn"}
 STAGES = {"connection", "server", "loop"}
 PROTOCOL = HELLO | EXTENSIONS | STAGES | {"maildir", "report", "submission"}
-BY_HAND = {"message", "oauth", "parts", "passwords", "refusals", "sasl", "stream", "throttle", "users", "xtext"}
+BY_HAND = {"aio", "message", "oauth", "parts", "passwords", "refusals", "sasl", "stream", "throttle", "users", "xtext"}
 FRONT_DOOR = PROTOCOL | BY_HAND | {"saslprep", "smtp", "transcript"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": {"memory"}, "printable": set(), "parts": set(), "saslprep": set(), "transcript": set(),
@@ -42,7 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "dsn": HELLO | {"auth"},                    # xtext
     "submission": ENDS, "report": ENDS | {"dsn", "parts"},
     "connection": LINE | {"conversation"}, "server": LINE | {"conversation", "connection", "throttle"},
-    "loop": LINE | {"conversation", "connection", "server", "throttle"},
+    "loop": LINE | {"conversation", "connection", "server", "throttle"}, "aio": LINE | {"conversation", "connection"},
     "maildir": WIRE | {"envelope"}, "users": HELLO | {"auth", "maildir", "passwords", "sasl", "saslprep", "scram"},
     "refusals": {"client", "wire"}, "message": ENDS | {"transaction"}, "smtp": PROTOCOL | BY_HAND,
     # An examiner shares what is transport with the examined, and no rule of SMTP.
