@@ -1,10 +1,11 @@
 """Our client, asked to do what a client's dialogue wants: as a program, and as a conversation."""
 from __future__ import annotations
 
+import asyncio
 import ssl
 from typing import Any
 
-from smtp_from_scratch import Client, starttls
+from smtp_from_scratch import AsyncClient, Client, starttls
 from smtp_from_scratch.auth import MECHANISMS
 from smtp_from_scratch.client import SMTPException
 from smtp_from_scratch.conformance.client.tasks import PLACEHOLDERS, Task
@@ -55,6 +56,17 @@ def by_class(host: str, port: int, task: Task) -> int:
         receipts = [smtp.transact(envelope_of(task), task.letter, binary=b"\0" in task.letter)
                     for _ in range(1 + task.twice)]
     return 1 if any(receipt.refused for receipt in receipts) else 0
+
+
+def by_async_class(host: str, port: int, task: Task) -> int:
+    """The same with our `AsyncClient`."""
+    async def main() -> int:
+        async with AsyncClient(host, port, timeout=20, implicit_tls=task.implicit, **extensions(task)) as smtp:
+            receipts = [await smtp.transact(envelope_of(task), task.letter, binary=b"\0" in task.letter)
+                        for _ in range(1 + task.twice)]
+        return 1 if any(receipt.refused for receipt in receipts) else 0
+
+    return asyncio.run(main())
 
 
 def by_conversation(task: Task) -> Conversation[int]:

@@ -166,18 +166,25 @@ def proving(session: ClientSession, user: str, password: str, mechanisms: Iterab
 
 
 def sending_one(sending: Sending, message: Message | tuple[Envelope, Body]) -> Conversation[None]:
-    """A message, in the form that this server can take; one that cannot be written is refused, with the reason."""
-    session = sending.client
+    """A message, in the form that this server can take; one that cannot be written is refused, with the reason.
+
+    TypeError for what is no message, before anything is said.
+    """
     if not isinstance(message, Message | tuple):
         raise TypeError(f"expected an EmailMessage, got {type(message).__name__}")
-    try:
-        envelope, body = (message if isinstance(message, tuple) else
-                          prepare(message, None, None, keywords_of(session)))
-        ready = outgoing(envelope, body, eight_bit=session.uses("8BITMIME"))
-    except Exception as error:                  # `email` has many; the other messages go on
-        known = message[0] if isinstance(message, tuple) else Envelope("", addressees(message))
-        return sending.refuse(known.recipients, error, known.sender)
-    yield from sending.send(ready)
+
+    def talk() -> Conversation[None]:
+        session = sending.client
+        try:
+            envelope, body = (message if isinstance(message, tuple) else
+                              prepare(message, None, None, keywords_of(session)))
+            ready = outgoing(envelope, body, eight_bit=session.uses("8BITMIME"))
+        except Exception as error:              # `email` has many; the other messages go on
+            known = message[0] if isinstance(message, tuple) else Envelope("", addressees(message))
+            return sending.refuse(known.recipients, error, known.sender)
+        yield from sending.send(ready)
+
+    return talk()
 
 
 def host_and_port(host: str, port: int, default: int) -> tuple[str, int]:

@@ -99,8 +99,9 @@ async def send_all(address: str | tuple[str, int], messages: Outgoing, *, sessio
     try:
         while len(supply.receipts) > known and not supply.broken:  # again, if what one could not begin was left
             known = len(supply.receipts)
+            clients = [AsyncClient(**options) for _ in range(sessions)]
             async with asyncio.TaskGroup() as group:
-                for client in [AsyncClient(**options) for _ in range(sessions)]:
+                for client in clients:
                     group.create_task(call(where, supply, client))
         for error in (*supply.broken, *(supply.unreachable if supply.returned else ())):
             raise error

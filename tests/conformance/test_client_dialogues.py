@@ -18,15 +18,15 @@ from smtp_from_scratch.conformance.client.tasks import task_of
 from smtp_from_scratch.conformance.notation import Dialogue
 from smtp_from_scratch.conformance.report import failure
 from smtp_from_scratch.conformance.server.runner import PASSED, SKIPPED, Outcome
-from tests.our_client import CAN, DIALOGUES, by_class, by_conversation, not_built
+from tests.our_client import CAN, DIALOGUES, by_async_class, by_class, by_conversation, not_built
 
 PEERS_FILES = Path(__file__).parents[1] / "peers"
 
 
-@pytest.fixture(scope="module")
-def over_sockets(authority: Authority) -> dict[str, Outcome]:
-    """All dialogues at `Client`, several at once."""
-    target = ClientTarget(lambda host, port, task, folder: InThread(by_class, host, port, task), CAN,
+@pytest.fixture(scope="module", params=[by_class, by_async_class], ids=["Client", "AsyncClient"])
+def over_sockets(request: pytest.FixtureRequest, authority: Authority) -> dict[str, Outcome]:
+    """All dialogues at `Client` and `AsyncClient`, several at once."""
+    target = ClientTarget(lambda host, port, task, folder: InThread(request.param, host, port, task), CAN,
                           authority=authority, patience=5.0)
     return {outcome.dialogue.source: outcome for outcome in check(target, DIALOGUES, 6)}
 
