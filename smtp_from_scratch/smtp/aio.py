@@ -40,10 +40,9 @@ Messages = Iterable[Message] | AsyncIterable[Message]
 Outgoing = Iterable[Message | tuple[Envelope, Body]] | AsyncIterable[Message | tuple[Envelope, Body]]
 
 
-class AsyncLine(AnyClient):
-    """A connection, and the session on it: connect, play conversations, close."""
+class Patient(AnyClient):
+    """What is done before anybody is called: note where, and how to come by a token."""
 
-    connection: AsyncConnection | None = None
     _fetch: Callable[[], str | Awaitable[str]] | None = None
     _token = ""
 
@@ -53,16 +52,23 @@ class AsyncLine(AnyClient):
         self._turn = asyncio.Lock()             # one conversation at a time, however many tasks use this client
 
     def plain(self, token: AnyToken) -> Token:
-        """A token that is there when it is asked for: `connect` fetches it."""
+        """A token that is there when it is asked for: `fetch_token` comes first."""
         if not callable(token):
             return token
         self._fetch = token
         return lambda: self._token
 
-    async def _fetch_token(self) -> None:
+    async def fetch_token(self) -> None:
+        """Call the function that fetches a token, if there is one: in a thread, since it may block."""
         if self._fetch:
             found = await asyncio.to_thread(self._fetch)
             self._token = found if isinstance(found, str) else await found
+
+
+class AsyncLine(Patient):
+    """A connection, and the session on it: connect, play conversations, close."""
+
+    connection: AsyncConnection | None = None
 
     async def connect(self, host: str = "", port: int = 0) -> Reply:
         """Connect, hear the greeting, say EHLO or HELO; returns the reply. Without a host: where the client was told.
@@ -74,7 +80,7 @@ class AsyncLine(AnyClient):
         async with self._turn:
             if self.connection:
                 raise ValueError("already connected: quit or close first")
-            await self._fetch_token()
+            await self.fetch_token()
             self.connection = line = await dial(host, port, self.timeout or 30.0, self.tap,
                                                 local_addr=self.source_address)
             if self.timeout is not None:
