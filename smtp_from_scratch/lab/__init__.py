@@ -5,6 +5,7 @@ README.md tells authors how to call the devices.
 """
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 
 _HOME = {
@@ -46,3 +47,7 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return [*globals(), *_HOME, *import_module(f"{__name__}.register").every_check()]
+
+
+if sys.platform == "emscripten":               # the browser: some cells only show what they showed elsewhere
+    import_module(f"{__name__}.elsewhere").register()

@@ -72,13 +72,14 @@ def installed() -> Iterator[Network]:
 
 def install() -> None:
     """The same for good, with the clock, and with threads where the browser can set a stack aside."""
-    from smtp_from_scratch.memory.browser import loops
+    from smtp_from_scratch.memory.browser import absent, files, loops
     from smtp_from_scratch.memory.browser import turns as turns_here
     from smtp_from_scratch.memory.fibers import Fibers, locks, threads
 
+    absent()
     turns = turns_here()
     put([(socket, name, number) for name, number in CONSTANTS.items() if not hasattr(socket, name)])
-    put([*sockets(Network(turns)), *clock(turns), *locks(turns)])
+    put([*sockets(Network(turns)), *clock(turns), *locks(turns), *files()])
     if isinstance(turns, Fibers):
         put([*threads(turns), *loops(selectors.DefaultSelector)])
     put(servers(isinstance(turns, Fibers)))

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.selector_events
+import errno
+import os
 import selectors
+import shutil
+import sys
 from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
 from typing import Any, ClassVar
 
 from smtp_from_scratch.memory.fibers import Fibers
@@ -71,3 +77,28 @@ def loops(selector: type[selectors.BaseSelector]) -> list[tuple[Any, str, Any]]:
         return asyncio.selector_events.BaseSelectorEventLoop(selector())
 
     return [(asyncio, "new_event_loop", new_event_loop), (asyncio.events, "new_event_loop", new_event_loop)]
+
+
+def files() -> list[tuple[Any, str, Any]]:
+    """What stands in for a second name of a file: its copy. Nothing of it outlives the page."""
+    def link(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(target))
+        shutil.copyfile(source, target)
+
+    return [] if hasattr(os, "link") else [(os, "link", link)]
+
+
+class Absent(ModuleType):
+    """A module that a browser cannot have: it can be imported, and says what is missing when it is used."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise NotImplementedError(f"{self.__name__}.{name}: there is no TLS in the browser; `make lab` has it")
+
+
+def absent() -> None:
+    """Let a chapter be read on although its certificates cannot be made here."""
+    if find_spec("trustme") is None:
+        sys.modules["trustme"] = Absent("trustme")

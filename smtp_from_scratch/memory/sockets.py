@@ -39,15 +39,18 @@ class Patience:
         if self.closed:
             raise failure(errno.EBADF)
 
-    def wait(self, ready: Callable[[], object], at_once: bool, patience: float = 0.0) -> None:
+    def deadline(self, patience: float = 0.0) -> float:
+        """When a wait that begins now ends."""
+        return self.network.turns.now() + ((patience or math.inf) if self.timeout is None else self.timeout)
+
+    def wait(self, ready: Callable[[], object], at_once: bool, deadline: float) -> None:
         """Let the others play on until it is ready; raises BlockingIOError, TimeoutError, OSError when closed."""
         self.check_open()
         if not ready():
             if at_once or self.timeout == 0:
                 raise failure(errno.EAGAIN)
-            seconds = (patience or math.inf) if self.timeout is None else self.timeout
             try:
-                done = self.network.turns.wait(ready, self.network.turns.now() + seconds)
+                done = self.network.turns.wait(ready, deadline)
             except NobodyLeft:
                 done = False
             if not done:
@@ -79,15 +82,19 @@ class End(Patience):
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """As `socket.recv`."""
-        self.wait(self.readable, bool(flags & DONTWAIT), self.patience)
+        self.wait(self.readable, bool(flags & DONTWAIT), self.deadline(self.patience))
         if self.coming is None:
             raise failure(errno.ENOTCONN)
         return self.coming.read(size, bool(flags & PEEK))
 
     def send(self, data: bytes | bytearray | memoryview, flags: int = 0) -> int:
         """As `socket.send`."""
+        return self.send_until(self.deadline(), data, flags)
+
+    def send_until(self, deadline: float, data: bytes | bytearray | memoryview, flags: int = 0) -> int:
+        """The same, with a wait that may have begun before."""
         view = memoryview(data).cast("B")
-        self.wait(self.writable, bool(flags & DONTWAIT) or not view)
+        self.wait(self.writable, bool(flags & DONTWAIT) or not view, deadline)
         return self.pipe().write(view)
 
     def pipe(self) -> Pipe:
@@ -107,10 +114,10 @@ class Stream(End):
         self.files, self.closing = 0, False    # files that `makefile` has made keep it open
 
     def sendall(self, data: bytes | bytearray | memoryview, flags: int = 0) -> None:
-        """As `socket.sendall`."""
-        view = memoryview(data).cast("B")
+        """As `socket.sendall`: one timeout for all of it."""
+        view, deadline = memoryview(data).cast("B"), self.deadline()
         while view:
-            view = view[self.send(view, flags):]
+            view = view[self.send_until(deadline, view, flags):]
 
     def force(self, data: bytes) -> None:
         """Send all of it, whatever is under way: who plays along cannot wait for room."""
@@ -272,7 +279,7 @@ class Socket(Named):
 
     def accept(self) -> tuple[Socket, tuple[Any, ...]]:
         """As `socket.accept`."""
-        self.wait(self.readable, False)
+        self.wait(self.readable, False, self.deadline())
         if not self.calls:
             raise failure(errno.EINVAL)
         caller = self.calls.popleft()

@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pyodide
 
-ROOT = Path(__file__).parents[2]
+HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 FOLDERS = ("", "extra", "solutions")           # of notebooks
 SETTINGS = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
@@ -27,13 +29,27 @@ def package_wheel(to: Path) -> Path:
 
 def contents(to: Path) -> None:
     """The notebooks and what lies beside them, as they are in a copy for learners."""
-    for folder in FOLDERS:
-        source, target = ROOT / "notebooks" / folder, to / folder
-        target.mkdir(parents=True, exist_ok=True)
-        for path in source.glob("*.ipynb"):
-            shutil.copy(path, target)
     for folder in ("data", "images"):
         shutil.copytree(ROOT / "notebooks" / folder, to / folder)
+    table, stored = tomllib.loads((HERE / "elsewhere.toml").read_text(encoding="utf-8")), dict[str, Any]()
+    for folder in FOLDERS:
+        (to / folder).mkdir(parents=True, exist_ok=True)
+        for path in sorted((ROOT / "notebooks" / folder).glob("*.ipynb")):
+            notebook = json.loads(path.read_text(encoding="utf-8"))
+            reasons = {} if folder == "solutions" else reasons_of(table, path.stem)
+            for cell in notebook["cells"]:
+                if reason := reasons.pop(cell["id"], ""):
+                    name = f"{path.stem}/{cell['id']}"
+                    stored[name] = cell["outputs"]
+                    cell["source"] = f"%%elsewhere {reason} {name}\n" + "".join(cell["source"])
+            assert not reasons, f"elsewhere.toml: {path.stem} has no cell {', '.join(reasons)}"
+            (to / folder / path.name).write_text(json.dumps(notebook), encoding="utf-8")
+    (to / "data" / "elsewhere.json").write_text(json.dumps(stored), encoding="utf-8")
+
+
+def reasons_of(table: dict[str, dict[str, list[str]]], chapter: str) -> dict[str, str]:
+    """The cells of a chapter that a browser cannot run, each with the reason."""
+    return {cell: reason for reason, cells in table.get(chapter, {}).items() for cell in cells}
 
 
 def build(cache: Path, to: Path) -> None:

@@ -5,13 +5,17 @@ import time
 from pathlib import Path
 
 import lite
+import pages
 
 ROOT = Path(__file__).parents[2]
 CACHE, SITE = ROOT / "build" / "site", ROOT / "site"
 
 
 def main(arguments: list[str]) -> None:
-    """Build all, or the parts that are named."""
+    """Build all, or the parts that are named: `lite`, `pages`."""
     begun = time.monotonic()
-    lite.build(CACHE, SITE / "lite")
+    if "lite" in (arguments or ["lite"]):
+        lite.build(CACHE, SITE / "lite")
+    if "pages" in (arguments or ["pages"]):
+        pages.build(CACHE, SITE)
     print(f"site: built in {time.monotonic() - begun:.0f} s: {SITE}")

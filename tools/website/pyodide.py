@@ -6,11 +6,12 @@ import json
 import shutil
 import subprocess
 import sys
-import tarfile
 import zipfile
 from email.parser import HeaderParser
 from pathlib import Path
 from typing import Any
+
+import fetch
 
 HERE = Path(__file__).parent
 VERSION = "314.0.6"                            # the one that jupyterlite-pyodide-kernel is built for
@@ -19,22 +20,6 @@ PYTHON = "3.14"
 # import names that differ from the name of the wheel
 IMPORTS = {"attrs": ["attr", "attrs"], "atpublic": ["public"], "ipython": ["IPython"], "pyodide-kernel": [],
            "prompt-toolkit": ["prompt_toolkit"], "smtp-from-scratch": ["smtp_from_scratch"], "ipykernel": []}
-
-
-def fetched(cache: Path) -> Path:
-    """Pyodide as npm has it, unpacked; fetched once."""
-    folder = cache / f"pyodide-{VERSION}"
-    if not folder.exists():
-        npm = shutil.which("npm")
-        if npm is None:
-            raise SystemExit("make site needs npm: Pyodide, Python for the browser, comes from its registry")
-        cache.mkdir(parents=True, exist_ok=True)
-        subprocess.run([npm, "pack", "--silent", f"pyodide@{VERSION}"], cwd=cache, check=True,
-                       stdout=subprocess.DEVNULL)
-        with tarfile.open(cache / f"pyodide-{VERSION}.tgz") as archive:
-            archive.extractall(cache / "unpacked", filter="data")
-        (cache / "unpacked" / "package").rename(folder)
-    return folder
 
 
 def wheels(cache: Path) -> list[Path]:
@@ -70,7 +55,7 @@ def entry(wheel: Path) -> dict[str, Any]:
 
 def assemble(cache: Path, to: Path, own: Path) -> list[str]:
     """Pyodide, wheels and lock in one folder; returns the names of the packages. `own` is the package's wheel."""
-    source = fetched(cache)
+    source = fetch.npm(cache, "pyodide", VERSION)
     to.mkdir(parents=True)
     for part in PARTS:
         shutil.copy(source / part, to)
