@@ -52,13 +52,13 @@ class Patient(AnyClient):
         self._turn = asyncio.Lock()             # one conversation at a time, however many tasks use this client
 
     def plain(self, token: AnyToken) -> Token:
-        """A token that is there when it is asked for: `fetch_token` comes first."""
+        """A token that is there when it is asked for: `connect` fetches it."""
         if not callable(token):
             return token
         self._fetch = token
         return lambda: self._token
 
-    async def fetch_token(self) -> None:
+    async def _fetch_token(self) -> None:
         """Call the function that fetches a token, if there is one: in a thread, since it may block."""
         if self._fetch:
             found = await asyncio.to_thread(self._fetch)
@@ -80,7 +80,7 @@ class AsyncLine(Patient):
         async with self._turn:
             if self.connection:
                 raise ValueError("already connected: quit or close first")
-            await self.fetch_token()
+            await self._fetch_token()
             self.connection = line = await dial(host, port, self.timeout or 30.0, self.tap,
                                                 local_addr=self.source_address)
             if self.timeout is not None:
