@@ -7,13 +7,14 @@ import re
 import urllib.error
 import urllib.request
 from email.message import EmailMessage
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from smtp_from_scratch.client import Receipt
 from smtp_from_scratch.lab import record
 from smtp_from_scratch.lab.figures.faces import Note
-from smtp_from_scratch.smtp import Client
+
+if TYPE_CHECKING:
+    from smtp_from_scratch.client import Receipt
 
 NO_ROOM = "There is no room: an instructor starts one with `smtp-from-scratch class`, and says what SMTP_CLASS is."
 
@@ -22,6 +23,8 @@ class Classroom:
     """The mail server of a room, `host` and `port`, and you in it, by the name that you choose."""
 
     def __init__(self, name: str, where: str) -> None:
+        from smtp_from_scratch.smtp import Client
+
         self.name = name
         with Client(where, timeout=10) as smtp:
             assert smtp.connection
@@ -39,6 +42,8 @@ class Classroom:
 
     def send(self, to: str, text: str, subject: str = "") -> Receipt:
         """Send a letter to somebody in the room, with the finished client; your own client can do it, too."""
+        from smtp_from_scratch.smtp import Client
+
         message = EmailMessage()
         message["From"], message["Subject"] = self.address, subject or "hello"
         message["To"] = to if "@" in to else f"{to}@class.example"

@@ -722,7 +722,7 @@ def test_a_server_that_never_reads_is_given_up(bulk: str) -> None:
                 if bulk != "recipients":
                     sock.recv(1000)
                     sock.sendall(b"250 ok\r\n250 ok\r\n" + b"354 go on\r\n" * (bulk == "body"))
-                done.wait(10)
+                done.wait(60)
 
         done = threading.Event()
         thread = threading.Thread(target=serve, daemon=True)
@@ -732,7 +732,7 @@ def test_a_server_that_never_reads_is_given_up(bulk: str) -> None:
         began = time.monotonic()
         with pytest.raises(SMTPServerDisconnected):
             smtp.sendmail("a@x.example", recipients, b"x" * 20_000_000 if bulk != "recipients" else b"x")
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30    # the server would wait for a minute
         done.set()
         thread.join(5)
     assert smtp.connection is None
