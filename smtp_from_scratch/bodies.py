@@ -2,9 +2,10 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import tempfile
 import threading
+from io import BytesIO, IncrementalNewlineDecoder
+from tempfile import TemporaryFile
+from typing import IO
 
 from .printable import logger
 from .wire import Reply
@@ -20,7 +21,7 @@ class Newlines:
     __slots__ = ("_decoder",)
 
     def __init__(self) -> None:
-        self._decoder = io.IncrementalNewlineDecoder(None, False)      # counts kinds of line ends, and is fast
+        self._decoder = IncrementalNewlineDecoder(None, False)         # counts kinds of line ends, and is fast
 
     def see(self, block: bytes, final: bool = False) -> None:
         """Look at the next piece; `final`: no other follows, and a CR at its end has no LF."""
@@ -66,7 +67,7 @@ class Spool:
     def __init__(self, limit: int | None, memory: Memory, binary: bool = False) -> None:
         self.limit, self.memory, self.binary, self.octets = limit, memory, binary, 0
         self.fault: Reply | None = None
-        self.file = tempfile.SpooledTemporaryFile()     # goes to disk when we say so
+        self.file: IO[bytes] = BytesIO()                # SpooledTemporaryFile would cost a short body dear
         self._in_memory, self._on_disk = 0, False
         self._newlines = Newlines()
 
@@ -90,7 +91,9 @@ class Spool:
             return
         self._on_disk = self._in_memory + octets > SPOOL_IN_MEMORY or not self.memory.take(octets)
         if self._on_disk:
-            self.file.rollover()
+            before, self.file = self.file, TemporaryFile()
+            before.seek(0)
+            self.file.write(before.read())
             self._give_back()
         else:
             self._in_memory += octets

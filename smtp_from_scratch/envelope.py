@@ -164,6 +164,9 @@ _DOT = re.compile(rb"\r\n\.")                   # found, or not, in a fifth of t
 
 def normalize(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """The same text with every line end, CR, LF or CR LF, as CR LF (RFC 5321 §2.3.8)."""
+    if getattr(blocks, "clean", False):                # somebody has looked, and they cannot change
+        yield from blocks
+        return
     held = b""                                         # a CR at the end of a block: half a line end?
     for block in blocks:
         block = held + block

@@ -78,7 +78,7 @@ class Blocks:
     """A source's octets in blocks; from its start each time, where it can be read again."""
 
     def __init__(self, source: Source) -> None:
-        self.source = source
+        self.source, self.clean = source, False     # clean: every line end is CR LF, and nobody can change that
         self._start = source.tell() if is_file(source) and source.seekable() else 0
 
     @property
@@ -132,7 +132,8 @@ def outgoing(envelope: Envelope, body: Body, *, eight_bit: bool, binary: bool = 
         source = Blocks(list(source))
     size = None
     if source.countable:
-        size, eight_bit = survey(source, binary)
+        size, eight_bit, sound = survey(source, binary)
+        source.clean = sound and isinstance(source.source, bytes)
         source.rewind()
     needs = {"BINARYMIME"} if binary else {"8BITMIME"} if eight_bit else set()
     if not header.isascii():
@@ -140,22 +141,22 @@ def outgoing(envelope: Envelope, body: Body, *, eight_bit: bool, binary: bool = 
     return OutgoingMessage(envelope, source, size, frozenset(needs), binary)
 
 
-def survey(text: Iterable[bytes], binary: bool) -> tuple[int, bool]:
-    """Octets that a message has on the wire, and whether some are beyond ASCII.
+def survey(text: Iterable[bytes], binary: bool) -> tuple[int, bool, bool]:
+    """Octets that a message has on the wire, whether some are beyond ASCII, and whether each line end is CR LF.
 
     Each line ends with CR LF there, the last one, too; what DATA doubles or adds at the end does not count
     (RFC 1870 §5). Of a binary message nothing is changed.
     """
-    size, eight_bit, last = 0, False, b"\n"
+    size, eight_bit, last, bare = 0, False, b"\n", 0         # bare: octets that are missing at line ends
     for block in filter(None, text):
         size += len(block)
         eight_bit = eight_bit or not block.isascii()
         if not binary and has_bare_newline(block):      # fast where there is nothing to count
-            size += block.count(b"\n") + block.count(b"\r") - 2 * block.count(b"\r\n")
+            bare += block.count(b"\n") + block.count(b"\r") - 2 * block.count(b"\r\n")
         if not binary and last == b"\r" and block[:1] == b"\n":         # a line end cut in two: each half counted
-            size -= 2
+            bare -= 2
         last = block[-1:]
-    return size + (0 if binary or last in b"\r\n" else 2), eight_bit
+    return size + bare + (0 if binary or last in b"\r\n" else 2), eight_bit, not (bare or binary)
 
 
 def is_utf8(header: bytes) -> bool:

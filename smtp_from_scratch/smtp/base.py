@@ -230,7 +230,7 @@ def client_set(extensions: Extensions, asked: list[Extension], insecure_login: b
 
 def keywords_of(session: ClientSession) -> frozenset[str]:
     """Keywords of the extensions that both ends have."""
-    return frozenset(extension.keyword for extension in session.active)
+    return session.keywords
 
 
 def host_literal(sock: HasName) -> str:

@@ -1,15 +1,20 @@
 """Each fast path beside its slow twin: the same answer, for any octets, however they are cut."""
 from __future__ import annotations
 
+import io
 import random
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from smtp_from_scratch import Envelope, message
+from smtp_from_scratch.chunking import whole_lines
 from smtp_from_scratch.conversation import read_reply
 from smtp_from_scratch.ehlo import Extension, ExtensionSet
-from smtp_from_scratch.envelope import BadPath, BodyCutter, Path, encode_path, parse_path, stuff
+from smtp_from_scratch.envelope import BadPath, BodyCutter, Path, encode_path, has_bare_newline, parse_path, stuff
+from smtp_from_scratch.message import outgoing
 from smtp_from_scratch.session import Session
 from smtp_from_scratch.smtp import server_extensions
 from smtp_from_scratch.status import CodedSession, usual_code
@@ -67,6 +72,18 @@ def test_a_body_is_stuffed_as_line_by_line(text: bytes, seed: int) -> None:
     lines = text.removesuffix(CRLF).split(CRLF) if text else []
     slow = b"".join((b"." if line.startswith(b".") else b"") + line + CRLF for line in lines) + b".\r\n"
     assert b"".join(stuff(cut(text, seed))) == slow
+
+
+@given(TEXT, some.sampled_from([1, 2, 3, 262_144]))
+def test_what_is_clean_leaves_as_what_must_be_looked_at(text: bytes, block: int) -> None:
+    """Octets that cannot change are looked at once; what could change in between, a file or a list, twice."""
+    with patch.object(message, "BLOCK", block):
+        known = outgoing(Envelope("ana@rio.example", ["kenji@tokyo.example"]), text, eight_bit=True)
+        assert known.body.clean == (not has_bare_newline(text))       # type: ignore[attr-defined]
+        for way in (stuff, whole_lines):
+            assert b"".join(way(known.body)) == b"".join(way([text]))
+        for other in (io.BytesIO(text), [text], iter([text])):
+            assert not outgoing(known.envelope, other, eight_bit=True).body.clean      # type: ignore[attr-defined]
 
 
 def slow_line(data: bytes, limit: int) -> bytes | str | None:

@@ -57,13 +57,13 @@ class Tokyo:
 
     def hears(self, said: bytes, cut: Cut | None = None, hello: bool = True) -> list[int]:
         """The codes of its replies to these octets, from the one to EHLO on; the greeting is left out."""
-        real = tempfile.SpooledTemporaryFile
+        real = bodies.BytesIO
 
         def noted(*arguments: Any, **named: Any) -> Any:
-            self.spools.append(real(*arguments, **named))  # type: ignore[call-overload]
+            self.spools.append(real(*arguments, **named))
             return self.spools[-1]
 
-        with patch.object(tempfile, "SpooledTemporaryFile", noted):
+        with patch.object(bodies, "BytesIO", noted):
             show = rehearse(caller((b"EHLO rio.example\r\n" if hello else b"") + said), serve(self.session),
                             cut=cut, patient=True)
         return [reply.code for reply in show.client[1:]]
@@ -299,7 +299,7 @@ class FullDisk:
 
 def test_a_spool_that_cannot_even_be_closed() -> None:
     tokyo = Tokyo()
-    with patch.object(tempfile, "SpooledTemporaryFile", FullDisk):
+    with patch.object(bodies, "BytesIO", FullDisk):
         assert tokyo.hears(ENVELOPE + chunk(HEAD) + b"RSET\r\nNOOP\r\nQUIT\r\n") == [250, 250, 250, 452, 250, 250, 221]
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import io
 import logging
-import tempfile
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from smtp_from_scratch import bodies
 from smtp_from_scratch.conversation import Closing, Conversation, Line, Timeout, rehearse
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.session import STATES, VERBS, Limits, Session, one_reply, serve
@@ -291,7 +291,7 @@ def test_a_full_disk(fails: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """A file on a disk without room."""
 
     setattr(Full, fails, broken)
-    monkeypatch.setattr(tempfile, "SpooledTemporaryFile", Full)
+    monkeypatch.setattr(bodies, "BytesIO", Full)
     said = codes(OPENING + LETTER * 9 + b".\r\nNOOP\r\n", Session(deliver=kept), cut=lambda data: pieces(data, 40))
     assert said[3:] == [354, {"write": 452, "seek": 451, "close": 250}[fails], 250]
     assert len(kept) == (fails == "close")
