@@ -37,7 +37,7 @@ def only_waits_to_write(sock: Any, data: bytes, channel: Any, timeout: float = 1
 
 
 def variant(sock: Any, data: bytes, channel: Any, timeout: float, *, keeps: bool = True, fresh: bool = False,
-            stops: bool = False, gives_up: bool = True, loses: int = 0) -> None:
+            stops: bool = False, gives_up: bool = True, loses: int = 0, spins: bool = False) -> None:
     """Right but for one thing."""
     deadline, listening = time.monotonic() + timeout, True
     while data:
@@ -52,7 +52,7 @@ def variant(sock: Any, data: bytes, channel: Any, timeout: float, *, keeps: bool
                 return
             if readable:
                 heard = sock.recv(65_536)
-                listening = bool(heard)
+                listening = spins or bool(heard)
                 if not heard and stops:
                     return
                 if keeps:
@@ -66,9 +66,10 @@ def variant(sock: Any, data: bytes, channel: Any, timeout: float, *, keeps: bool
     (lambda *things: variant(*things, keeps=False), "what was heard while sending is gone"),
     (lambda *things: variant(*things, stops=True), "Who says no more may listen"),
     (lambda *things: variant(*things, fresh=True), "long after its time"),
+    (lambda *things: variant(*things, spins=True), "asked again"),
     (lambda *things: variant(*things, gives_up=False), "does not raise Timeout"),
     (lambda *things: variant(*things, loses=1), "octets arrived"),
-], ids=range(9))
+], ids=range(10))
 def test_send_all(wrong: Any, says: str) -> None:
     refused(lab.check_send_all, wrong, says)
 

@@ -61,6 +61,7 @@ def twice(message: Message) -> Envelope:
     (lambda message: made(message, senders=("From",)), "Sender goes before From"), (twice, "each recipient once"),
     (no_sender, "this is a bounce"), (lambda message: ["li@beijing.example"], "Return Envelope"),
     (lambda message: Envelope("ana@rio.example", str(message["To"]).split(",")), "names and commas"),
+    (lambda message: Envelope(addresses_in(message, "Sender")[0]), "[] has no first address"),
 ])
 def test_envelope_of(wrong: Any, says: str) -> None:
     refused(lab.check_envelope_of(wrong), says)

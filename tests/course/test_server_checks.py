@@ -96,8 +96,15 @@ def threads_only(callers: Any, patience: float) -> Any:
     return [caller.thread for caller in join_all(callers, patience)]
 
 
+def in_shares(callers: Any, patience: float) -> Any:
+    for caller in callers:
+        caller.thread.join(patience / len(callers))
+    return nobody_waits(callers, patience)
+
+
 @pytest.mark.parametrize("wrong, says", [
-    (lambda callers, patience: None, "Not yet"), (each_in_turn, "half an hour"), (nobody_waits, "within your patience"),
+    (lambda callers, patience: None, "Not yet"), (each_in_turn, "half an hour"),
+    (in_shares, "all the time that is left"), (nobody_waits, "within your patience"),
     (all_of_them, "which had ended"), (threads_only, "which connections to cut"),
     (lambda callers, patience: join_all(callers, patience)[:3], "still alive"),
     (lambda callers, patience: len(join_all(callers, patience)), "Return those callers"),

@@ -45,6 +45,17 @@ def much(count: int) -> bytes:
     return bytes(range(256)) * (count // 256)
 
 
+class Ear(socket.socket):
+    """Counts how often it was asked when nothing more was to be heard."""
+
+    silences = 0
+
+    def recv(self, *size: int) -> bytes:
+        data = super().recv(*size)
+        self.silences += not data
+        return data
+
+
 class Talkative:
     """Says a lot, and listens afterward."""
 
@@ -113,16 +124,21 @@ def problems_of_listening(my_send_all: Callable[..., Any]) -> Iterator[Problem]:
         done.set()
 
     data, heard, channel, done = much(900_000), bytearray(), Channel(), threading.Event()
-    with both_ends(behave) as sock:
+    with both_ends(behave) as near, Ear(fileno=near.detach()) as sock:
         with suppress(OSError, Timeout, Disconnected):
             my_send_all(sock, data, channel, 60.0)
         done.wait(GUARD) if len(heard) else None
+        silences = sock.silences
     if bytes(heard) != data:
         yield Problem(f"{len(heard):,} of {len(data):,} octets sent to somebody who has finished speaking",
                       "They still listen, and get half a message.", '`recv` returned b"". Who says no more may listen.')
     elif channel.inbox.line() != b"250 fine":
         yield Problem("what was heard while sending is gone", "A 250 arrived, and nobody will ever read it.",
                       "`channel.receive(data)` keeps it.")
+    elif silences > 3:
+        yield Problem(f"a send that asked again after b\"\", {silences} times",
+                      "The answer is b\"\" again, at once: your loop spins until the other end reads.",
+                      "From the first b\"\" on wait for EVENT_WRITE alone.")
 
 
 def problems_of_time(my_send_all: Callable[..., Any]) -> Iterator[Problem]:

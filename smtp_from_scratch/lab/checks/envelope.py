@@ -57,7 +57,11 @@ HEADERS: dict[str, tuple[Message, str]] = {
 def check_envelope_of(my_envelope_of: Callable[[Message], Any]) -> Problem | None:
     """A header becomes an envelope."""
     for what, (asked, look) in HEADERS.items():
-        given, right = my_envelope_of(asked), envelope_of(asked)
+        try:
+            given, right = my_envelope_of(asked), envelope_of(asked)
+        except IndexError:
+            return Problem(f"IndexError for a header with {what}", look="An absent field names nobody: `addresses_in` "
+                           "returns [] for it, and [] has no first address.")
         if given is None or given is ...:
             raise NotYet("return an Envelope, then run the cell again.")
         gave = f"for a header with {what}: {given!r}"

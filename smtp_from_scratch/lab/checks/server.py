@@ -96,7 +96,31 @@ def check_join_all(my_join_all: Callable[[list[Any], float], Any]) -> Problem | 
                        wire="Two hundred silent callers and ten seconds would be half an hour of closing time.",
                        look="The deadline is one for all: compute it once, before the loop.")
     return (problem_of_list(left) or problem_of_those_left([caller.thread for caller in left], stuck, quick, seconds)
-            or problem_of_patience(my_join_all, [caller_of(thread) for thread in done]))
+            or problem_of_patience(my_join_all, [caller_of(thread) for thread in done])
+            or problem_of_shares(my_join_all))
+
+
+class Endless:
+    """Looks like a thread that never ends, and notes how long it was waited for."""
+
+    given: float | None = None
+
+    def join(self, timeout: float | None = None) -> None:
+        self.given = timeout
+
+    def is_alive(self) -> bool:
+        return True
+
+
+def problem_of_shares(my_join_all: Callable[[list[Any], float], Any]) -> Problem | None:
+    """Whether the first has all the patience, and not a share of it."""
+    callers = [SimpleNamespace(thread=Endless(), connection=None, origin="") for _ in range(4)]
+    my_join_all(callers, 0.4)
+    if (given := callers[0].thread.given) is None or given > 0.2:
+        return None
+    return Problem(gave=f"a first caller who is given {given:.1f} of 0.4 seconds, since three others are there",
+                   wire="The others may have left already, and this one is cut off in the middle.",
+                   look="Whoever is waited for has all the time that is left.")
 
 
 def problem_of_list(left: Any) -> Problem | None:
