@@ -9,6 +9,7 @@ from .channel import Channel
 from .connection import INBOX_LIMIT, SEND_TIMEOUT
 from .conversation import OUTBOX_LIMIT, Actor, Conversation, Disconnected, Interruption, Result, Timeout, flights
 from .transcript import Tap
+from .unix import path_of
 
 __all__ = ["AsyncConnection", "dial"]
 
@@ -130,5 +131,8 @@ async def dial(host: str, port: int, timeout: float, tap: Tap | None = None, **o
     """Connect as a client; raises OSError, TimeoutError after `timeout` seconds. Options: as of `create_connection`."""
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(timeout):
-        _, connection = await loop.create_connection(lambda: AsyncConnection("C", tap), host, port, **options)
+        if path := path_of(host):
+            _, connection = await loop.create_unix_connection(lambda: AsyncConnection("C", tap), path)
+        else:
+            _, connection = await loop.create_connection(lambda: AsyncConnection("C", tap), host, port, **options)
     return connection

@@ -17,6 +17,7 @@ from .conversation import Conversation
 from .printable import logger
 from .throttle import origin
 from .transcript import Tap
+from .unix import UnixListener, path_of
 from .wire import Reply, encode_reply
 
 __all__ = ["listen_on", "log", "Caller", "handle", "Places", "join_all", "shut_down", "ThreadedServer"]
@@ -24,7 +25,12 @@ __all__ = ["listen_on", "log", "Caller", "handle", "Places", "join_all", "shut_d
 
 # %% module
 def listen_on(host: str, port: int, backlog: int = 512) -> socket.socket:
-    """A listening socket; port 0 lets the system choose. IPv6 when the host has a colon: `::` is for IPv4, too."""
+    """A listening socket; port 0 lets the system choose. IPv6 when the host has a colon: `::` is for IPv4, too.
+
+    `unix:/run/smtp` is a path.
+    """
+    if path := path_of(host):
+        return UnixListener(path, backlog)
     if ":" not in host:
         return socket.create_server((host, port), backlog=backlog)
     both = socket.has_dualstack_ipv6()

@@ -79,12 +79,14 @@ class Role:
     extensions: Callable[[], Sequence[Any] | None] = everything()
     implicit: bool = False                      # TLS before the greeting
     submission: bool = False                    # takes letters of users only
+    lmtp: bool = False
     options: dict[str, Any] = field(default_factory=dict)
 
     def server(self) -> Server:
         """A server, not started yet; `stop` it."""
         return Server(hostname="mx.example.org", extensions=self.extensions(), implicit_tls=self.implicit,
                       tls=TLS.server if self.implicit else None, submission=Submission() if self.submission else None,
+                      lmtp=self.lmtp,
                       **{"accept_recipient": strangers_only_here, "max_size": MAX_SIZE, **self.options})
 
     @contextmanager
@@ -100,8 +102,10 @@ class Role:
     def target(self) -> Target:
         """What this role offers, asked in rehearsal."""
         target = Target("127.0.0.1", 0, refused=REFUSED, user=USER, password=PASSWORD, context=TLS.client,
-                        implicit_tls=self.implicit, submission=self.submission, moment=0.1,
+                        implicit_tls=self.implicit, submission=self.submission, lmtp=self.lmtp, moment=0.1,
                         takes_refused=self.submission)
+        if self.lmtp:
+            target.recipient = "kenji@example.org"      # beside the postmaster
         with self.sessions() as session:
             rehearse(sealed(target, inquire(target)), session())
         return target
@@ -123,6 +127,7 @@ ROLES = {role.name: role for role in (
     Role("submissions", everything("STARTTLS", require_auth=True), submission=True, implicit=True),
     Role("smtp under TLS", everything("STARTTLS"), implicit=True),
     Role("1982", lambda: None),
+    Role("lmtp", everything("AUTH"), lmtp=True),
 )}
 
 

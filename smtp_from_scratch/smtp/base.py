@@ -10,7 +10,7 @@ import ssl
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from email.message import Message
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from smtp_from_scratch.auth import log_in
 from smtp_from_scratch.client import (
@@ -23,6 +23,8 @@ from smtp_from_scratch.client import (
 from smtp_from_scratch.conversation import Conversation, Disconnected, Timeout
 from smtp_from_scratch.ehlo import Extension, check_requirements
 from smtp_from_scratch.envelope import Envelope
+from smtp_from_scratch.lmtp import PORT as LMTP_PORT
+from smtp_from_scratch.lmtp import LmtpClientSession
 from smtp_from_scratch.message import Body, addressees, outgoing, prepare
 from smtp_from_scratch.oauth import Token
 from smtp_from_scratch.printable import printable
@@ -34,6 +36,7 @@ from smtp_from_scratch.starttls import secure_client
 from smtp_from_scratch.status import CodedClientSession
 from smtp_from_scratch.transaction import ClientSession, open_session
 from smtp_from_scratch.transcript import Reader, Said, Tap
+from smtp_from_scratch.unix import path_of
 from smtp_from_scratch.wire import Reply, WireError, encode_command
 
 T = TypeVar("T")
@@ -43,7 +46,7 @@ AnyToken = Token | Callable[[], Awaitable[str]]
 class HasName(Protocol):
     """A connected socket, as far as we ask it."""
 
-    def getsockname(self) -> tuple[str, int]: ...
+    def getsockname(self) -> Any: ...
 
 
 class Guard:
@@ -83,14 +86,16 @@ class Options:
                  tap: Tap | None = None, extensions: Extensions = EVERYTHING, tls: ssl.SSLContext | bool | None = None,
                  implicit_tls: bool = False, user: str = "", password: str = "", token: AnyToken = "",
                  insecure_auth: bool = False, source_address: tuple[str, int] | None = None,
-                 debug: bool = False) -> None:
+                 debug: bool = False, lmtp: bool = False) -> None:
         self.local_hostname, self.timeout, self.source_address = local_hostname, timeout, source_address
         self.tap = debugging(tap) if debug else tap
         if implicit_tls and tls is False:
             raise ValueError("implicit_tls and tls=False contradict each other: leave one of them out")
         self._context = ssl.create_default_context() if tls is True or (implicit_tls and not tls) else tls or None
-        self._implicit, self._insecure = implicit_tls, insecure_auth
-        self._port = 465 if implicit_tls else 587 if user else 25
+        if lmtp and extensions is None:
+            raise ValueError("LMTP has extensions: give a list, or leave extensions out")
+        self._implicit, self._insecure, self._lmtp = implicit_tls, insecure_auth, lmtp
+        self._port = LMTP_PORT if lmtp else 465 if implicit_tls else 587 if user else 25
         asked = client_security(None if implicit_tls else self._context, True, user, password, insecure_auth,
                                 token=self.plain(token))
         self._extensions = client_set(extensions, asked, insecure_auth and not user)
@@ -122,8 +127,9 @@ class AnyClient(Guard, Options):
 
     def opening(self, host: str, ours: HasName) -> Conversation[Reply]:
         """On a new line: TLS, where it begins at once, greeting and hello; from `ours`, this end of the line."""
-        session = self.session = CodedClientSession(self.local_hostname or host_literal(ours), self._extensions or (),
-                                                    host)
+        kind = LmtpClientSession if self._lmtp else CodedClientSession
+        session = self.session = kind(self.local_hostname or host_literal(ours), self._extensions or (),
+                                      "" if path_of(host) else host)
 
         def talk() -> Conversation[Reply]:
             if self._implicit and self._context:
@@ -188,7 +194,12 @@ def sending_one(sending: Sending, message: Message | tuple[Envelope, Body]) -> C
 
 
 def host_and_port(host: str, port: int, default: int) -> tuple[str, int]:
-    """`"mx:2525"`, `"[::1]:2525"`, or both apart; ValueError for a port that is none, or is given twice."""
+    """`"mx:2525"`, `"[::1]:2525"`, or both apart; ValueError for a port that is none, or is given twice.
+
+    A path such as `"unix:/run/lmtp"` has no port.
+    """
+    if path_of(host):
+        return host, 0
     name, colon, number = host.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         name, colon = host, ""
@@ -238,7 +249,10 @@ def host_literal(sock: HasName) -> str:
     name = socket.gethostname()
     if "." in name and name.isascii():
         return name
-    address = sock.getsockname()[0].partition("%")[0]
+    ours = sock.getsockname()
+    if not isinstance(ours, tuple):             # of a Unix socket
+        return name if name.isascii() else "localhost"
+    address = ours[0].partition("%")[0]
     return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
 
 

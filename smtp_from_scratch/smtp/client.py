@@ -31,6 +31,7 @@ from smtp_from_scratch.smtp.sending import Sending
 from smtp_from_scratch.smtp.sets import MECHANISMS
 from smtp_from_scratch.starttls import start_tls
 from smtp_from_scratch.transaction import hello, leave
+from smtp_from_scratch.unix import connect, path_of
 from smtp_from_scratch.wire import Reply
 
 T = TypeVar("T")
@@ -64,7 +65,9 @@ class Line(AnyClient):
         """Connect; raises OSError, ValueError when there is a connection already."""
         if self.connection:
             raise ValueError("already connected: quit or close first")
-        sock = socket.create_connection((host, port), self.timeout or 30.0, self.source_address)
+        seconds = self.timeout or 30.0
+        path = path_of(host)
+        sock = connect(path, seconds) if path else socket.create_connection((host, port), seconds, self.source_address)
         self.connection = Connection(sock, "C", self.tap)
         if self.timeout is not None:
             self.connection.channel.longest_wait = self.timeout
@@ -240,7 +243,8 @@ class Client(Identity):
     made of these travels without TLS, unless `insecure_auth`. They take effect beside `extensions`, too; ValueError
     where they cannot. `timeout` (seconds) caps every wait; by default they are those of RFC 5321 §4.5.3.2, from two to
     ten minutes. `source_address`: where to call from. `tap` is called with every `Said`; `debug` prints the dialogue on
-    standard error, passwords masked.
+    standard error, passwords masked. `lmtp`: speak LMTP, with a reply for each recipient in the receipt (port 24). A
+    host may be a path, `"/run/lmtp"`.
     """
 
 

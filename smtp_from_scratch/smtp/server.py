@@ -15,6 +15,7 @@ from smtp_from_scratch.auth import Users
 from smtp_from_scratch.conversation import Closing, Conversation, Disconnected, Timeout
 from smtp_from_scratch.ehlo import Extension, ExtensionSet
 from smtp_from_scratch.envelope import Envelope
+from smtp_from_scratch.lmtp import LmtpSession, LmtpSet
 from smtp_from_scratch.loop import LoopServer
 from smtp_from_scratch.server import Places, ThreadedServer
 from smtp_from_scratch.session import Deliver, Limits, Policy, Session, serve
@@ -109,7 +110,34 @@ class Running:
         self.stop()
 
 
-class Server(Running):
+class Talking(Running):
+    """What is said to a caller."""
+
+    hostname: str
+    extensions: ExtensionSet | None
+    _handlers: tuple[Deliver, Policy, Policy]
+    _limits: Limits
+    _implicit: ssl.SSLContext | None
+    _kind: type[CodedSession]
+
+    def _conversation(self, peer: str) -> Conversation[None]:
+        if self.extensions is None:
+            return serve(Session(self.hostname, *self._handlers, peer=peer, limits=self._limits))
+        session = self.session(peer)
+        conversation = self.talk(session)
+        return conversation if self._implicit is None else sealed(session, self._implicit, conversation)
+
+    def session(self, peer: str) -> CodedSession:
+        """A session for a caller from `peer`."""
+        assert self.extensions is not None
+        return self._kind(self.hostname, *self._handlers, peer=peer, limits=self._limits, extensions=self.extensions)
+
+    def talk(self, session: CodedSession) -> Conversation[None]:
+        """What is played with a caller, once TLS is up where it begins at once."""
+        return serve(session)
+
+
+class Server(Talking):
     """A server in threads of its own: `with Server() as server:` listens until the block ends.
 
     Port 0 lets the system choose; `address` tells. `deliver(envelope, body)` returns a Reply, or {recipient: Reply},
@@ -123,7 +151,8 @@ class Server(Running):
     nowhere, `max_refused` refused recipients. Beyond `max_connections`, and beyond `max_connections_per_address` (of
     IPv6, per network of 64 bits), callers hear 421. `timeout` (seconds) caps every wait, and `session_timeout` is for
     a session as a whole. `stage`: "threads", one for each caller, or "loop", one for all of them, in which policies
-    must answer at once, and one more for `deliver`. Raises TypeError for a `deliver` or a policy that cannot be
+    must answer at once, and one more for `deliver`. `lmtp`: what is spoken is LMTP, with a reply for each recipient.
+    `host` may be a path, `"unix:/run/lmtp"`. Raises TypeError for a `deliver` or a policy that cannot be
     called here, OSError when the address cannot be had.
     """
 
@@ -134,7 +163,8 @@ class Server(Running):
                  max_connections_per_address: int = 500, timeout: float = 300.0, session_timeout: float = 14_400.0,
                  tap: Tap | None = None, extensions: Extensions = EVERYTHING, submission: Submission | None = None,
                  tls: ssl.SSLContext | None = None, implicit_tls: bool = False, users: Users | None = None,
-                 require_auth: bool = False, insecure_auth: bool = False, stage: str = "threads") -> None:
+                 require_auth: bool = False, insecure_auth: bool = False, stage: str = "threads",
+                 lmtp: bool = False) -> None:
         check_callable(deliver=deliver, accept_sender=accept_sender, accept_recipient=accept_recipient)
         if stage not in STAGES:
             raise ValueError(f"stage is one of {', '.join(STAGES)}, not {stage!r}")
@@ -146,36 +176,25 @@ class Server(Running):
             raise ValueError("implicit_tls needs a context with a certificate, tls=…, and a list of extensions, if an "
                              "empty one: in 1982 there was no TLS")
         asked = server_security(None if implicit_tls else tls, False, users, require_auth, insecure_auth)
-        self.extensions = server_set(extensions, asked, implicit_tls, users is None or insecure_auth)
+        self._kind = LmtpSession if lmtp else CodedSession
+        self.extensions = server_set(extensions, asked, implicit_tls, users is None or insecure_auth, lmtp)
+        if lmtp and (submission is not None or port == 25):
+            raise ValueError("LMTP is not for port 25, nor for submission (RFC 2033 §5)")
         self._implicit = tls if implicit_tls else None
         place = STAGES[stage](self._conversation, host, port, tap=tap,
                               places=Places(max_connections, max_connections_per_address))
         place.longest_wait, place.longest_session = timeout, session_timeout
         super().__init__(place, inbox)
 
-    def _conversation(self, peer: str) -> Conversation[None]:
-        if self.extensions is None:
-            return serve(Session(self.hostname, *self._handlers, peer=peer, limits=self._limits))
-        session = self.session(peer)
-        conversation = self.talk(session)
-        return conversation if self._implicit is None else sealed(session, self._implicit, conversation)
-
-    def session(self, peer: str) -> CodedSession:
-        """A session for a caller from `peer`."""
-        assert self.extensions is not None
-        return CodedSession(self.hostname, *self._handlers, peer=peer, limits=self._limits, extensions=self.extensions)
-
-    def talk(self, session: CodedSession) -> Conversation[None]:
-        """What is played with a caller, once TLS is up where it begins at once."""
-        return serve(session)
-
 
 def server_set(extensions: Extensions, asked: list[Extension], implicit_tls: bool,
-               open_login: bool) -> ExtensionSet | None:
+               open_login: bool, lmtp: bool) -> ExtensionSet | None:
     """The extensions of a server. ValueError where arguments contradict each other, and for users without TLS."""
     found = joined(extensions, server_extensions, asked)
     if not (open_login or implicit_tls or any(e.keyword == "STARTTLS" for e in found or ())):
         raise ValueError("users log in under TLS only: give tls=…, or insecure_auth=True")
+    if lmtp:
+        return LmtpSet(found or ())
     return None if found is None else ExtensionSet(found)
 
 

@@ -36,11 +36,13 @@ def first_run(target: Target, dialogues: list[Dialogue], **known: object) -> tup
 
 @pytest.mark.parametrize("name", [name for name in ROLES if name != "submissions"])
 def test_our_server_is_accused_of_nothing_with_its_address_alone(name: str) -> None:
+    asked = [dialogue for dialogue in all_dialogues() if "lmtp" in dialogue.setup] if ROLES[name].lmtp else ORDER
     with ROLES[name].listening() as target:
-        told, outcomes = first_run(target, ORDER)
+        told, outcomes = first_run(target, asked)
     assert not [failure(outcome) for outcome in outcomes if outcome.status == FAILED]
     assert any("--submission" in sentence for sentence in told) == ROLES[name].submission
     assert any("--implicit-tls" in sentence for sentence in told) == ROLES[name].implicit
+    assert any("--lmtp" in sentence for sentence in told) == ROLES[name].lmtp
     many = sum(outcome.status == PASSED for outcome in outcomes)
     assert many > (0 if ROLES[name].submission else 10)
 

@@ -27,7 +27,8 @@ HELLO = ENDS | {"ehlo", "transaction"}
 EXTENSIONS = {"status", "pipelining", "chunking", "starttls", "auth", "scram", "smtputf8", "dsn"}
 STAGES = {"connection", "server", "loop"}
 PROTOCOL = HELLO | EXTENSIONS | STAGES | {"maildir", "report", "submission"}
-BY_HAND = {"aio", "message", "oauth", "parts", "passwords", "refusals", "sasl", "stream", "throttle", "users", "xtext"}
+BY_HAND = {"aio", "lmtp", "message", "oauth", "parts", "passwords", "refusals", "sasl", "stream", "throttle", "unix",
+           "users", "xtext"}
 FRONT_DOOR = PROTOCOL | BY_HAND | {"saslprep", "smtp", "transcript"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": {"memory"}, "printable": set(), "parts": set(), "saslprep": set(), "transcript": set(),
@@ -40,9 +41,10 @@ ALLOWED: dict[str, set[str]] = {
     "auth": HELLO | {"passwords", "sasl", "saslprep", "throttle", "xtext"},
     "scram": HELLO | {"auth", "passwords", "sasl", "saslprep"},        # one more mechanism
     "dsn": HELLO | {"auth"},                    # xtext
-    "submission": ENDS, "report": ENDS | {"dsn", "parts"},
-    "connection": LINE | {"conversation"}, "server": LINE | {"conversation", "connection", "throttle"},
-    "loop": LINE | {"conversation", "connection", "server", "throttle"}, "aio": LINE | {"conversation", "connection"},
+    "lmtp": HELLO | {"rules", "status"}, "unix": set(), "submission": ENDS, "report": ENDS | {"dsn", "parts"},
+    "connection": LINE | {"conversation"}, "server": LINE | {"conversation", "connection", "throttle", "unix"},
+    "loop": LINE | {"conversation", "connection", "server", "throttle"},
+    "aio": LINE | {"conversation", "connection", "unix"},
     "maildir": WIRE | {"envelope"}, "users": HELLO | {"auth", "maildir", "passwords", "sasl", "saslprep", "scram"},
     "refusals": {"client", "wire"}, "message": ENDS | {"transaction"}, "smtp": PROTOCOL | BY_HAND,
     # An examiner shares what is transport with the examined, and no rule of SMTP.

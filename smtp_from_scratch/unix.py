@@ -1,0 +1,79 @@
+"""Sockets that have a path in place of a host and a port."""
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import stat
+from typing import Any
+
+__all__ = ["UnixListener", "connect", "path_of"]
+
+
+def path_of(host: str) -> str:
+    """The path in `"unix:/run/lmtp"` or `"/run/lmtp"`; empty for any other host."""
+    return host.removeprefix("unix:") if host.startswith(("/", "unix:")) else ""
+
+
+def connect(path: str, timeout: float | None) -> socket.socket:
+    """A connected socket; OSError when nobody listens there, ValueError on a system without such sockets."""
+    sock = socket.socket(family(), socket.SOCK_STREAM)
+    try:
+        sock.settimeout(timeout)
+        sock.connect(path)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def family() -> int:
+    """The address family; ValueError on a system without it."""
+    if not hasattr(socket, "AF_UNIX"):
+        raise ValueError("this system has no Unix sockets: name a host and a port")
+    return int(socket.AF_UNIX)
+
+
+class UnixListener(socket.socket):
+    """A listening socket at a path, which names itself and its callers in the form that TCP has.
+
+    A socket that a server has left behind is replaced; OSError for anything else at that path.
+    """
+
+    def __init__(self, path: str, backlog: int = 512) -> None:
+        super().__init__(family(), socket.SOCK_STREAM)
+        self.path = ""                          # until it is ours
+        try:
+            remove_stale(path)
+            self.bind(path)
+            self.path = path
+            self.listen(backlog)
+        except OSError:
+            self.close()
+            raise
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """The next call; whoever it is, it is on this machine."""
+        return super().accept()[0], ("unix", 0)
+
+    def getsockname(self) -> Any:
+        """`("unix:/run/lmtp", 0)`."""
+        return f"unix:{self.path}", 0
+
+    def close(self) -> None:
+        """Close, and leave no file behind."""
+        if self.path:
+            with contextlib.suppress(OSError):
+                os.unlink(self.path)
+            self.path = ""
+        super().close()
+
+
+def remove_stale(path: str) -> None:
+    """Remove a socket at which nobody listens any more; nothing else is touched."""
+    with contextlib.suppress(OSError):
+        if stat.S_ISSOCK(os.stat(path).st_mode):
+            try:
+                connect(path, 1.0).close()
+            except ConnectionRefusedError:
+                os.unlink(path)
