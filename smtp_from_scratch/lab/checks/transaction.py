@@ -274,7 +274,8 @@ _GOODBYES: list[tuple[tuple[str, ...], int, int | str | None, str]] = [
 def leaving(my_leave: Callable[[Any], Talk], pending: int) -> Conversation[Any]:
     """A session at its end: so many commands were said and not answered yet, then the goodbye."""
     client = ours.ClientSession("rio.example")
-    client.active = (Pipelining(),)
+    client.extensions = (Pipelining(),)
+    client.learn({"PIPELINING": ""})
     for _ in range(pending):
         yield from client.send(ours.PlannedCommand("NOOP", may_fly=True))
     if not isinstance(goodbye := my_leave(client), Generator):
