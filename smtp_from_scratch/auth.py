@@ -150,7 +150,7 @@ AUTH_LIMIT = 12_288                            # octets of a line of AUTH, CR LF
 
 
 def examine(mechanism: Mechanism, users: Users, initial: bytes | None) -> Conversation[str]:
-    """Put a client through an examination, and return who it is; raises AuthError, ValueError for bad base64."""
+    """Put a client through an examination, and return who it is; AuthError, ValueError for bad base64."""
     exam = mechanism.examine(users)
     said: Any = next(exam)
     while True:
@@ -227,15 +227,15 @@ def auth(extension: Auth, session: ExtendedSession, argument: str) -> Conversati
 class Auth(Extension):
     """AUTH: the client proves who it is (RFC 4954).
 
-    Server: `users` is a store; `required` refuses mail from strangers (530); `insecure` offers AUTH without TLS.
-    Client: the first of `mechanisms` offered; in the clear none that gives the password away, unless `insecure`.
+    Server: `users` is a store; `required` refuses strangers' mail (530); `insecure` offers AUTH without TLS.
+    Client: the first of `mechanisms` offered; in the clear none that tells the password, unless `insecure`.
     """
 
     keyword = "AUTH"
 
-    def __init__(self, users: Users | None = None, *, user: str = "", password: str = "", required: bool = False,
-                 insecure: bool = False, mechanisms: Iterable[Mechanism] = MECHANISMS,
-                 guesses: Guesses | None = None) -> None:
+    def __init__(self, users: Users | None = None, *, user: str = "", password: str = "",
+                 required: bool = False, insecure: bool = False,
+                 mechanisms: Iterable[Mechanism] = MECHANISMS, guesses: Guesses | None = None) -> None:
         self.users, self.required, self.insecure, self.mechanisms = users, required, insecure, tuple(mechanisms)
         self.possible = [m for m in self.mechanisms if users is not None and m.needs in users.knows]
         self.guesses, self._user, self._password = guesses or Guesses(), user, password
@@ -275,8 +275,8 @@ def choose(client: ClientSession, mechanisms: Iterable[Mechanism], insecure: boo
         if client.secure or insecure or not mechanism.clear:
             return mechanism
     if common:
-        raise SMTPNotSupportedError("the line is not sealed: from what we would say, anybody on the way could learn "
-                                    "or guess the password")
+        raise SMTPNotSupportedError("the line is not sealed: from what we would say, anybody on the way could "
+                                    "learn or guess the password")
     raise SMTPNotSupportedError(f"the server offers no AUTH that we know: {' '.join(offered) or 'none at all'}")
 
 
@@ -295,7 +295,7 @@ def settle_auth(client: ClientSession, talk: Responses, user: str, reply: Reply)
 
 # %% exchange
 def exchange(client: ClientSession, talk: Responses, reply: Reply, first: bytes | None) -> Conversation[Reply]:
-    """Answer challenges until the server makes up its mind; `*` when it asks what makes no sense (RFC 4954 §4)."""
+    """Answer challenges until the server has decided; `*` when it asks what makes no sense (RFC 4954 §4)."""
     while reply.code == 334:
         try:
             challenge = decode64(reply.text)
@@ -323,7 +323,8 @@ def log_in_by(mechanism: Mechanism, client: ClientSession, user: str, password: 
         yield from client.send(PlannedCommand("AUTH", argument, may_fly=True, settle=settle))
     else:
         reply = yield from client.command("AUTH", argument)
-        settle((yield from exchange(client, talk, reply, None if told or not mechanism.client_first else first)))
+        first = first if mechanism.client_first and not told else None
+        settle((yield from exchange(client, talk, reply, first)))
 
 
 # %% log-in
@@ -331,8 +332,8 @@ def log_in(client: ClientSession, user: str, password: str, mechanisms: Iterable
            insecure: bool = False) -> Conversation[str]:
     """Prove who we are, and return by which mechanism; raises SMTPAuthenticationError, SMTPNotSupportedError.
 
-    Where a mechanism is not wanted after all, 504 or 534, the next one is tried (RFC 4954 §6). One in which we speak
-    once rides along with what follows: then the error comes with its reply.
+    Where a mechanism is not wanted after all, 504 or 534, the next one is tried (RFC 4954 §6). One in which
+    we speak once rides along with what follows: then the error comes with its reply.
     """
     left, refusal = list(mechanisms), None
     while True:

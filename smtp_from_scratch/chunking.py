@@ -25,7 +25,7 @@ __all__ = [
 
 # %% parse-bdat
 def parse_bdat(argument: str) -> tuple[int, bool] | None:
-    """How many octets follow, and whether they are the last; None: nobody can say where they end (RFC 3030 §2)."""
+    """How many octets follow, and whether they are the last; None: nobody can say how many (RFC 3030 §2)."""
     size, _, marker = argument.strip(" ").partition(" ")
     plain = argument.isascii() and size.isdigit() and len(size) <= 18
     if not plain or marker.strip(" ").upper() not in ("", "LAST"):
@@ -63,7 +63,8 @@ def bdat(session: ExtendedSession, argument: str) -> Conversation[Reply]:
     """BDAT: a chunk of so many octets, which are read whatever we think of them (RFC 3030 §2, §4.2)."""
     size, limit = parse_bdat(argument), session.limits.max_size
     if size is None:
-        return session.closing("cannot tell where the next command begins: BDAT takes a number, and LAST", "4.5.4")
+        lost = "cannot tell where the next command begins: BDAT takes a number, and LAST"
+        return session.closing(lost, "4.5.4")
     if limit and size[0] > 2 * limit + 1_000_000:
         return session.closing(f"takes messages of {limit} octets, not of {size[0]}", "4.3.4")
     session.counts["idle commands"] += not size[0]
@@ -104,7 +105,7 @@ EAGER = 65_536                                 # octets of a body that flies alo
 
 
 def regroup(blocks: Iterable[bytes], size: int, first: int = 0) -> Iterator[tuple[bytes, bool]]:
-    """The same octets in pieces of about `size` (the first one of at most `first`), and whether it is the last."""
+    """The same octets in pieces of about `size` (the first of at most `first`); whether each is the last."""
     held: list[bytes] = []
     length = 0
     for block in blocks:
@@ -141,7 +142,7 @@ def settle_last(plan: Plan, reply: Reply) -> None:
 class Chunking(Extension):
     """CHUNKING: a body in counted pieces: nothing is stuffed, nothing is searched for its end (RFC 3030 §2).
 
-    `eager`: the first chunk flies along with the envelope, before anybody knows whether it is wanted. RFC 3030 §2
+    `eager`: the first chunk flies along with the envelope, when nobody knows whether it is wanted. RFC 3030 §2
     wants the replies to MAIL and RCPT collected first, and a server that refuses a chunk without reading it
     would take its octets for commands; so this is for servers that you know.
     """

@@ -1,4 +1,4 @@
-"""The blocking stage: a socket, deadlines, two ends that both write, hang-ups (RFC 5321 §4.5.3.2, RFC 2920 §3.1)."""
+"""The blocking stage: a socket, deadlines, two ends that write, hang-ups (RFC 5321 §4.5.3.2, RFC 2920 §3.1)."""
 # Exported from notebooks/06_connection.ipynb; edit the notebook.
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A conversation is a generator: it says octets and wants answers, and never touches a socket (RFC 821 §4.2, §4.3)."""
+"""A conversation is a generator: it says octets and wants answers, without a socket (RFC 821 §4.2, §4.3)."""
 # Exported from notebooks/02_conversation.ipynb; edit the notebook.
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class BothListening(RuntimeError):
 # %% work
 @dataclass(frozen=True, slots=True)
 class Work(Want):
-    """Want: what `function` returns, called once all that was said has left. It may block, as disks and DNS do."""
+    """Want: what `function` returns, called once all that was said has left. It may block, as disks do."""
 
     function: Callable[[], Any]
 
@@ -230,7 +230,7 @@ _known_reply = lru_cache(64)(parse_reply)       # fifty recipients get the same 
 
 
 def read_reply(timeout: float = 300.0, limit: int = 32_768) -> Conversation[Reply]:
-    """Want lines until a reply is complete (RFC 5321 §4.2.1): at most `limit` octets and `timeout` seconds in all."""
+    """Want lines until a reply is complete (RFC 5321 §4.2.1), in `limit` octets, `timeout` seconds in all."""
     want = ReplyLine(timeout)
     lines = [(yield want)]
     while lines[-1][:3].isdigit() and lines[-1][3:4] == b"-":       # what is no reply is not read on

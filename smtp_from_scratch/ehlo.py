@@ -33,7 +33,7 @@ def ehlo(session: ExtendedSession, argument: str) -> Reply:
     if not session.extended:
         return reply
     offers = (extension.advertise(session) for extension in session.extensions.extensions)
-    return Reply(250, "\n".join([session.hostname, *filter(None, offers), "HELP"]))    # §4.5.1: HELP is optional
+    return Reply(250, "\n".join([session.hostname, *filter(None, offers), "HELP"]))    # HELP: §4.5.1
 
 
 def protocol(session: ExtendedSession) -> str:
@@ -65,7 +65,7 @@ def read_parameters(text: str) -> dict[str, str | None] | Reply:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter of a command: `check` refuses a value or returns None; `octets` is what it adds to the line."""
+    """A parameter of a command: `check` refuses a value or returns None; `octets`: what it adds to the line."""
 
     check: Callable[[ExtendedSession, str | None], Reply | None]
     octets: int = 0
@@ -252,7 +252,7 @@ class ExtendedSession(Session):
         self.extended, self.user = False, ""
 
     def refuse(self, line: bytes, command: Command) -> Reply | None:
-        """As before; and extensions have a say, even when it is not a command's turn (RFC 3207 §4, RFC 4954 §6)."""
+        """As before; and extensions have a say, even out of a command's turn (RFC 3207 §4, RFC 4954 §6)."""
         verb = self.verbs.get(command.verb, UNKNOWN)
         if refusal := self.extensions.misformed(line, command):
             lost = f"cannot tell where the next command begins: {refusal.text}"
@@ -263,7 +263,7 @@ class ExtendedSession(Session):
         return objection or verb.misused(command)
 
     def objection(self, command: Command) -> Reply | None:
-        """What the first extension says that does not want a command dispatched; 530 comes before all others."""
+        """What the first extension says that does not want a command dispatched; 530 comes before others."""
         found = [no for check in self.extensions.checks if (no := check(self, command))]
         return min(found, key=lambda reply: reply.code != 530) if found else None
 
@@ -322,7 +322,7 @@ class EightBitMime(Extension):
 
 # %% offers
 def read_offers(reply: Reply) -> dict[str, str]:
-    """What EHLO's reply offers: `{KEYWORD: the rest of its line}`; AUTH=… of old joins AUTH (RFC 5321 §4.1.1.1)."""
+    """What EHLO's reply offers: `{KEYWORD: the rest of its line}`; AUTH=… joins AUTH (RFC 5321 §4.1.1.1)."""
     offers: dict[str, str] = {}
     for line in reply.lines[1:]:
         if line.upper().startswith("AUTH="):

@@ -38,7 +38,7 @@ def unique_name(hostname: str) -> str:
 
 # %% folder-name
 def folder_name(address: str) -> str:
-    """A recipient's folder: the address in lower case, in hex what could confuse a file system; `"ana"` is `ana`."""
+    """A recipient's folder: the address in lower case, in hex what confuses a file system; `"ana"` is `ana`."""
     name = quote(few_quotes(address).lower(), safe="@+=!#$&'*~", errors="surrogateescape")
     return name if len(name) <= 200 else name[:130] + "-" + hashlib.sha256(name.encode()).hexdigest()
 
@@ -56,7 +56,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder for its owner alone, and those above it; its name is durable, also if it was there already."""
+    """Create a folder for its owner alone, and those above it; its name is durable, also if it was there."""
     if folder.is_dir():
         with contextlib.suppress(PermissionError):     # a folder above that we may not read is not ours to sync
             sync_folder(folder.parent)
@@ -87,7 +87,7 @@ REMEMBERED = 10_000                            # mailboxes
 
 
 def sweep(tmp: Path) -> None:
-    """Remove what deliveries have left unfinished more than 36 hours ago; a file that cannot be removed stays."""
+    """Remove what deliveries left unfinished more than 36 hours ago; a file that cannot be removed stays."""
     with contextlib.suppress(OSError), os.scandir(tmp) as entries:
         for entry in entries:
             with contextlib.suppress(OSError):
@@ -142,7 +142,7 @@ def field_end(data: bytes, start: int) -> int:
 
 
 def own_return_path(head: bytes, body: IO[bytes]) -> Iterator[bytes]:
-    """The message in blocks: our trace, then what came, without the Return-Path that it brought (RFC 5321 §4.4)."""
+    """The message in blocks: our trace, then what came, without its own Return-Path (RFC 5321 §4.4)."""
     yield head
     data, removing, found = b"\n", False, None
     while not found and (block := body.read(BLOCK)):

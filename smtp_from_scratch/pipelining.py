@@ -11,11 +11,11 @@ __all__ = ["FREE", "groups", "Pipelining"]
 
 
 # %% groups
-FREE = frozenset({"", "RSET", "MAIL", "SEND", "SOML", "SAML", "RCPT"})     # "": a message's text (RFC 2920 §3.1)
+FREE = frozenset({"", "RSET", "MAIL", "SEND", "SOML", "SAML", "RCPT"})    # "": a message's text (RFC 2920 §3.1)
 
 
 def groups(verbs: Iterable[str]) -> list[list[str]]:
-    """Cut commands into the fewest groups that may fly together: what is not free ends its group (RFC 2920 §3.1)."""
+    """Cut commands into the fewest groups that may fly: what is not free ends its group (RFC 2920 §3.1)."""
     cut: list[list[str]] = [[]]
     for verb in verbs:
         cut[-1].append(verb)
@@ -26,7 +26,7 @@ def groups(verbs: Iterable[str]) -> list[list[str]]:
 
 # %% pipelining
 class Pipelining(Extension):
-    """PIPELINING: do not wait where no reply changes what is said next (RFC 2920): see `PlannedCommand.may_fly`.
+    """PIPELINING: do not wait where no reply changes what is said next (RFC 2920): `PlannedCommand.may_fly`.
 
     The server's end is the sessions' own: replies wait in a buffer unless their verb's row says `now` (§3.2).
     """

@@ -1,4 +1,4 @@
-"""A password that never travels: SCRAM-SHA-256 (RFC 5802, RFC 7677), and a store of keys instead of passwords."""
+"""A password that never travels: SCRAM-SHA-256 (RFC 5802, RFC 7677), and a store of keys, not passwords."""
 # Exported from notebooks/16_scram.ipynb; edit the notebook.
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ TEXT_FORM = re.compile(r"SCRAM-SHA-256\$([1-9][0-9]{0,8}):([^:$]+)\$([^:$]+):([^
 
 @dataclass(frozen=True, slots=True)
 class ScramKeys:
-    """What a server keeps of a password: enough to recognize who knows it, too little to log in (RFC 5802 §3)."""
+    """What a server keeps of a password: enough to know who knows it, too little to log in (RFC 5802 §3)."""
 
     salt: bytes
     iterations: int
@@ -55,7 +55,7 @@ class ScramKeys:
     server_key: bytes = field(repr=False)
 
     def to_text(self) -> str:
-        """`SCRAM-SHA-256$iterations:salt$stored key:server key`, in base64: the form that PostgreSQL has, too."""
+        """`SCRAM-SHA-256$iterations:salt$stored key:server key`, in base64, as PostgreSQL has it, too."""
         salt, stored, server = map(encode64, (self.salt, self.stored_key, self.server_key))
         return f"SCRAM-SHA-256${self.iterations}:{salt}${stored}:{server}"
 
@@ -85,7 +85,7 @@ def scram_keys(password: str, salt: bytes | None = None, iterations: int = ITERA
 
 # %% proves
 def proves(keys: ScramKeys, auth_message: bytes, proof: bytes) -> bool:
-    """Whether a proof comes from somebody who knows the password, by the keys that a server has (RFC 5802 §3)."""
+    """Whether a proof comes from somebody who knows the password, by a server's keys (RFC 5802 §3)."""
     if len(proof) != 32:
         return False
     client_key = xor(proof, mac(keys.stored_key, auth_message))
@@ -97,7 +97,8 @@ def attributes(message: str, names: str) -> list[str]:
     """The values of a message's attributes, in order; others may follow, but no `m` (RFC 5802 §5.1)."""
     parts = message.split(",")
     known, others = parts[: len(names)], parts[len(names) :]
-    if any(not re.fullmatch(r"[A-Za-z]=[^\0]+", part) for part in parts) or [p[0] for p in known] != list(names):
+    well_formed = all(re.fullmatch(r"[A-Za-z]=[^\0]+", part) for part in parts)
+    if not well_formed or [part[0] for part in known] != list(names):
         raise BadResponse(f"expected {', '.join(f'{name}=…' for name in names)}")
     if any(part[0] == "m" for part in others):
         raise BadResponse("an extension that must be understood, and is not")
@@ -120,7 +121,7 @@ def decode_name(text: str) -> str:
 
 
 # %% first-messages
-MIN_ITERATIONS, MAX_ITERATIONS = 4096, 1_000_000       # iterations a client puts up with (RFC 7677 §4, RFC 5802 §9)
+MIN_ITERATIONS, MAX_ITERATIONS = 4096, 1_000_000       # that a client puts up with (RFC 7677 §4, RFC 5802 §9)
 
 
 def client_first(message: str) -> tuple[str, str, str, str]:
@@ -135,13 +136,15 @@ def client_first(message: str) -> tuple[str, str, str, str]:
 
 
 def server_first(message: str, nonce: str) -> tuple[str, bytes, int]:
-    """The server's first message: nonce, salt, iterations; raises AuthError for what a client must not go into."""
+    """The server's first message: nonce, salt, iterations; AuthError for what a client must not go into."""
     both, salt, iterations = attributes(message, "rsi")
     if not re.fullmatch("[!-~]+", both) or not both.startswith(nonce) or both == nonce:
         raise AuthError("the server's nonce is not ours with its own after it")
-    if not re.fullmatch("[1-9][0-9]{0,9}", iterations) or not MIN_ITERATIONS <= int(iterations) <= MAX_ITERATIONS:
-        raise AuthError(f"the server asks for {iterations[:20]} iterations, not {MIN_ITERATIONS} to {MAX_ITERATIONS}")
-    return both, decode64(salt), int(iterations)
+    number = int(iterations) if re.fullmatch("[1-9][0-9]{0,9}", iterations) else 0
+    if not MIN_ITERATIONS <= number <= MAX_ITERATIONS:
+        raise AuthError(f"the server asks for {iterations[:20]} iterations, "
+                        f"not {MIN_ITERATIONS} to {MAX_ITERATIONS}")
+    return both, decode64(salt), number
 
 
 # %% prove
@@ -158,7 +161,8 @@ def prove(user: str, password: str, nonce: str) -> Responses:
     final = heard((yield f"{without_proof},p={encode64(proof)}".encode()))
     if final.startswith("e="):
         raise AuthError(f"the server says {final[2:60]!r}")
-    if not hmac.compare_digest(decode64(*attributes(final, "v")), mac(mac(salted, b"Server Key"), auth_message)):
+    signature = mac(mac(salted, b"Server Key"), auth_message)
+    if not hmac.compare_digest(decode64(*attributes(final, "v")), signature):
         raise AuthError("the server does not know the password: it is not the one that we know")
     if (yield b"") is not None:
         raise AuthError("the server goes on asking after it has proved itself")
@@ -227,8 +231,8 @@ class ScramSha256(Mechanism):
         challenge = f"r={nonce},s={encode64(keys.salt)},i={keys.iterations}"
         final, _, proof = as_text((yield challenge.encode())).rpartition(",p=")
         auth_message = ",".join([first.removeprefix(header), challenge, final]).encode()
-        right = proves(keys, auth_message, decode64(proof))
-        if attributes(final, "cr") != [encode64(header.encode()), nonce] or acting_as not in ("", user) or not right:
+        right = proves(keys, auth_message, decode64(proof)) and acting_as in ("", user)
+        if attributes(final, "cr") != [encode64(header.encode()), nonce] or not right:
             raise AuthError("wrong")
         if (yield f"v={encode64(mac(keys.server_key, auth_message))}".encode()):
             raise BadResponse("there is nothing left to say")

@@ -47,7 +47,7 @@ class Verb:
     """One row of the table: who handles a verb, from which state to which it leads (RFC 5321 §4.1.4).
 
     A handler returns its reply. When it has more to say or to hear, it is a conversation that returns it, or
-    None if it has said all there is to say. `argument`: one must follow (True), none may (False), either (None).
+    None if it has said it all. `argument`: one must follow (True), none may (False), either (None).
     `now`: its reply may not wait in a buffer (RFC 2920 §3.2). `usage` is what HELP says.
     `idle`: it leads nowhere, and counts as such in every state. `limit`: octets of its line.
     `counts_octets`: its line says how many octets follow it.
@@ -318,7 +318,8 @@ VERBS: dict[str, Verb] = {
                  "MAIL FROM:<you@your.domain>, or MAIL FROM:<> for a bounce"),
     "RCPT": Verb(with_path("TO:", note_recipient), {"mail": "rcpt", "rcpt": "rcpt"},
                  "RCPT TO:<somebody@some.domain>"),
-    "DATA": Verb(data, {"rcpt": "ready"}, "DATA, the message, a dot alone in its line", now=True, argument=False),
+    "DATA": Verb(data, {"rcpt": "ready"}, "DATA, the message, a dot alone in its line",
+                 now=True, argument=False),
     "RSET": Verb(rset, TO_READY | {"start": "start"}, "RSET forgets the transaction", argument=False),
     "NOOP": Verb(saying(250, "still here"), STAY, "NOOP does nothing", now=True, idle=True),
     "QUIT": Verb(saying(221, "{} says goodbye"), dict.fromkeys(STAY, "closed"),

@@ -43,19 +43,20 @@ def ending(layer: TLSLayer) -> Iterator[None]:
 class TLSLayer:
     """One end of TLS on two buckets of octets: what came from the wire, and what must go there."""
 
-    def __init__(self, context: ssl.SSLContext, server_name: str | None = None, server_side: bool = False) -> None:
+    def __init__(self, context: ssl.SSLContext, server_name: str | None = None,
+                 server_side: bool = False) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side, server_name)
         self.ready = self.ended = False        # the handshake is done; the other end said goodbye, or nonsense
         self.receive(b"")
 
     def receive(self, data: bytes) -> bytes:
-        """Octets from the wire in, plain octets out. Raises ssl.SSLError in the handshake, later ConnectionError."""
+        """Octets from the wire in, plain ones out; raises SSLError in the handshake, later ConnectionError."""
         if self.ended:                         # nobody reads that bucket any more
             return b""
         self._incoming.write(data)
         plain = []
-        with ending(self), contextlib.suppress(ssl.SSLWantReadError):      # the rest of a record has not come yet
+        with ending(self), contextlib.suppress(ssl.SSLWantReadError):      # a record's rest has not come yet
             if not self.ready:
                 self._tls.do_handshake()
                 self.ready = True
@@ -75,7 +76,7 @@ class TLSLayer:
         return self._outgoing.read()
 
     def goodbye(self) -> bytes:
-        """Octets that say, sealed, that nothing follows: without them the end could be a cut (RFC 8446 §6.1)."""
+        """Octets that say, sealed, that nothing follows; without them it could be a cut (RFC 8446 §6.1)."""
         with contextlib.suppress(ssl.SSLError):
             self._tls.unwrap()
         return self._outgoing.read()
@@ -111,7 +112,7 @@ def server_context(certificate: str, key: str | None = None) -> ssl.SSLContext:
 
 
 def unverified() -> ssl.SSLContext:
-    """A client's settings for TLS "if you can" (RFC 7435): the line is sealed, whoever stands at its other end."""
+    """A client's settings for TLS "if you can" (RFC 7435): a sealed line, whoever stands at its other end."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.minimum_version = ssl.TLSVersion.TLSv1_2       # some systems leave that open (RFC 8996)
@@ -154,7 +155,7 @@ def start_tls(client: ClientSession, context: ssl.SSLContext, required: bool = T
         return
     if "STARTTLS" not in client.offered:
         if required:
-            raise SMTPNotSupportedError("the server does not offer STARTTLS, or somebody took it out of its offer")
+            raise SMTPNotSupportedError("the server offers no STARTTLS, or somebody took it out of its offer")
         return
     reply = yield from client.command("STARTTLS")
     if reply.code == 220:

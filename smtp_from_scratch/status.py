@@ -51,7 +51,7 @@ class CodedSession(ExtendedSession):
     """A session whose replies say why, where that is offered."""
 
     def reply(self, reply: Reply, verb: Verb | None = None) -> Reply:
-        """A code on each 2yz, 4yz and 5yz, but none on the greeting or the reply to EHLO or HELO (RFC 2034 §4)."""
+        """A code on each 2yz, 4yz and 5yz, but not on the greeting or the reply to EHLO, HELO (RFC 2034 §4)."""
         reply = ExtendedSession.reply(self, reply, verb)
         if reply.enhanced or reply.code // 100 == 3 or self.verb in ("EHLO", "HELO"):
             return reply

@@ -26,7 +26,7 @@ _FIELD = re.compile(r"([!-9;-~]+)[ \t]*:(.*)", re.DOTALL)
 
 
 def header_fields(header: str) -> list[tuple[str, str]]:
-    """The fields of a header in order, names in lower case; ValueError for a line that is not one (RFC 5322 §2.2)."""
+    """The fields of a header in order, names in lower case; ValueError for what is not one (RFC 5322 §2.2)."""
     fields = []
     for line in re.split(r"\r\n(?![ \t])", header.removesuffix("\r\n")):
         field = _FIELD.fullmatch(line)

@@ -242,7 +242,7 @@ def envelope_commands(plan: Plan) -> tuple[PlannedCommand, list[PlannedCommand]]
 class Plan:
     """What will be said for one message to one server. Extensions change it before a word is said.
 
-    Raises ValueError for what cannot be said, SMTPNotSupportedError for a message that needs what is not offered.
+    Raises ValueError for what cannot be said, SMTPNotSupportedError when a message needs what is not offered.
     """
 
     def __init__(self, client: ClientSession, message: OutgoingMessage) -> None:
@@ -268,7 +268,7 @@ class Plan:
         return bool(self.receipt.refused_by)
 
     def run(self) -> Conversation[None]:
-        """Say it, as long as there is hope. The last replies may be out when this returns: see `read_replies`."""
+        """Say it, as long as there is hope. The last replies may be out after that: see `read_replies`."""
         client = self.client
         if client.open or any(command.verb in ("MAIL", "") for command in client.unanswered):
             yield from client.send(PlannedCommand("RSET", may_fly=True, settle=partial(settle_rset, client)))

@@ -5,6 +5,7 @@ import ast
 import json
 import re
 import statistics
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ EVERY = CHAPTERS + sorted((ROOT / "notebooks" / "solutions").glob("*.ipynb")) + 
 
 MOST_LINES_EXPORTED, MOST_LINES_CLASS, MOST_LINES_SKETCH, MOST_LINES_MEDIAN = 25, 40, 12, 8
 EXERCISES = 3
+WIDEST_CODE, WIDEST_FENCE = 112, 105           # letters that fit at 1366 px beside the file browser; code, fenced text
 RANDOM_ID = re.compile(r"(?=.*[0-9])[0-9a-f]{6,12}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MACHINE = re.compile(
     r"(?<![\w.])/(?:home/\w+|root|Users/\w+|tmp|work|private|usr/lib|opt)/|site-packages|[A-Z]:\\Users")
@@ -224,6 +226,47 @@ def test_classes_are_short(path: Path) -> None:
             if lines > MOST_LINES_CLASS:
                 long[f"{node.name} in cell {[c for n, c in markers if n < first][-1]}"] = lines
     assert not long, f"classes have at most {MOST_LINES_CLASS} lines: {long}"
+
+
+def wide(line: str) -> int:
+    """How many letters wide a line is: one of Chinese or Japanese takes the room of two."""
+    return sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in line)
+
+
+def fenced(markdown: str) -> list[str]:
+    """The lines of a cell that are not wrapped: between fences, or indented as code."""
+    found, fence = list[str](), ""
+    for line in markdown.splitlines():
+        mark = re.match(r"\s*(```+|~~~+)", line)
+        if mark and not (fence and not line.strip().startswith(fence)):
+            fence = "" if fence else mark[1]
+        elif fence or line.startswith("    "):
+            found.append(line)
+    return found
+
+
+@notebooks
+def test_nothing_scrolls_sideways(path: Path) -> None:
+    long = {cell["id"]: line for cell in cells(path) for line in cell["source"].splitlines()
+            if wide(line) > WIDEST_CODE}
+    assert not long, f"a line of code has at most {WIDEST_CODE} letters: {long}"
+    long = {cell["id"]: line for cell in cells(path, "markdown") for line in fenced(cell["source"])
+            if wide(line) > WIDEST_FENCE}
+    assert not long, f"a line of fenced text has at most {WIDEST_FENCE} letters: {long}"
+
+
+def test_lines_that_are_not_wrapped_are_found() -> None:
+    text = "one\n```python\ntwo\n~~~\nthree\n```\nfour\n    five\n~~~\nsix\n~~~\nseven"
+    assert fenced(text) == ["two", "~~~", "three", "    five", "six"]
+    assert wide("a例") == 3
+
+
+@notebooks
+def test_no_picture_of_a_control_character_is_stored_as_html(path: Path) -> None:
+    for cell in cells(path):
+        for output in cell["outputs"]:
+            html = "".join(output.get("data", {}).get("text/html", ""))
+            assert not re.search("[\u2400-\u2421]", html), f"cell {cell['id']}: many fonts have no such letter"
 
 
 # -- anatomy --

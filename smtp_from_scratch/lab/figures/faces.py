@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from smtp_from_scratch.lab.figures.rfc import link_html
-from smtp_from_scratch.lab.figures.style import COLORS, FIT, INK, NAMES, PAPER
+from smtp_from_scratch.lab.figures.style import COLORS, CONTROLS, FIT, INK, NAMES, PAPER
 
 
 class Face:
@@ -42,7 +42,17 @@ def card(content: str) -> str:
 def pre(text: str) -> str:
     """Text as it stands, in HTML, in the theme's own colors; the `style` only wraps what is too long."""
     return ('<pre style="white-space:pre-wrap;overflow-wrap:anywhere;word-break:normal;margin:0;background:none;'
-            f'line-height:inherit">{escape(text, quote=False)}</pre>')
+            f'line-height:inherit">{spelled(escape(text, quote=False))}</pre>')
+
+
+def spelled(text: str) -> str:
+    """The pictures of CR, LF and their like as small letters: many fonts lack them, and show an empty box."""
+    def letters(match: re.Match[str]) -> str:
+        names = [CONTROLS[ord(picture) - 0x2400] for picture in match[0]]
+        return "".join(f"<sup>{one}</sup>" if number % 2 == 0 else f"<sub>{one}</sub>"
+                       for number, one in enumerate(names))
+
+    return re.sub("[\u2400-\u2421]+", letters, text)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -63,7 +73,7 @@ def rich(text: str) -> str:
     """A sentence as HTML: `code` between backticks, RFCs as links, lines as they are; no `style`: GitHub strips it."""
     lines = [re.sub(r"^ +", lambda spaces: "&nbsp;" * len(spaces[0]), line)
              for line in escape(text, quote=False).split("\n")]
-    return link_html(re.sub(r"`([^`]+)`", r"<code>\1</code>", "<br>".join(lines)))
+    return link_html(re.sub(r"`([^`]+)`", r"<code>\1</code>", spelled("<br>".join(lines))))
 
 
 class Note(Face):

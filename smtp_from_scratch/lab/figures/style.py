@@ -9,6 +9,8 @@ FIT = ' style="max-width:100%;height:auto"'     # for an SVG within HTML; as a p
 COLORS = {"C": CLIENT, "S": SERVER}
 NAMES = {"C": "client", "S": "server"}
 SIGNS = {2: "✓", 3: "…", 4: "~", 5: "✗"}       # one for each class of replies
+CONTROLS = ("NUL SOH STX ETX EOT ENQ ACK BEL BS HT LF VT FF CR SO SI DLE DC1 DC2 DC3 DC4 NAK SYN ETB CAN EM SUB ESC "
+            "FS GS RS US SP DEL").split()       # names of the characters whose pictures begin at U+2400
 CLASSES = {2: TLS, 3: CLIENT, 4: WAITING, 5: TROUBLE}
 
 
