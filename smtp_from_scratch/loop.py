@@ -48,10 +48,10 @@ class NonBlocking(Connection):
         super().__init__(sock, "S", tap)
         sock.setblocking(False)
         self.unsent, self.deadline = b"", math.inf         # until when it waits, for whatever it waits for
-        self.deaf = self.parting = self.gone = False       # the other end has said all; so have we; nobody is there
+        self.deaf = self.parting = self.gone = False       # it has said all; so have we; nobody is there
 
     def send(self, data: bytes) -> None:
-        """Send what the line takes. A broken one is noticed by reading: the other end may have said why it left."""
+        """Send what the line takes. A broken one is noticed by reading: the other end may have said why."""
         waited, channel = bool(self.unsent), self.channel
         try:
             self.unsent = b"" if self.write_failed else send_some(self.socket, data)
@@ -117,10 +117,10 @@ class Delegating(Actor):
 class Call(NonBlocking):
     """A caller, and a conversation that goes on whenever it can."""
 
-    def __init__(self, sock: socket.socket, peer: str, conversation: Conversation[Any], tap: Tap | None = None) -> None:
+    def __init__(self, sock: socket.socket, peer: str, talk: Conversation[Any], tap: Tap | None = None) -> None:
         super().__init__(sock, tap)
-        self.peer, self.actor = peer, Delegating(conversation, self.channel)
-        self.busy, self.watched = False, 0     # more to do than fits into a turn; events that are looked out for
+        self.peer, self.actor = peer, Delegating(talk, self.channel)
+        self.busy, self.watched = False, 0     # more to do than fits into a turn; events that are looked for
 
     @property
     def job(self) -> Job | None:
@@ -183,7 +183,7 @@ def go_on(call: Call, happened: int = 0) -> None:
     call.idle = call.busy = False
     if happened & LATE:
         call.give_up()
-    if happened & EVENT_READ:                  # first: as long as something is unsent, the end is not the end yet
+    if happened & EVENT_READ:                  # first: while something is unsent, the end is not the end yet
         call.take_in()
     if happened & EVENT_WRITE:
         call.send(call.unsent)
@@ -208,7 +208,7 @@ class Worker:
 
     def __init__(self) -> None:
         self.batches, self.finished = queue.SimpleQueue[list[Call]](), deque[Call]()
-        self.bell, self._ringer = socket.socketpair()      # sockets, because a selector cannot look out for a queue
+        self.bell, self._ringer = socket.socketpair()      # sockets: a selector cannot look out for a queue
         self.bell.setblocking(False)
         self._ringer.setblocking(False)
         self.thread = threading.Thread(target=self.work, name="worker", daemon=True)
@@ -246,7 +246,7 @@ SWEEP = 0.1                                    # seconds between two looks at al
 
 
 def overdue(calls: Iterable[Call], now: float) -> tuple[list[Call], float]:
-    """Those whose time is over, and the moment of the next look: not at once, since it costs a look at everybody."""
+    """Those whose time is over, and the moment of the next look: not at once, since everybody is looked at."""
     late = [call for call in calls if call.deadline <= now]
     ahead = min((call.deadline for call in calls if call.deadline > now), default=math.inf)
     return late, max(ahead, now + SWEEP)
@@ -258,13 +258,13 @@ class Calls:
 
     def __init__(self, calls: dict[Any, Any]) -> None:
         self.selector, self.calls = selectors.DefaultSelector(), calls
-        self.busy, self.batch = set[Call](), list[Call]()  # who has more to do at once; who has a job for the worker
+        self.busy, self.batch = set[Call](), list[Call]()  # who has more to do; who has a job for the worker
         self.alarm = math.inf                  # when to look who is late
 
     def attend(self, call: Call, happened: int = 0) -> None:
         """Let a call go on; whatever goes wrong is the end of this call alone."""
         if happened and not happened & (events_for(call) | LATE):
-            self.selector.unregister(call.socket)          # what it says must wait, and would wake us in each turn
+            self.selector.unregister(call.socket)          # what it says must wait, or would wake us each turn
             call.watched = 0
             return
         try:
@@ -300,7 +300,7 @@ class Loop(Calls):
 
     def __init__(self, calls: dict[Any, Any]) -> None:
         super().__init__(calls)
-        bytearray(1 << 20)                     # once freed, it teaches malloc to keep blocks up to that size at hand
+        bytearray(1 << 20)                     # once freed, it teaches malloc to keep blocks up to that size
         self.worker = Worker()
         self.selector.register(self.worker.bell, EVENT_READ, self.collect)
 
@@ -340,9 +340,10 @@ ACCEPTS, PLACES = 16, Places()                 # who are let in in one turn; who
 
 
 class Door:
-    """A listening socket that a loop looks after: a few callers in a turn, since others are on the line already."""
+    """A listening socket that a loop looks after: a few callers in a turn, since others are on the line."""
 
-    def __init__(self, listener: socket.socket, loop: Loop, accept: Callable[[socket.socket, str], None]) -> None:
+    def __init__(self, listener: socket.socket, loop: Loop,
+                 accept: Callable[[socket.socket, str], None]) -> None:
         self.listener, self.loop, self.accept, self.closed = listener, loop, accept, threading.Event()
         self.shut_until = 0.0
         listener.setblocking(False)
@@ -383,7 +384,6 @@ class LoopServer(ThreadedServer):
         def begin(peer: str) -> Conversation[Any]:
             yield FLUSH                        # whatever goes wrong from here on is the end of one call alone
             yield from conversation(peer)
-
         super().__init__(begin, host, port, places=places, tap=tap)
         self.loop = Loop(self.callers)
         self.door = Door(self.listener, self.loop, self.accept)
@@ -391,7 +391,8 @@ class LoopServer(ThreadedServer):
     def admit(self, sock: socket.socket, peer: str) -> None:
         """Begin to play with a caller."""
         call = Call(sock, peer, self.conversation(peer), self.tap)
-        call.channel.longest_wait, call.channel.deadline = self.longest_wait, call.channel.now() + self.longest_session
+        call.channel.longest_wait = self.longest_wait
+        call.channel.deadline = call.channel.now() + self.longest_session
         self.callers[call] = Caller(call, self._doorman, origin(peer))
         self.loop.attend(call)
 

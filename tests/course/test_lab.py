@@ -108,6 +108,14 @@ def test_transcript_in_the_notation_of_the_rfcs() -> None:
     assert transcript.said == rehearsal().said and len(transcript) == len(transcript.said)
     bundle = transcript._repr_mimebundle_()
     assert bundle["text/plain"] == str(transcript) and "<details" in bundle["text/html"]
+    assert "C: QUIT<sup>CR</sup><sub>LF</sub>\n" in bundle["text/html"] and "␍" not in bundle["text/html"]
+
+
+def test_controls_are_spelled_in_small_letters() -> None:
+    from smtp_from_scratch.lab.figures.faces import pre, rich
+
+    assert "a<sup>NUL</sup>b<sup>CR</sup><sub>LF</sub>\n<sup>DEL</sup>" in pre("a␀b␍␊\n␡")
+    assert rich("`QUIT␍␊`") == "<code>QUIT<sup>CR</sup><sub>LF</sub></code>"
 
 
 def test_transcript_is_a_tap_at_either_end_and_forgets() -> None:
