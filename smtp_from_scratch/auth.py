@@ -323,8 +323,8 @@ def log_in_by(mechanism: Mechanism, client: ClientSession, user: str, password: 
         yield from client.send(PlannedCommand("AUTH", argument, may_fly=True, settle=settle))
     else:
         reply = yield from client.command("AUTH", argument)
-        first = first if mechanism.client_first and not told else None
-        settle((yield from exchange(client, talk, reply, first)))
+        held = first if mechanism.client_first and not told else None
+        settle((yield from exchange(client, talk, reply, held)))
 
 
 # %% log-in
