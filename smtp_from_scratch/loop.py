@@ -139,7 +139,7 @@ class Call(NonBlocking):
                 self.actor.resume(error=Closing() if self.closing else Disconnected())
 
     def give_up(self) -> None:
-        """The time of what it waited for is over, or the pause that it events_for."""
+        """The time of what it waited for is over, or the pause that it waits for."""
         job, stuck = self.job, bool(self.unsent)
         self.write_failed, self.unsent = self.write_failed or stuck, b""
         if self.parting:
