@@ -160,7 +160,7 @@ class Submission:
         """The policy, for addresses that this user may send from (RFC 6409 §6.1)."""
 
         def accept_sender(address: str, envelope: Envelope) -> Reply | None:
-            if not self.may_send(envelope.user, address):
+            if self.may_send(envelope.user, address) not in {True}:        # a coroutine is true, and no answer
                 return Reply(550, f"{envelope.user} does not send as {address or 'nobody'}", "5.7.1")
             return unqualified(address, "5.1.8") or accept(address, envelope)
 

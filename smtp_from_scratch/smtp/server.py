@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
+import asyncio
 import socket
 import ssl
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import IO, Self
@@ -19,6 +19,7 @@ from smtp_from_scratch.lmtp import LmtpSession, LmtpSet
 from smtp_from_scratch.loop import LoopServer
 from smtp_from_scratch.server import Places, ThreadedServer
 from smtp_from_scratch.session import Deliver, Limits, Policy, Session, serve
+from smtp_from_scratch.smtp.bridge import AnyDeliver, AnyPolicy, Bridge
 from smtp_from_scratch.smtp.sets import EVERYTHING, Extensions, joined, server_extensions, server_security
 from smtp_from_scratch.starttls import secure_server
 from smtp_from_scratch.status import CodedSession
@@ -67,22 +68,11 @@ class Inbox:
             return list(self.messages)
 
 
-def check_callable(**functions: object) -> None:
-    """Raise TypeError, by name, for what is neither None nor a function that answers as soon as it is called."""
-    for name, function in functions.items():
-        if function is not None and not callable(function):
-            raise TypeError(f"{name} is a function, not {function!r}")
-        for way in (function, getattr(function, "__call__", None)):        # noqa: B004  an object with a method, too
-            if inspect.iscoroutinefunction(way) or inspect.isasyncgenfunction(way) or inspect.isgeneratorfunction(way):
-                raise TypeError(f"{name} is an async function or a generator, which nobody runs here: give a plain "
-                                "function (`asyncio.run` calls an async one from there)")
-
-
 class Running:
     """A server that starts, stops, and keeps what came in."""
 
-    def __init__(self, stage: ThreadedServer | LoopServer, inbox: Inbox) -> None:
-        self._stage, self._inbox = stage, inbox
+    def __init__(self, stage: ThreadedServer | LoopServer, inbox: Inbox, bridge: Bridge) -> None:
+        self._stage, self._inbox, self._bridge = stage, inbox, bridge
         self.address = stage.address
 
     @property
@@ -95,7 +85,15 @@ class Running:
         return self._inbox.wait_for(count, timeout)
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Begin to answer. TypeError for async functions: see `serve_forever`."""
+        self._begin(None)
+
+    def _begin(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        try:
+            self._bridge.open(loop)
+        except TypeError:
+            self.stop(0.0)
+            raise
         self._stage.start()
 
     def stop(self, grace: float = 10.0) -> None:
@@ -108,6 +106,21 @@ class Running:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    async def serve_forever(self) -> None:
+        """Serve until the task is canceled; async functions run in its event loop, as in `async with`."""
+        async with self:
+            await asyncio.get_running_loop().create_future()
+
+    async def __aenter__(self) -> Self:
+        self._begin(asyncio.get_running_loop())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            await asyncio.to_thread(self.stop)  # meanwhile the loop goes on with what sessions wait for
+        finally:
+            self._bridge.cancel()
 
 
 class Talking(Running):
@@ -152,12 +165,12 @@ class Server(Talking):
     IPv6, per network of 64 bits), callers hear 421. `timeout` (seconds) caps every wait, and `session_timeout` is for
     a session as a whole. `stage`: "threads", one for each caller, or "loop", one for all of them, in which policies
     must answer at once, and one more for `deliver`. `lmtp`: what is spoken is LMTP, with a reply for each recipient.
-    `host` may be a path, `"unix:/run/lmtp"`. Raises TypeError for a `deliver` or a policy that cannot be
-    called here, OSError when the address cannot be had.
+    `host` may be a path, `"unix:/run/lmtp"`. In an `async with`, `deliver` and policies may be async functions. Raises
+    TypeError for a `deliver` or a policy that cannot be called, OSError when the address cannot be had.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0, *, deliver: Deliver | None = None, hostname: str = "",
-                 accept_sender: Policy | None = None, accept_recipient: Policy | None = None,
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, *, deliver: AnyDeliver | None = None, hostname: str = "",
+                 accept_sender: AnyPolicy | None = None, accept_recipient: AnyPolicy | None = None,
                  max_size: int = MAX_SIZE, max_recipients: int = 1000, max_errors: int = 20,
                  max_idle_commands: int = 100, max_refused: int = 100, max_connections: int = 1000,
                  max_connections_per_address: int = 500, timeout: float = 300.0, session_timeout: float = 14_400.0,
@@ -165,12 +178,12 @@ class Server(Talking):
                  tls: ssl.SSLContext | None = None, implicit_tls: bool = False, users: Users | None = None,
                  require_auth: bool = False, insecure_auth: bool = False, stage: str = "threads",
                  lmtp: bool = False) -> None:
-        check_callable(deliver=deliver, accept_sender=accept_sender, accept_recipient=accept_recipient)
         if stage not in STAGES:
             raise ValueError(f"stage is one of {', '.join(STAGES)}, not {stage!r}")
-        inbox = Inbox()
+        inbox, bridge = Inbox(), Bridge(stage)
         self.hostname = hostname or socket.gethostname() or "localhost"
-        self._handlers = handlers(self.hostname, deliver or inbox, accept_sender, accept_recipient, submission)
+        self._handlers = handlers(bridge, self.hostname, inbox if deliver is None else deliver, accept_sender,
+                                  accept_recipient, submission)
         self._limits = Limits(max_size, max_recipients, max_errors, max_idle_commands, max_refused)
         if implicit_tls and (tls is None or extensions is None):
             raise ValueError("implicit_tls needs a context with a certificate, tls=…, and a list of extensions, if an "
@@ -184,7 +197,7 @@ class Server(Talking):
         place = STAGES[stage](self._conversation, host, port, tap=tap,
                               places=Places(max_connections, max_connections_per_address))
         place.longest_wait, place.longest_session = timeout, session_timeout
-        super().__init__(place, inbox)
+        super().__init__(place, inbox, bridge)
 
 
 def server_set(extensions: Extensions, asked: list[Extension], implicit_tls: bool,
@@ -198,15 +211,16 @@ def server_set(extensions: Extensions, asked: list[Extension], implicit_tls: boo
     return None if found is None else ExtensionSet(found)
 
 
-def handlers(hostname: str, deliver: Deliver, accept_sender: Policy | None, accept_recipient: Policy | None,
-             submission: Submission | None) -> tuple[Deliver, Policy, Policy]:
-    """What a session does with a message, a sender, a recipient."""
-    sender = accept_sender or (lambda address, envelope: None)
-    recipient = accept_recipient or (lambda address, envelope: None)
+def handlers(bridge: Bridge, hostname: str, deliver: AnyDeliver, accept_sender: AnyPolicy | None,
+             accept_recipient: AnyPolicy | None, submission: Submission | None) -> tuple[Deliver, Policy, Policy]:
+    """What a session does with a message, a sender, a recipient; TypeError for what it cannot call."""
+    keep = bridge.plain("deliver", deliver)
+    sender = bridge.plain("accept_sender", accept_sender) or (lambda address, envelope: None)
+    recipient = bridge.plain("accept_recipient", accept_recipient) or (lambda address, envelope: None)
     if submission is None:
-        return deliver, sender, recipient
-    return (submission.deliver(deliver, hostname), submission.accept_sender(sender),
-            submission.accept_recipient(recipient))
+        return keep, sender, recipient
+    role = replace(submission, may_send=bridge.plain("may_send", submission.may_send))
+    return role.deliver(keep, hostname), role.accept_sender(sender), role.accept_recipient(recipient)
 
 
 def sealed(session: CodedSession, context: ssl.SSLContext, conversation: Conversation[None]) -> Conversation[None]:
