@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import picture
 import pytest
 import yaml
 
@@ -70,6 +71,14 @@ def test_solutions_stand_in_the_row_of_their_chapter() -> None:
     for row in text_of("README.md").splitlines():
         if found := re.match(r"\| \[(\d\d) [^]]*\]\(notebooks/(\w+\.ipynb)\).*", row):
             assert row.endswith(f"| [{found[1]}](notebooks/solutions/{found[2]}) |")
+
+
+def test_the_picture_is_as_it_is_drawn_and_small_enough_for_a_phone() -> None:
+    drawn = picture.picture(picture.session())
+    assert picture.TARGET.read_text(encoding="utf-8") == drawn, "python tools/picture.py"
+    width, height = map(float, re.findall(r'<svg [^>]*width="([\d.]+)" height="([\d.]+)"', drawn)[0])
+    letters = min(map(float, re.findall(r'font-size="([\d.]+)"', drawn)))
+    assert height <= 562 / 2 and letters * min(1.0, 358 / width) >= 11, "px, in a window of 390"
 
 
 # --- code --------------------------------------------------------------------------------------------------------
