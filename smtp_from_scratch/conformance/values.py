@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import re
 from dataclasses import dataclass, field
+from itertools import repeat
 
 from smtp_from_scratch.conformance.scram import BadChallenge, Scram, compare, from_base64
 
@@ -36,17 +37,17 @@ class Values:
 
     def expand(self, text: str, raw: bool = False) -> list[bytes]:
         """The octets of a line, in the segments that `{cut}` makes of it."""
-        segments, at = [b""], 0
+        parts, at = [list[bytes]()], 0         # joined once: a letter of a server's limit may have 50 MB
         for match in _BRACES.finditer(text):
-            segments[-1] += octets(text[at : match.start()], raw)
+            parts[-1].append(octets(text[at : match.start()], raw))
             value = self.value(match[1])
             if value is CUT:
-                segments.append(b"")
+                parts.append([])
             elif isinstance(value, bytes):
-                segments[-1] += value
+                parts[-1].append(value)
             at = match.end()
-        segments[-1] += octets(text[at:], raw)
-        return segments
+        parts[-1].append(octets(text[at:], raw))
+        return [b"".join(part) for part in parts]
 
     def value(self, name: str) -> object:
         """What a name in braces stands for."""
@@ -84,9 +85,9 @@ class Values:
 
 
 def text_of(count: int) -> bytes:
-    """So many octets of text, line ends included."""
-    whole = _LINE * (count // len(_LINE) + 1)
-    return whole[: max(0, count - 2)] + b"\r\n"
+    """So many octets of text, line ends included; made in one piece, since a server's limit may be 50 MB."""
+    lines, rest = divmod(max(0, count - 2), len(_LINE))
+    return b"".join([*repeat(_LINE, lines), _LINE[:rest], b"\r\n"])
 
 
 def coded(values: Values, name: str) -> bytes | None:
