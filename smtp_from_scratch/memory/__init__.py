@@ -8,6 +8,7 @@ browser the package does so when it is imported, and nowhere else is anything of
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import selectors
 import socket
 import time
@@ -75,11 +76,14 @@ def install() -> None:
     from smtp_from_scratch.memory.browser import absent, files, loops
     from smtp_from_scratch.memory.browser import turns as turns_here
     from smtp_from_scratch.memory.fibers import Fibers, locks, threads
+    from smtp_from_scratch.memory.stretch import by_browser, pbkdf2_hmac
 
     absent()
     turns = turns_here()
     put([(socket, name, number) for name, number in CONSTANTS.items() if not hasattr(socket, name)])
     put([*sockets(Network(turns)), *clock(turns), *locks(turns), *files()])
+    if not hasattr(hashlib, "pbkdf2_hmac"):
+        put([(hashlib, "pbkdf2_hmac", by_browser if isinstance(turns, Fibers) else pbkdf2_hmac)])
     if isinstance(turns, Fibers):
         put([*threads(turns), *loops(selectors.DefaultSelector)])
     put(servers(isinstance(turns, Fibers)))

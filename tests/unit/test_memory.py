@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import selectors
 import smtplib
 import socket
@@ -18,6 +19,7 @@ import pytest
 from smtp_from_scratch import Client, Server, memory
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.memory.fibers import Fibers, Handle, Lock
+from smtp_from_scratch.memory.stretch import pbkdf2_hmac
 from smtp_from_scratch.memory.turns import NobodyLeft, Turns
 from smtp_from_scratch.refusals import SMTPTimeout
 from smtp_from_scratch.server import ThreadedServer
@@ -300,6 +302,17 @@ def test_sockets_between_fibers() -> None:
     handle.join()
     for thread in begun:
         thread.join(60)
+
+
+# --- what Python lacks in a browser ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "length", "rounds"), [("sha256", None, 1), ("sha1", 50, 3), ("sha512", 20, 2)])
+def test_keys_are_stretched_as_openssl_does_it(name: str, length: int | None, rounds: int) -> None:
+    arguments = (name, b"pencil", b"salt", rounds, length)
+    assert pbkdf2_hmac(*arguments) == hashlib.pbkdf2_hmac(*arguments)
+    with pytest.raises(ValueError):
+        pbkdf2_hmac(name, b"", b"", 0)
 
 
 # --- and where there are sockets -------------------------------------------------------------------------------------
