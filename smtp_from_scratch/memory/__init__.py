@@ -73,15 +73,14 @@ def installed() -> Iterator[Network]:
 
 def install() -> None:
     """The same for good, with the clock, and with threads where the browser can set a stack aside."""
-    from smtp_from_scratch.memory.browser import absent, files, loops
+    from smtp_from_scratch.memory.browser import files, loops, tls
     from smtp_from_scratch.memory.browser import turns as turns_here
     from smtp_from_scratch.memory.fibers import Fibers, locks, threads
     from smtp_from_scratch.memory.stretch import by_browser, pbkdf2_hmac
 
-    absent()
     turns = turns_here()
     put([(socket, name, number) for name, number in CONSTANTS.items() if not hasattr(socket, name)])
-    put([*sockets(Network(turns)), *clock(turns), *locks(turns), *files()])
+    put([*sockets(Network(turns)), *clock(turns), *locks(turns), *files(), *tls()])
     if not hasattr(hashlib, "pbkdf2_hmac"):
         put([(hashlib, "pbkdf2_hmac", by_browser if isinstance(turns, Fibers) else pbkdf2_hmac)])
     if isinstance(turns, Fibers):

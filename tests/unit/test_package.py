@@ -49,7 +49,7 @@ ALLOWED: dict[str, set[str]] = {
     "refusals": {"client", "wire"}, "message": ENDS | {"transaction"}, "smtp": PROTOCOL | BY_HAND,
     # An examiner shares what is transport with the examined, and no rule of SMTP.
     "conformance": TALK | {"bodies", "chunking", "connection", "starttls"},
-    "memory": LINE | {"conversation", "connection", "loop", "server", "throttle"},
+    "memory": LINE | {"printable", "conversation", "connection", "loop", "server", "throttle"},
     "compat": FRONT_DOOR, "testing": FRONT_DOOR, "pytest_plugin": FRONT_DOOR | {"testing"},
     "web": {"printable"}, "inbox": FRONT_DOOR | {"parts", "web"}, "classroom": FRONT_DOOR | {"inbox", "web"},
     "cli": FRONT_DOOR | {"classroom", "conformance", "inbox", "web"}, "__main__": {"cli"},

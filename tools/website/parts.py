@@ -12,10 +12,14 @@ CACHE, SITE = ROOT / "build" / "site", ROOT / "site"
 
 
 def main(arguments: list[str]) -> None:
-    """Build all, or the parts that are named: `lite`, `pages`."""
-    begun = time.monotonic()
-    if "lite" in (arguments or ["lite"]):
-        lite.build(CACHE, SITE / "lite")
-    if "pages" in (arguments or ["pages"]):
-        pages.build(CACHE, SITE)
-    print(f"site: built in {time.monotonic() - begun:.0f} s: {SITE}")
+    """Build all, or the parts that are named: `lite`, `pages`; into site/, or `--to=FOLDER`."""
+    begun, site = time.monotonic(), SITE
+    for argument in arguments:
+        if argument.startswith("--to="):
+            site = Path(argument.removeprefix("--to=")).resolve()
+    wanted = [argument for argument in arguments if not argument.startswith("--")] or ["lite", "pages"]
+    if "lite" in wanted:
+        lite.build(CACHE, site / "lite")
+    if "pages" in wanted:
+        pages.build(CACHE, site)
+    print(f"site: built in {time.monotonic() - begun:.0f} s: {site}")
