@@ -17,12 +17,13 @@ have-python:
 	@[ -n "$(run)" ] || { echo "There is no Python here: install 3.11 or newer (3.13 is a good choice), or uv." >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help have-python lab reset slides test test-all quick fuzz lint refresh measure export bench constraints binder-check clean test-env
+.PHONY: help have-python lab reset slides site test test-all quick fuzz lint refresh measure export bench constraints binder-check clean test-env
 
 help:
 	@echo "make lab       set up the course and open its first chapter in JupyterLab, in a copy for you: my-course/"
 	@echo "make reset     give a chapter of your copy back as it came     (CHAPTER=05); yours is kept"
 	@echo "make slides    some chapters as talks, into talks/    (ARGS=\"00 12\" for some of them)"
+	@echo "make site      the static site, into site/: chapters as pages, and JupyterLite, which runs them (needs npm)"
 	@echo "make test      every check: style, types, tests, and each notebook run and compared (a few minutes)"
 	@echo "make test-all  that, and what needs more: Chromium, npm, a JupyterHub, a fresh environment as on Binder"
 	@echo "make quick     the same without the notebooks and the slow tests"
@@ -47,6 +48,11 @@ slides: have-python
 	@$(run) tools/setup_venv.py course
 	@$(BIN)/python tools/slides.py $(ARGS)
 
+# Pyodide, Python for the browser, comes from the npm registry; ARGS=lite or ARGS=pages builds one half.
+site: have-python
+	@$(run) tools/setup_venv.py site
+	@$(BIN)/python tools/website $(ARGS)
+
 lint: test-env
 	@echo "ruff, mypy, codespell, links, modules against notebooks"
 	@$(BIN)/ruff check --quiet .
@@ -61,6 +67,7 @@ test: lint
 
 # What a machine lacks is skipped, and the reason says what brings it.
 test-all: lint slides
+	@$(run) tools/setup_venv.py site
 	@echo "pytest, the notebooks included, and all that is slow"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" EVERYTHING=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=60 $(ARGS)
 
@@ -92,5 +99,5 @@ binder-check: test-env
 	@$(BIN)/jupyter-repo2docker --no-build --debug .
 
 clean:
-	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	@rm -rf build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 	@find . -path ./.venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -exec rm -rf {} +

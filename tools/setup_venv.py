@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Make .venv fit for one of two purposes, and do nothing when it already is. Any Python 3 runs this.
+"""Make .venv fit for one of three purposes, and do nothing when it already is. Any Python 3 runs this.
 
     python tools/setup_venv.py course    JupyterLab and what the chapters use
     python tools/setup_venv.py test      that, and every tool of the tests and benchmarks
+    python tools/setup_venv.py site      that, and what builds the site
 
 uv is used where it is installed, else venv and pip. PYTHON=/some/python picks the interpreter. Versions are those of
 constraints.txt.
@@ -17,7 +18,7 @@ import zlib
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(ROOT, ".venv")
 WINDOWS = os.name == "nt"
-EXTRAS = {"course": "course", "test": "course,test"}
+EXTRAS = {"course": "course", "test": "course,test", "site": "course,test,site"}        # each has all before it
 NAMES = ["python3", "python", "python3.13", "python3.12", "python3.11", "python3.14"]
 WANTED = ("Python 3.11 or newer is needed; found: {}. Install one (3.13 is a good choice), or uv, which brings its "
           "own; or name it: PYTHON=/path/to/python3.13")
@@ -73,7 +74,7 @@ def fingerprint():
 
 def ready_for(want):
     """Whether .venv has all of it already."""
-    for stamp in (want, "test"):
+    for stamp in list(EXTRAS)[list(EXTRAS).index(want):]:
         try:
             with open(os.path.join(VENV, ".ready-for-" + stamp)) as file:
                 if file.read().strip() == fingerprint() and new_enough(python_of()):
@@ -141,7 +142,7 @@ def install(want, uv):
 def set_up(want):
     """Make .venv fit; raises Problem."""
     if want not in EXTRAS:
-        raise Problem(f"say 'course' or 'test', not {want!r}")
+        raise Problem(f"say 'course' or 'test' or 'site', not {want!r}")
     if ready_for(want):
         return
     uv = shutil.which("uv")

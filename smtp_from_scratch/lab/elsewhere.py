@@ -12,7 +12,6 @@ from typing import Any
 STORE = Path("/drive/data/elsewhere.json")     # beside the chapters, by the name of chapter and cell
 REASONS = {
     "processes": "This cell starts other programs, and a browser has none.",
-    "tls": "This cell needs TLS, and Python in a browser has none.",
     "matplotlib": "This cell draws with matplotlib, which is not part of the site.",
     "kernel": "This cell is about your own machine.",
 }

@@ -232,14 +232,43 @@ class Handshake:
             records.say(DATA, b"ticket", HANDSHAKE)
 
 
-class SSLObject(Handshake):
+class Facts(Handshake):
+    """What can be asked of one end."""
+
+    _plain = b""
+    _ready = False
+
+    def pending(self) -> int:
+        """As there."""
+        return len(self._plain)
+
+    def version(self) -> str | None:
+        """As there."""
+        return "TLSv1.3" if self._ready else None
+
+    def cipher(self) -> tuple[str, str, int] | None:
+        """As there, with the truth."""
+        return ("A_STAND_IN_FOR_TLS", "TLSv1.3", 256) if self._ready else None
+
+    def getpeercert(self, binary_form: bool = False) -> Any:
+        """As there."""
+        names = json.loads(self.certificate["body"])["names"] if self.certificate else []
+        return {"subjectAltName": tuple(("DNS", name) for name in names)} if names else None
+
+    def selected_alpn_protocol(self) -> None:
+        """As there: none."""
+
+    compression = selected_alpn_protocol
+
+
+class SSLObject(Facts):
     """As `ssl.SSLObject`: one end of a sealed line, on two buckets."""
 
     def __init__(self, context: SSLContext, incoming: MemoryBIO, outgoing: MemoryBIO, server_side: bool,
                  server_hostname: str | None) -> None:
         self.context, self.server_side, self.server_hostname = context, server_side, server_hostname
         self.records = Records(incoming, outgoing)
-        self._plain, self._over, self._ready = b"", False, False
+        self._over = False
         self._steps = self.as_server() if server_side else self.as_client()
         self.certificate, self.session, self.session_reused = {}, None, False
 
@@ -293,38 +322,14 @@ class SSLObject(Handshake):
 
     shutdown = unwrap
 
-    def pending(self) -> int:
-        """As there."""
-        return len(self._plain)
 
-    def version(self) -> str | None:
-        """As there."""
-        return "TLSv1.3" if self._ready else None
+class Trust:
+    """Who one is, and whom one believes."""
 
-    def cipher(self) -> tuple[str, str, int] | None:
-        """As there, with the truth."""
-        return ("A_STAND_IN_FOR_TLS", "TLSv1.3", 256) if self._ready else None
+    check_hostname: bool
+    verify_mode: int
 
-    def getpeercert(self, binary_form: bool = False) -> Any:
-        """As there."""
-        names = json.loads(self.certificate["body"])["names"] if self.certificate else []
-        return {"subjectAltName": tuple(("DNS", name) for name in names)} if names else None
-
-    def selected_alpn_protocol(self) -> None:
-        """As there: none."""
-
-    compression = selected_alpn_protocol
-
-
-class SSLContext:
-    """As `ssl.SSLContext`: the settings of one end."""
-
-    def __init__(self, protocol: int = ssl.PROTOCOL_TLS_CLIENT, *_: Any) -> None:
-        self.protocol = protocol
-        self.check_hostname = protocol == ssl.PROTOCOL_TLS_CLIENT
-        self.verify_mode = ssl.CERT_REQUIRED if self.check_hostname else ssl.CERT_NONE
-        self.minimum_version, self.maximum_version = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.MAXIMUM_SUPPORTED
-        self.num_tickets, self.options, self.verify_flags = 2, 0, 0
+    def __init__(self) -> None:
         self.certificate: dict[str, Any] = {}
         self.trusted: set[str] = set()
 
@@ -347,14 +352,6 @@ class SSLContext:
                 cadata = file.read()
         self.trusted |= {entry["public"] for entry in entries(cadata or "")}
 
-    def load_default_certs(self, purpose: Any = None) -> None:
-        """As there: nobody is believed by default."""
-
-    def set_ciphers(self, names: str) -> None:
-        """As there: there is one."""
-
-    set_alpn_protocols = set_ciphers
-
     def believe(self, proof: dict[str, Any], so_far: bytes, name: str | None) -> None:
         """Raises SSLError unless the other end is who it should be."""
         certificate = proof["certificate"]
@@ -370,6 +367,26 @@ class SSLContext:
         if self.check_hostname and name not in body["names"]:
             what = "IP address" if name and name.replace(".", "").isdigit() else "Hostname"
             raise not_believed(f"{what} mismatch, certificate is not valid for '{name}'.")
+
+
+class SSLContext(Trust):
+    """As `ssl.SSLContext`: the settings of one end."""
+
+    def __init__(self, protocol: int = ssl.PROTOCOL_TLS_CLIENT, *_: Any) -> None:
+        super().__init__()
+        self.protocol = protocol
+        self.check_hostname = protocol == ssl.PROTOCOL_TLS_CLIENT
+        self.verify_mode = ssl.CERT_REQUIRED if self.check_hostname else ssl.CERT_NONE
+        self.minimum_version, self.maximum_version = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.MAXIMUM_SUPPORTED
+        self.num_tickets, self.options, self.verify_flags = 2, 0, 0
+
+    def load_default_certs(self, purpose: Any = None) -> None:
+        """As there: nobody is believed by default."""
+
+    def set_ciphers(self, names: str) -> None:
+        """As there: there is one."""
+
+    set_alpn_protocols = set_ciphers
 
     def wrap_bio(self, incoming: Any, outgoing: Any, server_side: bool = False, server_hostname: str | None = None,
                  session: Any = None) -> SSLObject:
