@@ -211,6 +211,8 @@ class Spelled(Extension):
     (eight(keyword="8BIT-MIME"), "No client ever"), (eight(verb="RCPT"), "555"), (eight(octets=0), "512"),
     (eight(values=("8BITMIME",)), "BODY=7BIT"), (eight(values=("7BIT", "8BITMIME", "BINARYMIME")), "BINARYMIME"),
     (eight(name="8BITMIME"), "555"), (eight(octets=100), "612"),
+    (type("Flat", (Extension,), {"keyword": "8BITMIME", "parameters": lambda self: {"BODY": one_of("7BIT")}}),
+     "By verb"),
 ])
 def test_eight_bit(wrong: type, says: str) -> None:
     refused(lab.check_eight_bit(wrong), says)

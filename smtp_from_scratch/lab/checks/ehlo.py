@@ -255,6 +255,10 @@ def check_eight_bit(MyEightBitMime: type) -> Iterator[Problem]:
     mine: Any = MyEightBitMime()
     if not mine.keyword and not mine.parameters():
         raise NotYet("give the class its keyword and its parameter, then run the cell again.")
+    if not all(hasattr(known, "items") for known in mine.parameters().values()):
+        yield Problem(gave=f"{mine.parameters()!r}",
+                      wire="The server does not know of which command that is a parameter.", look='By verb, then by name: {"MAIL": {…}}.')
+        return
     offer = replies(mine)[0]
     if "8BITMIME" not in offer.lines[1:]:
         yield Problem(gave=f"an EHLO reply {offer}", wire="No client ever says BODY=.",

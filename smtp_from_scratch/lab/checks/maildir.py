@@ -163,7 +163,13 @@ def check_folder_name(my_folder_name: Callable[[str], Any]) -> Iterator[Problem]
             yield Problem(f"{my_folder_name(one)!r} for {one!r}", "Kenji has two mailboxes, and reads one.",
                           "Use `few_quotes`, and small letters.")
     long = ["ü" * 60 + "@" + domain for domain in ("x.example", "y.example")]
-    found = [my_folder_name(address) for address in long]
+    hashed = list[object]()
+    with patch("builtins.hash", lambda value, hash=hash: hashed.append(value) or hash(value)):
+        found = [my_folder_name(address) for address in long]
+    if hashed:
+        yield Problem(f"{found[0]!r}, made with `hash`",
+                      "After a restart the same address has another folder, and Kenji does not find his mail.",
+                      "Python's `hash` differs from process to process, a digest of `hashlib` does not.")
     if max(len(name.encode()) for name in found) > 255:
         yield Problem(f"a name of {max(len(name.encode()) for name in found)} octets",
                       "The system refuses it, and the letter hears 451 for ever.",

@@ -49,7 +49,8 @@ def differs(mine: ours.Plan, theirs: ours.Plan, what: str, look: str) -> Problem
     """The first thing that one plan knows otherwise than the other."""
     for name, value in known(theirs).items():
         if known(mine)[name] != value:
-            return Problem(gave=f"{name} = {known(mine)[name]} after {what}", wire=f"It should be {value}.", look=look)
+            return Problem(gave=f"{name} = {known(mine)[name]!r} after {what}", wire=f"It should be {value!r}.",
+                           look=look)
     return None
 
 
