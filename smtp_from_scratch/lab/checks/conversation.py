@@ -195,7 +195,11 @@ def check_read_reply(my_read_reply: Callable[[], Talk]) -> Iterator[Problem]:
             raise NotYet("it returns nothing yet.")
         elif not isinstance(now, Reply) or now != parse_reply(lines):
             yield Problem(f"{now!r} for {lines!r}", "", "Return `parse_reply(lines)`, of all the lines.")
-    want = my_read_reply().send(None)
+    yield from problems_of_limit(my_read_reply().send(None))
+
+
+def problems_of_limit(want: Any) -> Iterator[Problem]:
+    """Whether a long line of a reply is read."""
     if getattr(want, "limit", 8192) < 8192 and not hasattr(want, "until"):
         yield Problem(f"a want for a line of at most {want.limit} octets",
                       "Some servers announce more than that in one line of EHLO's reply, and are hung up on.",

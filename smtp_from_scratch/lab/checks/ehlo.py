@@ -257,7 +257,8 @@ def check_eight_bit(MyEightBitMime: type) -> Iterator[Problem]:
         raise NotYet("give the class its keyword and its parameter, then run the cell again.")
     if not all(hasattr(known, "items") for known in mine.parameters().values()):
         yield Problem(gave=f"{mine.parameters()!r}",
-                      wire="The server does not know of which command that is a parameter.", look='By verb, then by name: {"MAIL": {…}}.')
+                      wire="The server does not know of which command that is a parameter.",
+                      look='By verb, then by name: {"MAIL": {…}}.')
         return
     offer = replies(mine)[0]
     if "8BITMIME" not in offer.lines[1:]:

@@ -162,6 +162,11 @@ def check_folder_name(my_folder_name: Callable[[str], Any]) -> Iterator[Problem]
         if my_folder_name(one) != my_folder_name(two):
             yield Problem(f"{my_folder_name(one)!r} for {one!r}", "Kenji has two mailboxes, and reads one.",
                           "Use `few_quotes`, and small letters.")
+    yield from problems_of_long(my_folder_name)
+
+
+def problems_of_long(my_folder_name: Callable[[str], Any]) -> Iterator[Problem]:
+    """Whether long names fit, and differ, today and tomorrow."""
     long = ["ü" * 60 + "@" + domain for domain in ("x.example", "y.example")]
     hashed = list[object]()
     with patch("builtins.hash", lambda value, hash=hash: hashed.append(value) or hash(value)):
