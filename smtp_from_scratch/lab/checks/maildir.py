@@ -168,8 +168,13 @@ def check_folder_name(my_folder_name: Callable[[str], Any]) -> Iterator[Problem]
 def problems_of_long(my_folder_name: Callable[[str], Any]) -> Iterator[Problem]:
     """Whether long names fit, and differ, today and tomorrow."""
     long = ["ü" * 60 + "@" + domain for domain in ("x.example", "y.example")]
-    hashed = list[object]()
-    with patch("builtins.hash", lambda value, hash=hash: hashed.append(value) or hash(value)):
+    hashed, real = list[object](), hash
+
+    def noted(value: object) -> int:
+        hashed.append(value)
+        return real(value)
+
+    with patch("builtins.hash", noted):
         found = [my_folder_name(address) for address in long]
     if hashed:
         yield Problem(f"{found[0]!r}, made with `hash`",
