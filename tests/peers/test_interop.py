@@ -16,8 +16,9 @@ from pathlib import Path
 import aiosmtplib
 import pytest
 
-from smtp_from_scratch import Client, Reply, Server, SMTPRecipientsRefused
+from smtp_from_scratch import Client, Extension, Reply, Server, SMTPRecipientsRefused, client_extensions
 from smtp_from_scratch.lab import aiosmtpd_server
+from tests.peers import missing, running
 
 LETTER = EmailMessage()
 LETTER["From"] = "Ana <ana@rio.example>"
@@ -194,3 +195,16 @@ def test_we_send_to_smtp_sink(tmp_path: Path) -> None:
     assert re.search(rb"Dear all,\r?\n\.\r?\n\.\.two\r?\n\.hidden\r?\n", kept.read_bytes())
 
 
+
+
+@pytest.mark.parametrize("name", ["nodemailer", "aiosmtpd"])
+def test_we_speak_lmtp_to(name: str) -> None:
+    """aiosmtpd has one reply however many recipients there are, against RFC 2033 §4.2; so it gets one."""
+    if reason := missing(name):
+        pytest.skip(reason)
+    with running(name) as peer:
+        people = [peer.recipient, "yui@peer.example"] if name == "nodemailer" else [peer.recipient]
+        for extensions in (client_extensions(), list[Extension]()):
+            with Client(peer.host, peer.ports["lmtp"], lmtp=True, timeout=10, extensions=extensions) as client:
+                assert client.sendmail(peer.sender, people, LETTER.as_bytes()).accepted == people
+                assert client.noop().positive
