@@ -8,6 +8,7 @@ import sys
 
 from smtp_from_scratch.envelope import BadPath, parse_path
 from smtp_from_scratch.printable import printable
+from smtp_from_scratch.unix import path_of
 
 OK, REFUSED, USAGE, UNREACHABLE, DEFERRED = 0, 1, 2, 69, 75     # exit codes; the last two are sysexits.h's
 
@@ -22,6 +23,17 @@ def host_port(text: str) -> tuple[str, int]:
     if not (colon and host and port.isascii() and port.isdigit() and int(port) < 65_536):
         raise argparse.ArgumentTypeError(f"expected HOST:PORT, got {text!r}")
     return host, int(port)
+
+
+def host_port_or_path(text: str) -> tuple[str, int]:
+    """`HOST:PORT`, or `unix:PATH`, which has no port."""
+    return (text, 0) if path_of(text) else host_port(text)
+
+
+def where(address: tuple[str, int]) -> str:
+    """An address as it is written."""
+    host, port = address
+    return host if path_of(host) else f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def host_or_port(text: str) -> tuple[str, int]:

@@ -17,9 +17,10 @@ from smtp_from_scratch.cli.common import (
     USAGE,
     complain,
     first_line,
-    host_port,
+    host_port_or_path,
     mailbox,
     mailbox_or_null,
+    where,
 )
 from smtp_from_scratch.cli.letters import Body, letters
 from smtp_from_scratch.client import Receipt, SMTPResponseException, SMTPServerDisconnected
@@ -34,7 +35,8 @@ def add_parser(commands: Any) -> None:
     """The options."""
     send = commands.add_parser("send", help="send messages", description="Sends messages from files, as they are, or "
                                "one that is made of a subject, a text and attachments.")
-    send.add_argument("--server", type=host_port, metavar="HOST:PORT", required=True)
+    send.add_argument("--server", type=host_port_or_path, metavar="HOST:PORT", required=True,
+                      help="whom to call; unix:PATH for a socket with a path")
     send.add_argument("--from", dest="sender", type=mailbox_or_null, metavar="A",
                       help="the envelope's sender, <> for none (default: as the message's header says)")
     send.add_argument("--to", dest="recipients", action="append", type=mailbox, metavar="B", default=[],
@@ -50,6 +52,7 @@ def add_parser(commands: Any) -> None:
                         "(default: TLS where it is offered; with --user as if this was given)")
     sealed.add_argument("--implicit-tls", action="store_true", help="TLS from the first octet on, as on port 465")
     send.add_argument("--ca-file", metavar="F", help="certificates to trust, in place of the system's")
+    send.add_argument("--lmtp", action="store_true", help="speak LMTP, not SMTP")
     send.add_argument("--notify", metavar="EVENTS", default="", help="report on these events: NEVER, or some of "
                       "SUCCESS,FAILURE,DELAY; to servers without DSN nothing is said of it")
     send.add_argument("--ret", choices=["FULL", "HDRS"], default="", help="how much of the message a report returns")
@@ -112,7 +115,7 @@ def send_all(client: Client, options: argparse.Namespace, ready: Iterable[tuple[
             return complain(str(error), DEFERRED if error.reply.temporary else REFUSED)
         case SMTPServerDisconnected():
             return complain(str(error), DEFERRED)
-    return complain("cannot talk to {}:{}: ".format(*options.server) + str(error), UNREACHABLE)
+    return complain(f"cannot talk to {where(options.server)}: {error}", UNREACHABLE)
 
 
 def client_for(options: argparse.Namespace, tap: Any) -> Client:
@@ -124,7 +127,7 @@ def client_for(options: argparse.Namespace, tap: Any) -> Client:
         tls=None if options.implicit_tls else offered, require_tls=required, user=options.user,
         password=first_line(options.password_file), eager=options.eager, without=options.without)
     return Client(local_hostname=options.hostname, timeout=options.timeout, tap=tap, extensions=extensions,
-                  tls=verified if options.implicit_tls else None, implicit_tls=options.implicit_tls)
+                  tls=verified if options.implicit_tls else None, implicit_tls=options.implicit_tls, lmtp=options.lmtp)
 
 
 def tell_receipts(receipts: Iterable[Receipt]) -> int:

@@ -14,7 +14,18 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from smtp_from_scratch.auth import Users
-from smtp_from_scratch.cli.common import OK, UNREACHABLE, USAGE, complain, count, host_port, octets, seconds
+from smtp_from_scratch.cli.common import (
+    OK,
+    UNREACHABLE,
+    USAGE,
+    complain,
+    count,
+    host_port,
+    host_port_or_path,
+    octets,
+    seconds,
+    where,
+)
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.maildir import Maildir
 from smtp_from_scratch.smtp import Server, server_extensions
@@ -30,12 +41,14 @@ def add_parser(commands: Any) -> None:
     """The options."""
     serve = commands.add_parser("serve", help="take in mail", description="Takes in mail, into Maildirs.")
     serve.add_argument("--smtp", type=host_port, metavar="HOST:PORT",
-                       help="take in mail from anywhere, as on port 25 (without any of the three: 127.0.0.1:2525; "
+                       help="take in mail from anywhere, as on port 25 (without any of the four: 127.0.0.1:2525; "
                        "port 0: the system chooses)")
     serve.add_argument("--submission", type=host_port, metavar="HOST:PORT",
                        help="take in mail from users, as on port 587: STARTTLS, then AUTH")
     serve.add_argument("--submissions", type=host_port, metavar="HOST:PORT",
                        help="the same with TLS from the first octet on, as on port 465")
+    serve.add_argument("--lmtp", type=host_port_or_path, metavar="HOST:PORT",
+                       help="take in mail from a server of this machine, by LMTP; unix:PATH for a socket with a path")
     serve.add_argument("--maildir", metavar="DIR", default="Maildir",
                        help="keep letters here, a Maildir for each recipient (default ./Maildir)")
     serve.add_argument("--domain", action="append", metavar="D", default=[],
@@ -49,7 +62,7 @@ def add_parser(commands: Any) -> None:
                        help="do not offer an extension; may be repeated")
     serve.add_argument("--max-size", type=octets, metavar="N", default=200_000_000, help="octets a letter may have")
     serve.add_argument("--max-connections", type=count, metavar="N", default=1000,
-                       help="callers at a time, at each of the three (default 1000); the others hear 421")
+                       help="callers at a time, at each of the four (default 1000); the others hear 421")
     serve.add_argument("--max-connections-per-address", type=count, metavar="N", default=100,
                        help="of these from one address; of IPv6, from one network of 64 bits (default 100)")
     serve.add_argument("--session-timeout", type=seconds, metavar="S", default=14_400.0,
@@ -80,8 +93,7 @@ def run(options: argparse.Namespace) -> int:
             try:
                 servers.append((role, server_for(role, address, options, tls, users)))
             except (OSError, OverflowError) as error:
-                where = "{}:{}".format(*address)
-                return complain(f"cannot serve on {where} into {options.maildir}: {error}", UNREACHABLE)
+                return complain(f"cannot serve on {where(address)} into {options.maildir}: {error}", UNREACHABLE)
             except ValueError as error:        # such as --without what --submission requires
                 return complain(f"cannot be a server for {role}: {error}", USAGE)
         over = threading.Event()
@@ -90,8 +102,7 @@ def run(options: argparse.Namespace) -> int:
         stack.callback(stop_together, [server for _, server in servers])
         for role, server in servers:
             server.start()
-            host, port = server.address
-            print(f"listening on {f'[{host}]' if ':' in host else host}:{port} ({role})", flush=True)
+            print(f"listening on {where(server.address)} ({role})", flush=True)
         while not over.wait(3600):
             pass
     return OK
@@ -114,7 +125,8 @@ def user_file(name: str) -> Users:
         raise ValueError(str(error)) from None
 
 
-ROLES = ("smtp", "submission", "submissions")
+ROLES = ("smtp", "submission", "submissions", "lmtp")
+PRIVATE = ("submission", "submissions")
 
 
 def lacking(roles: Iterable[str], options: argparse.Namespace) -> str:
@@ -132,7 +144,7 @@ def lacking(roles: Iterable[str], options: argparse.Namespace) -> str:
 def server_for(role: str, address: tuple[str, int], options: argparse.Namespace, tls: ssl.SSLContext | None,
                users: Users | None) -> Server:
     """A server in one of its roles (RFC 8314, RFC 6409); raises OSError."""
-    hostname, implicit, private = options.hostname or socket.gethostname(), role == "submissions", role != "smtp"
+    hostname, implicit, private = options.hostname or socket.gethostname(), role == "submissions", role in PRIVATE
     extensions = server_extensions(
         tls=None if implicit else tls,
         require_tls=private and not (implicit or options.insecure_auth),
@@ -141,7 +153,8 @@ def server_for(role: str, address: tuple[str, int], options: argparse.Namespace,
                   max_connections=options.max_connections, session_timeout=options.session_timeout,
                   max_connections_per_address=options.max_connections_per_address,
                   accept_recipient=only(options.domain), tls=tls if implicit else None, implicit_tls=implicit,
-                  extensions=extensions, submission=Submission() if private else None, stage=options.stage)
+                  extensions=extensions, submission=Submission() if private else None, stage=options.stage,
+                  lmtp=role == "lmtp")
 
 
 def only(domains: Sequence[str]) -> Any:

@@ -304,3 +304,22 @@ def test_talk_shows_the_octets() -> None:
                               capture_output=True, text=True, timeout=30)
     assert done.returncode == 0
     assert done.stdout == "220 mx.example ESMTP ready␍␊\n250 mx.example␍␊\n221 2.0.0 mx.example says goodbye␍␊\n"
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix sockets here")
+def test_lmtp_over_a_socket_with_a_path(tmp_path: Path) -> None:
+    place, letter = f"unix:{tmp_path / 'lmtp'}", tmp_path / "letter.eml"
+    letter.write_bytes(b"Subject: Choir\n\nMonday.\n")
+    command = [*COMMAND, "serve", "--lmtp", place, "--domain", "tokyo.example", "--maildir", str(tmp_path / "Maildir")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+        try:
+            assert run.stdout and run.stdout.readline() == f"listening on {place} (lmtp)\n"
+            done = subprocess.run([*COMMAND, "send", "--server", place, "--lmtp", "--from", "ana@rio.example",
+                                   "--to", "kenji@tokyo.example", "--to", "yui@tokyo.example",
+                                   "--to", "li@oslo.example", str(letter)], capture_output=True, text=True, timeout=60)
+        finally:
+            run.terminate()
+    assert [line[:line.index(" ", 1) + 4] for line in done.stdout.splitlines()] == [
+        "kenji@tokyo.example: 250", "yui@tokyo.example: 250", "li@oslo.example: 550"], done.stderr
+    assert done.returncode == 1 and len(delivered(tmp_path, "yui@tokyo.example")) == 1
+    assert not Path(place.removeprefix("unix:")).exists()
