@@ -29,8 +29,9 @@ def failure(number: int) -> OSError:
 class Pipe:
     """Octets on their way in one direction."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, local: bool = False) -> None:
         self.capacity, self.data = capacity, bytearray()
+        self.local = local                     # of a pair: the system knows at once that the reader is gone
         self.over = False                      # the writer says no more
         self.reset = False                     # the writer closed, and had not read everything
         self.unheard = False                   # the reader is gone, which the first octets will tell
@@ -58,6 +59,11 @@ class Pipe:
     def writable(self) -> bool:
         """Whether octets would be taken, or refused, at once."""
         return self.unheard or self.broken or self.over or len(self.data) < self.capacity
+
+    def lose_reader(self) -> None:
+        """Nobody will read any more."""
+        self.unheard = True
+        self.broken = self.broken or self.local or bool(self.data)
 
     def readable(self) -> bool:
         """Whether there is something to read, an end included."""

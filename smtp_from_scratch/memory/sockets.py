@@ -69,8 +69,9 @@ class End(Patience):
 
     def join(self, other: End, capacity: int) -> None:
         """Be connected."""
-        self.going = other.coming = Pipe(capacity)
-        self.coming = other.going = Pipe(capacity)
+        local = capacity == PAIR_CAPACITY
+        self.going = other.coming = Pipe(capacity, local)
+        self.coming = other.going = Pipe(capacity, local)
 
     def readable(self) -> bool:
         """Whether `recv` would return at once."""
@@ -150,8 +151,8 @@ class Stream(End):
         """Nothing comes and nothing goes any more."""
         if self.going is not None and self.coming is not None:
             self.going.over = True
-            self.going.reset = self.coming.broken = bool(self.coming.data)
-            self.coming.unheard = True
+            self.going.reset = bool(self.coming.data)
+            self.coming.lose_reader()
 
     def __enter__(self) -> Self:
         return self

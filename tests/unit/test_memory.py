@@ -161,6 +161,15 @@ def test_the_end_of_a_line_is_heard_as_on_a_real_one() -> None:
     assert raised.value.errno == errno.EBADF
 
 
+def test_a_pair_knows_at_once_that_the_other_end_is_gone() -> None:
+    one, other = socket.socketpair()
+    other.sendall(b"last words")
+    other.close()
+    with pytest.raises(BrokenPipeError):
+        one.send(b"x")
+    assert (one.recv(100), one.recv(100)) == (b"last words", b"")
+
+
 def test_a_line_that_is_full_takes_no_more() -> None:
     client, server = pair()
     client.setblocking(False)

@@ -280,7 +280,7 @@ def test_the_version_is_written_once() -> None:
 def test_extras_for_users_are_what_the_package_imports() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     used = {name.split(".")[0] for path in MODULES for name in imports(path)}
-    for extra in set(extras) - {"course", "test"}:
+    for extra in set(extras) - {"course", "test", "site"}:
         unused = {canonical(re.split(r"[\[<>=!~; ]", need)[0]) for need in extras[extra]} - used
         assert not unused, f"no module imports {sorted(unused)} of the extra {extra!r}"
 
