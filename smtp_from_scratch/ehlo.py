@@ -134,9 +134,7 @@ def path_and_parameters(session: ExtendedSession, verb: str,
     if isinstance(found, Reply):
         return found
     path, rest = found
-    if not rest:                               # nearly every RCPT
-        return path, {}
-    parameters = read_parameters(rest)
+    parameters = read_parameters(rest) if rest else {}         # nearly every RCPT has none
     if isinstance(parameters, Reply):
         return parameters
     return check_parameters(session, verb, parameters) or (path, parameters)

@@ -20,7 +20,7 @@ from .transcript import Tap
 from .unix import UnixListener, path_of
 from .wire import Reply, encode_reply
 
-__all__ = ["listen_on", "log", "Caller", "handle", "Places", "join_all", "shut_down", "ThreadedServer"]
+__all__ = ["listen_on", "log", "Caller", "handle", "Places", "join_all", "shut_down", "Doorman", "ThreadedServer"]
 
 
 # %% module

@@ -70,8 +70,7 @@ class Inbox:
 
     def __init__(self) -> None:
         self._data, self._start = b"", 0       # what has arrived, and how much of it has been read
-        self._dropped = 0                      # octets thrown away of a line that is too long
-        self._tainted = False                  # the line began after a bare LF
+        self._dropped, self._tainted = 0, False    # octets gone of a long line; it began after a bare LF
 
     def __len__(self) -> int:
         return len(self._data) - self._start
@@ -88,9 +87,7 @@ class Inbox:
 
     def line(self, limit: int = COMMAND_LIMIT) -> bytes | None:
         """Take one line without its CR LF, or None while it is incomplete; raises `WireError`."""
-        if self._start == len(self._data):     # as after every line: asked for most often
-            return None
-        if not self._dropped and OTHER_PROTOCOLS.match(self._data, self._start):
+        if self._start < len(self._data) and not self._dropped and OTHER_PROTOCOLS.match(self._data, self._start):
             raise OtherProtocol(self.octets(len(self)))
         end = self._data.find(b"\n", self._start) + 1
         if not end and len(self) <= limit:
