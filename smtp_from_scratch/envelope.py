@@ -103,12 +103,12 @@ def check_path(path: Path, octets: int) -> None:
 # %% parse-path
 _WIDE = r"\u0080-\ud7ff\ue000-\U0010ffff"      # beyond ASCII, for SMTPUTF8 (RFC 6531 §3.3)
 _ATOM = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~{_WIDE}-]+"
+_DOT_STRING = rf"{_ATOM}(?:\.{_ATOM})*"
 _QUOTED = rf'"(?:[ !#-\[\]-~{_WIDE}]|\\[ -~])*"'
 _LABEL = rf"[A-Za-z0-9{_WIDE}](?:[A-Za-z0-9{_WIDE}-]*[A-Za-z0-9{_WIDE}])?"
 _DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*"
 _PATH = re.compile(
-    rf"<(?:(?P<route>@{_DOMAIN}(?:,@{_DOMAIN})*):)?"
-    rf"(?P<local>{_ATOM}(?:\.{_ATOM})*|{_QUOTED})@"
+    rf"<(?:(?P<route>@{_DOMAIN}(?:,@{_DOMAIN})*):)?(?P<local>{_DOT_STRING}|{_QUOTED})@"
     rf"(?P<domain>{_DOMAIN}|\[(?:[Ii][Pp][Vv]6:)?[0-9A-Fa-f:.]+\])>")
 
 
