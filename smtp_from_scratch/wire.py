@@ -87,7 +87,7 @@ class Inbox:
 
     def line(self, limit: int = COMMAND_LIMIT) -> bytes | None:
         """Take one line without its CR LF, or None while it is incomplete; raises `WireError`."""
-        if self._start < len(self._data) and not self._dropped and OTHER_PROTOCOLS.match(self._data, self._start):
+        if not self._dropped and self._data and OTHER_PROTOCOLS.match(self._data, self._start):
             raise OtherProtocol(self.octets(len(self)))
         end = self._data.find(b"\n", self._start) + 1
         if not end and len(self) <= limit:
