@@ -204,17 +204,27 @@ def go_on(call: Call, happened: int = 0) -> None:
 
 # %% worker
 class Worker:
-    """A thread for whatever may block: it takes the jobs of a turn, and rings a bell once when all are done."""
+    """Threads for whatever may block. They share the jobs of a turn; each rings a bell when its part is done."""
 
-    def __init__(self) -> None:
+    def __init__(self, count: int = 1) -> None:
         self.batches, self.finished = queue.SimpleQueue[list[Call]](), deque[Call]()
         self.bell, self._ringer = socket.socketpair()      # sockets: a selector cannot look out for a queue
         self.bell.setblocking(False)
         self._ringer.setblocking(False)
-        self.thread = threading.Thread(target=self.work, name="worker", daemon=True)
+        self.threads = [threading.Thread(target=self.work, name="worker", daemon=True) for _ in range(count)]
+
+    def start(self) -> None:
+        """Begin to work."""
+        for thread in self.threads:
+            thread.start()
+
+    def hand_over(self, batch: list[Call]) -> None:
+        """Deal out the jobs of a turn."""
+        for number in range(min(len(batch), len(self.threads))):
+            self.batches.put(batch[number :: len(self.threads)])
 
     def work(self) -> None:
-        """The loop of the worker's thread, which an empty batch ends."""
+        """The loop of a thread, which an empty batch ends."""
         while batch := self.batches.get():
             for call in batch:
                 if job := call.job:
@@ -234,8 +244,9 @@ class Worker:
         return [self.finished.popleft() for _ in range(len(self.finished))]
 
     def close(self) -> None:
-        """Let the thread end after what it has in hand."""
-        self.batches.put([])
+        """Let each thread end after what it has in hand."""
+        for _ in self.threads:
+            self.batches.put([])
         self.bell.close()
         self._ringer.close()
 
@@ -298,10 +309,10 @@ class Calls:
 class Loop(Calls):
     """One thread that turns to whoever is ready, and to nobody else."""
 
-    def __init__(self, calls: dict[Any, Any]) -> None:
+    def __init__(self, calls: dict[Any, Any], workers: int = 1) -> None:
         super().__init__(calls)
         bytearray(1 << 20)                     # once freed, it teaches malloc to keep blocks up to that size
-        self.worker = Worker()
+        self.worker = Worker(workers)
         self.selector.register(self.worker.bell, EVENT_READ, self.collect)
 
     def turn(self) -> None:
@@ -315,7 +326,7 @@ class Loop(Calls):
         if (now := time.monotonic()) >= self.alarm:
             self.sweep(now)
         if self.batch:
-            self.worker.batches.put(self.batch)
+            self.worker.hand_over(self.batch)
             self.batch = []
 
     def collect(self, happened: int) -> None:
@@ -380,12 +391,12 @@ class LoopServer(ThreadedServer):
     """Plays `conversation(peer)` for every caller, all of them in one thread."""
 
     def __init__(self, conversation: Callable[[str], Conversation[Any]], host: str = "127.0.0.1", port: int = 0,
-                 *, places: Places = PLACES, tap: Tap | None = None) -> None:
+                 *, places: Places = PLACES, tap: Tap | None = None, workers: int = 1) -> None:
         def begin(peer: str) -> Conversation[Any]:
             yield FLUSH                        # whatever goes wrong from here on is the end of one call alone
             yield from conversation(peer)
         super().__init__(begin, host, port, places=places, tap=tap)
-        self.loop = Loop(self.callers)
+        self.loop = Loop(self.callers, workers)
         self.door = Door(self.listener, self.loop, self.accept)
 
     def admit(self, sock: socket.socket, peer: str) -> None:
@@ -398,7 +409,7 @@ class LoopServer(ThreadedServer):
 
     def answer_calls(self) -> None:
         """The loop of the only thread, until everybody has left after closing time."""
-        self.loop.worker.thread.start()
+        self.loop.worker.start()
         while not self.stopping:
             self.door.open()
             self.loop.turn()

@@ -178,6 +178,8 @@ class Maildir:
 
     Give it to a server as `deliver`. `hostname` appears in Received and in file names.
     """
+    at_once = 16                               # letters that one loop hands over: disks sync several as fast as one
+
     def __init__(self, root: str | os.PathLike[str], hostname: str = "") -> None:
         self.root, self.hostname = Path(root), hostname or socket.gethostname() or "localhost"
         make_folder(self.root)

@@ -1,11 +1,14 @@
 """Servers that die: `python dying.py Maildir ROOT` reads numbers, and for each forks a server that kills itself there.
 
+`Loop` in place of `Maildir` is a Maildir behind a loop, which takes several letters at once.
+
 It prints the server's port. The number says at which moment of its deliveries the server dies, as `kill -9` would
 have it: before a system call, or before it reads on in a letter. The next line of input ends one that is still alive.
 """
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -49,13 +52,22 @@ class Watched:
         return getattr(self._body, name)
 
 
-def serve_until(moment: int, deliver: Maildir) -> None:
+class Dying:
+    """A delivery that reads each letter watched."""
+
+    def __init__(self, deliver: Maildir, moment: Callable[[], None]) -> None:
+        self.deliver, self.moment, self.at_once = deliver, moment, deliver.at_once
+
+    def __call__(self, envelope: Envelope, body: IO[bytes]) -> Reply:
+        return self.deliver(envelope, Watched(body, self.moment))      # type: ignore[arg-type]
+
+
+def serve_until(moment: int, deliver: Maildir, stage: str) -> None:
     """Serve, and die at a moment, counted from 1."""
-    left = [moment]
+    moments = itertools.count(1)               # one for all threads
 
     def one_less() -> None:
-        left[0] -= 1
-        if not left[0]:
+        if next(moments) == moment:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def dying(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -65,7 +77,7 @@ def serve_until(moment: int, deliver: Maildir) -> None:
 
         return instead
 
-    server = Server(deliver=lambda envelope, body: deliver(envelope, Watched(body, one_less)))
+    server = Server(deliver=Dying(deliver, one_less), stage=stage)
     server.start()
     for name in CALLS:
         setattr(os, name, dying(getattr(os, name)))
@@ -80,7 +92,8 @@ def main(kind: str, root: str) -> None:
         end(child)
         child = os.fork()
         if not child:
-            serve_until(int(line), {"Maildir": Maildir, "InPlace": InPlace}[kind](Path(root)))
+            deliver = {"Maildir": Maildir, "Loop": Maildir, "InPlace": InPlace}[kind]
+            serve_until(int(line), deliver(Path(root)), "loop" if kind == "Loop" else "threads")
     end(child)
 
 

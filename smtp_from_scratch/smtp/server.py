@@ -164,9 +164,10 @@ class Server(Talking):
     nowhere, `max_refused` refused recipients. Beyond `max_connections`, and beyond `max_connections_per_address` (of
     IPv6, per network of 64 bits), callers hear 421. `timeout` (seconds) caps every wait, and `session_timeout` is for
     a session as a whole. `stage`: "threads", one for each caller, or "loop", one for all of them, in which policies
-    must answer at once, and one more for `deliver`. `lmtp`: what is spoken is LMTP, with a reply for each recipient.
-    `host` may be a path, `"unix:/run/lmtp"`. In an `async with`, `deliver` and policies may be async functions. Raises
-    TypeError for a `deliver` or a policy that cannot be called, OSError when the address cannot be had.
+    must answer at once, and one more for `deliver`, or as many as its attribute `at_once` says. `lmtp`: what is spoken
+    is LMTP, with a reply for each recipient. `host` may be a path, `"unix:/run/lmtp"`. In an `async with`, `deliver` and
+    policies may be async functions. Raises TypeError for a `deliver` or a policy that cannot be called, OSError when the
+    address cannot be had.
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, *, deliver: AnyDeliver | None = None, hostname: str = "",
@@ -194,8 +195,9 @@ class Server(Talking):
         if lmtp and (submission is not None or port == 25):
             raise ValueError("LMTP is not for port 25, nor for submission (RFC 2033 §5)")
         self._implicit = tls if implicit_tls else None
+        several = {"workers": getattr(deliver, "at_once", 1)} if stage == "loop" else {}
         place = STAGES[stage](self._conversation, host, port, tap=tap,
-                              places=Places(max_connections, max_connections_per_address))
+                              places=Places(max_connections, max_connections_per_address), **several)
         place.longest_wait, place.longest_session = timeout, session_timeout
         super().__init__(place, inbox, bridge)
 

@@ -62,14 +62,14 @@ class Played:
 @pytest.fixture
 def played() -> Iterator[Played]:
     played = Played()
-    played.loop.worker.thread.start()
+    played.loop.worker.start()
     yield played
     for end in played.ends:
         end.close()
     for call in played.loop.calls:
         call.socket.close()
     played.loop.close()
-    played.loop.worker.thread.join(GUARD)
+    played.loop.worker.threads[0].join(GUARD)
 
 
 def one(want: Want) -> Conversation[None]:
@@ -114,8 +114,8 @@ def test_a_job_keeps_what_came_of_it(error: BaseException) -> None:
 def test_a_bell_rings_once_for_a_batch() -> None:
     worker, actor = Worker(), lambda: SimpleNamespace(job=Job(lambda: None))
     batch: list[Any] = [actor() for _ in range(20)]
-    worker.thread.start()
-    worker.batches.put(batch)
+    worker.start()
+    worker.hand_over(batch)
     worker.bell.settimeout(GUARD)
     assert worker.bell.recv(100) == b"!"
     worker.bell.setblocking(False)
@@ -124,8 +124,8 @@ def test_a_bell_rings_once_for_a_batch() -> None:
         worker.bell.recv(1)
     worker.close()
     worker.ring()                              # nobody is there, and that is no error
-    worker.thread.join(GUARD)
-    assert not worker.thread.is_alive()
+    worker.threads[0].join(GUARD)
+    assert not worker.threads[0].is_alive()
 
 
 # --- turns ------------------------------------------------------------------------------------------------------------
@@ -153,6 +153,62 @@ def test_work_of_one_turn_goes_to_the_worker_together(played: Played) -> None:
     played.turn_until(lambda: all(call.parting for call in played.loop.calls))
     assert [end.recv(100) for end in ends] == 5 * [b"done\r\n"]
     assert max(collected) == 5 and doing == 5 * ["worker"]
+
+
+class Together:
+    """A delivery that may be called for several letters at once. It waits for all of them, or for its own turn."""
+
+    at_once = 3
+
+    def __init__(self) -> None:
+        self.all = threading.Barrier(3)
+        self.synced = {name: threading.Event() for name in ("slow", "quick")}
+
+    def __call__(self, envelope: Envelope, body: IO[bytes]) -> None:
+        name = envelope.sender.partition("@")[0]
+        assert self.synced[name].wait(GUARD) if name in self.synced else self.all.wait(GUARD) >= 0
+
+
+def test_a_delivery_that_may_be_called_at_once_is() -> None:
+    """Each of three letters waits until all three are with it: one worker would never come to the second."""
+    with Server(deliver=Together(), stage="loop") as server, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Client(*server.address)) for _ in range(3)]
+        threads = [threading.Thread(target=smtp.sendmail, args=("ana@rio.example", "kenji@tokyo.example", b"x"))
+                   for smtp in clients]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(GUARD)
+        assert not any(thread.is_alive() for thread in threads)
+
+
+def test_a_250_waits_for_its_own_delivery_and_for_no_other() -> None:
+    deliver = Together()
+    with Server(deliver=deliver, stage="loop") as server, contextlib.ExitStack() as stack:
+        lines = {}
+        for name in deliver.synced:
+            sock = lines[name] = stack.enter_context(socket.create_connection(server.address, GUARD))
+            said = f"HELO x\r\nMAIL FROM:<{name}@rio.example>\r\nRCPT TO:<kenji@tokyo.example>\r\nDATA\r\n"
+            sock.sendall(said.encode())
+            while not (heard := sock.recv(1000)).startswith(b"354") and b"\r\n354" not in heard:
+                pass
+            sock.sendall(b"Hi\r\n.\r\n")
+        deliver.synced["quick"].set()
+        assert lines["quick"].recv(100).startswith(b"250")
+        lines["slow"].setblocking(False)
+        with pytest.raises(BlockingIOError):
+            lines["slow"].recv(100)
+        lines["slow"].settimeout(GUARD)
+        deliver.synced["slow"].set()
+        assert lines["slow"].recv(100).startswith(b"250")
+
+
+@pytest.mark.parametrize("deliver, count", [(None, 1), (lambda envelope, body: None, 1), (Together(), 3)])
+def test_whoever_says_nothing_is_called_for_one_letter_at_a_time(deliver: Any, count: int) -> None:
+    server = Server(deliver=deliver, stage="loop")
+    stage = server._stage
+    server.stop()
+    assert isinstance(stage, LoopServer) and len(stage.loop.worker.threads) == count
 
 
 def test_what_was_said_before_work_leaves_first_and_nobody_is_heard_meanwhile(played: Played) -> None:
@@ -260,7 +316,7 @@ def test_a_broken_call_ends_alone_and_says_so(played: Played, caplog: pytest.Log
     played.turn_until(lambda: all(call.parting for call, _ in calls))
     assert [end.recv(100) for _, end in calls] == [b"", b"", b"", b"b'QUIT'\r\n"]
     text = caplog.text
-    assert "somebody else's" in text and "a bug" in text and played.loop.worker.thread.is_alive()
+    assert "somebody else's" in text and "a bug" in text and played.loop.worker.threads[0].is_alive()
 
 
 def test_whoever_plays_decides_nothing_about_time() -> None:

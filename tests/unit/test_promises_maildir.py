@@ -290,6 +290,43 @@ def die_everywhere(kind: str, root: Path) -> int:
     raise AssertionError("unreachable")
 
 
+def die_together(root: Path) -> int:
+    """The same for a loop and three letters at once, to mailboxes that they share; returns how many have died."""
+    with dying_servers("Loop", root) as start:
+        texts, answered = set[bytes](), list[tuple[str, bytes]]()
+
+        def send(port: int, people: list[str], text: bytes) -> None:
+            with contextlib.suppress(smtplib.SMTPException, OSError), smtplib.SMTP("127.0.0.1", port) as smtp:
+                smtp.sendmail("ana@rio.example", people, text)
+                answered.extend((address, text.replace(b"\r\n", b"\n")) for address in people)
+
+        for moment in itertools.count(1):
+            port, before = start(moment), len(answered)
+            letters = [(people, b"Subject: life %d of %d\r\n\r\n" % (moment, number) + b"x" * 3000 + b"\r\n")
+                       for number, people in enumerate(([KENJI], [KENJI, LI], [f"new{moment}@x.example", KENJI]))]
+            texts |= {text.replace(b"\r\n", b"\n") for _, text in letters}
+            senders = [threading.Thread(target=send, args=(port, *letter)) for letter in letters]
+            for sender in senders:
+                sender.start()
+            for sender in senders:
+                sender.join()
+            found = set()
+            for file in kept(root):
+                octets = file.read_bytes()
+                whole = [text for text in texts if octets.endswith(text)]
+                assert octets.startswith(b"Return-Path: <") and whole, f"half a letter in {file.parent.parent.name}"
+                found.add((file.parent.parent.name, whole[0]))
+            assert found.issuperset(answered), "a letter is lost for which 250 was said"
+            if len(answered) - before == sum(len(people) for people, _ in letters):
+                return moment - 1
+    raise AssertionError("unreachable")
+
+
+@posix
+def test_killed_with_several_letters_at_once_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
+    assert die_together(tmp_path) > 20
+
+
 @posix
 def test_killed_in_the_middle_of_anything_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     """kill -9 before each system call of two deliveries, and before each piece of a letter of 1 MB."""
