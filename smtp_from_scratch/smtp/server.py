@@ -165,9 +165,9 @@ class Server(Talking):
     IPv6, per network of 64 bits), callers hear 421. `timeout` (seconds) caps every wait, and `session_timeout` is for
     a session as a whole. `stage`: "threads", one for each caller, or "loop", one for all of them, in which policies
     must answer at once, and one more for `deliver`, or as many as its attribute `at_once` says. `lmtp`: what is spoken
-    is LMTP, with a reply for each recipient. `host` may be a path, `"unix:/run/lmtp"`. In an `async with`, `deliver` and
-    policies may be async functions. Raises TypeError for a `deliver` or a policy that cannot be called, OSError when the
-    address cannot be had.
+    is LMTP, with a reply for each recipient. `host` may be a path, `"unix:/run/lmtp"`. In an `async with`, `deliver`
+    and policies may be async functions. Raises TypeError for a `deliver` or a policy that cannot be called, OSError
+    when the address cannot be had.
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, *, deliver: AnyDeliver | None = None, hostname: str = "",
