@@ -23,8 +23,10 @@ settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes minutes, or software that few have, is for `make test-all`."""
+    """What takes minutes, or software that few have, is for `make test-all`; and names are alike in all processes."""
     for item in items:
+        if " at 0x" in item.nodeid:             # or pytest-xdist finds that its workers have different tests
+            raise pytest.UsageError(f"give its parameters ids that do not name an address in memory: {item.nodeid}")
         if item.get_closest_marker("long") and not os.environ.get("EVERYTHING"):
             item.add_marker(pytest.mark.skip(reason="takes minutes: make test-all runs it"))
 

@@ -130,7 +130,7 @@ async def false(*_: object) -> bool:
     ({"accept_recipient": wrong}, SMTPRecipientsRefused, 451),
     ({"submission": Submission(false)}, SMTPSenderRefused, 550),  # type: ignore[arg-type]
     ({"submission": Submission(breaks)}, SMTPSenderRefused, 451),  # type: ignore[arg-type]
-], ids=str)
+])
 def test_refusals_and_mistakes_are_told_as_those_of_plain_functions(options: Any, kind: Any, code: int) -> None:
     async def main() -> None:
         async with Server(**options) as server:
