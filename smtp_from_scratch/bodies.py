@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import threading
 from io import BytesIO, IncrementalNewlineDecoder
 from tempfile import TemporaryFile
@@ -93,7 +94,7 @@ class Spool:
         if self._on_disk:
             before, self.file = self.file, TemporaryFile()
             before.seek(0)
-            self.file.write(before.read())
+            shutil.copyfileobj(before, self.file)
             self._give_back()
         else:
             self._in_memory += octets
