@@ -90,9 +90,11 @@ class Fibers(Turns):
         found.gate.open()
 
     def due_now(self) -> Waiting | None:
-        """Who has waited long enough."""
-        now = self.now()
-        return next((one for one in self.waiting if one.ready() or one.deadline <= now), None)
+        """Who need not wait any longer; of those whose time is over, the one whose time was over first."""
+        if found := next((one for one in self.waiting if one.ready()), None):
+            return found
+        first = min(self.waiting, key=lambda one: one.deadline)
+        return first if first.deadline <= self.now() else None
 
 
 def void(_: object) -> None:

@@ -179,7 +179,8 @@ def run(page: Any, cell: dict[str, Any], reason: str, chapter: str) -> str:
     rest[0] = (first[0], first[1].partition("\n")[2])
     told = [(kind, value) for kind, value in rest if value]
     expected = [("stdout" if kind == "error" else kind, value) for kind, value in stored if value]
-    return "elsewhere" if merged(told) == merged(expected) else f"shows something else than was stored: {told}"
+    alike = sorted(merged(told)) == sorted(merged(expected))
+    return "elsewhere" if alike else f"shows something else than was stored: {told}"
 
 
 def compared(got: list[tuple[str, str]], stored: list[tuple[str, str]], tags: list[str]) -> str:
