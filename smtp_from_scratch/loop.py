@@ -390,8 +390,8 @@ class Door:
 class LoopServer(ThreadedServer):
     """Plays `conversation(peer)` for every caller, all of them in one thread."""
 
-    def __init__(self, conversation: Callable[[str], Conversation[Any]], host: str = "127.0.0.1", port: int = 0,
-                 *, places: Places = PLACES, tap: Tap | None = None, workers: int = 1) -> None:
+    def __init__(self, conversation: Callable[[str], Conversation[Any]], host: str | socket.socket = "127.0.0.1",
+                 port: int = 0, *, places: Places = PLACES, tap: Tap | None = None, workers: int = 1) -> None:
         def begin(peer: str) -> Conversation[Any]:
             yield FLUSH                        # whatever goes wrong from here on is the end of one call alone
             yield from conversation(peer)

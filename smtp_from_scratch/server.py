@@ -24,11 +24,13 @@ __all__ = ["listen_on", "log", "Caller", "handle", "Places", "join_all", "shut_d
 
 
 # %% module
-def listen_on(host: str, port: int, backlog: int = 512) -> socket.socket:
+def listen_on(host: str | socket.socket, port: int, backlog: int = 512) -> socket.socket:
     """A listening socket; port 0 lets the system choose. IPv6 when the host has a colon: `::` is for IPv4, too.
 
-    `unix:/run/smtp` is a path.
+    `unix:/run/smtp` is a path. A socket that listens already is taken as it is.
     """
+    if isinstance(host, socket.socket):
+        return host
     if path := path_of(host):
         return UnixListener(path, backlog)
     if ":" not in host:
@@ -107,7 +109,7 @@ def shut_down(callers: list[Caller], grace: float) -> None:
 class Doorman:
     """Answers every call, and never talks to a caller: what becomes of a call is up to `accept`."""
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, host: str | socket.socket = "127.0.0.1", port: int = 0) -> None:
         self.stopping, self.listener = False, listen_on(host, port)
         self.address: tuple[str, int] = self.listener.getsockname()[:2]
         self._doorman = threading.Thread(target=self.answer_calls, name="doorman", daemon=True)
@@ -150,8 +152,8 @@ class Doorman:
 class ThreadedServer(Doorman):
     """Plays `conversation(peer)` for every caller, each in a thread of its own."""
 
-    def __init__(self, conversation: Callable[[str], Conversation[Any]], host: str = "127.0.0.1", port: int = 0,
-                 *, places: Places = Places(), tap: Tap | None = None) -> None:
+    def __init__(self, conversation: Callable[[str], Conversation[Any]], host: str | socket.socket = "127.0.0.1",
+                 port: int = 0, *, places: Places = Places(), tap: Tap | None = None) -> None:
         super().__init__(host, port)
         self.conversation, self.places, self.tap = conversation, places, tap
         self.longest_wait = self.longest_session = math.inf   # seconds: of any wait, of a session

@@ -78,6 +78,6 @@ def run(options: argparse.Namespace) -> int:
         print(f"mail:           {shown(smtp.address)}  (learners: SMTP_CLASS=HOST:{smtp.address[1]})")
         print(f"projector:      http://{where}/")
         print(f"you, privately: http://{where}/#key={key}", flush=True)
-        while not over.wait(3600):
+        while not over.wait(1.0):
             pass
     return OK

@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
             signal.signal(getattr(signal, name), lambda *_: over.set())
         print(f"mail:    {shown(smtp.address)}  (any name and password is good, none is needed)")
         print(f"to read: http://{shown(web.server_address[:2])}/  (JSON: /api/messages)", flush=True)
-        while not over.wait(3600):
+        while not over.wait(1.0):
             pass
     return OK
 

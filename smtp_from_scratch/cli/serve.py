@@ -10,10 +10,11 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from smtp_from_scratch.auth import Users
+from smtp_from_scratch.cli import processes
 from smtp_from_scratch.cli.common import (
     OK,
     UNREACHABLE,
@@ -33,6 +34,7 @@ from smtp_from_scratch.smtp.server import STAGES
 from smtp_from_scratch.smtp.sets import leave_out
 from smtp_from_scratch.starttls import server_context
 from smtp_from_scratch.submission import Submission
+from smtp_from_scratch.unix import path_of
 from smtp_from_scratch.users import BadUserFile, UserFile
 from smtp_from_scratch.wire import Reply
 
@@ -69,8 +71,15 @@ def add_parser(commands: Any) -> None:
                        help="seconds for a session as a whole (default 14400, four hours)")
     serve.add_argument("--stage", choices=list(STAGES), default="threads",
                        help="threads: one for each caller; loop: one for all (default threads)")
+    serve.add_argument("--processes", type=count, metavar="N", default=1,
+                       help="processes that share the work, each with the limits above (default 1)")
     serve.add_argument("--verbose", action="store_true", help="a line for each transaction, on standard error")
     serve.set_defaults(run=run)
+
+
+def listening(role: str, address: tuple[str, int]) -> None:
+    """Say where a server is."""
+    print(f"listening on {where(address)} ({role})", flush=True)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -87,28 +96,66 @@ def run(options: argparse.Namespace) -> int:
         leave_out([], options.without)
     except (OSError, ValueError) as error:
         return complain(f"cannot use {options.users or options.tls_cert}: {error}", USAGE)
+    def make(role: str, address: tuple[str | socket.socket, int]) -> Server:
+        try:
+            return server_for(role, address, options, tls, users)
+        except (OSError, OverflowError) as error:
+            place = f"{where(roles[role])} into {options.maildir}"
+            raise Trouble(f"cannot serve on {place}: {error}", UNREACHABLE) from None
+        except ValueError as error:            # such as --without what --submission requires
+            raise Trouble(f"cannot be a server for {role}: {error}", USAGE) from None
+
+    try:
+        return serve_by_many(make, roles, options.processes) if options.processes > 1 else serve_alone(make, roles)
+    except Trouble as trouble:
+        return complain(*trouble.args)
+
+
+class Trouble(Exception):
+    """Why there can be no server: a sentence, and an exit status."""
+
+
+def serve_alone(make: Callable[..., Server], roles: Mapping[str, tuple[str | socket.socket, int]],
+                over: threading.Event | None = None, say: Callable[[str, tuple[str, int]], None] = listening) -> int:
+    """Serve in this process until SIGTERM, Ctrl-C, or `over`; raises Trouble before it begins."""
+    until = over or threading.Event()
     with contextlib.ExitStack() as stack:
-        servers = []
+        servers: dict[str, Server] = {}
+        stack.callback(stop_together, servers.values())
         for role, address in roles.items():
-            try:
-                servers.append((role, server_for(role, address, options, tls, users)))
-            except (OSError, OverflowError) as error:
-                return complain(f"cannot serve on {where(address)} into {options.maildir}: {error}", UNREACHABLE)
-            except ValueError as error:        # such as --without what --submission requires
-                return complain(f"cannot be a server for {role}: {error}", USAGE)
-        over = threading.Event()
+            servers[role] = make(role, address)
         for name in ("SIGTERM", "SIGINT"):
-            signal.signal(getattr(signal, name), lambda *_: over.set())
-        stack.callback(stop_together, [server for _, server in servers])
-        for role, server in servers:
+            signal.signal(getattr(signal, name), lambda *_: until.set())
+        for role, server in servers.items():
             server.start()
-            print(f"listening on {where(server.address)} ({role})", flush=True)
-        while not over.wait(3600):
+            say(role, server.address)
+        while not until.wait(1.0):             # a signal that meets another thread does not end the waiting of this one
             pass
     return OK
 
 
-def stop_together(servers: Iterable[Server]) -> None:
+def serve_by_many(make: Callable[..., Server], roles: Mapping[str, tuple[str, int]], count: int) -> int:
+    """Serve in so many processes; raises as `serve_alone` does."""
+    if not processes.possible():
+        raise Trouble("--processes needs fork and SO_REUSEPORT, as Linux and macOS have them: leave it out here", USAGE)
+    if paths := [host for host, _ in roles.values() if path_of(host)]:
+        raise Trouble(f"{paths[0]} is for one process: with --processes, give HOST:PORT", USAGE)
+    for role in roles:
+        make(role, ("127.0.0.1", 0)).stop(0.0)  # what is wrong is said once, and here
+
+    def work(listeners: processes.Listeners, over: threading.Event) -> int:
+        return serve_alone(make, {role: (sock, 0) for role, sock in listeners.items()}, over, lambda *_: None)
+
+    try:
+        family = processes.family(work, roles, count)
+    except (OSError, OverflowError) as error:
+        raise Trouble(f"cannot serve on {' and '.join(map(where, roles.values()))}: {error}", UNREACHABLE) from None
+    for role, address in family.addresses.items():
+        listening(role, address)
+    return family.run()
+
+
+def stop_together(servers: Collection[Server]) -> None:
     """Stop all servers at once: the transactions in hand have one grace, not one after another."""
     threads = [threading.Thread(target=server.stop) for server in servers]
     for thread in threads:
@@ -141,8 +188,8 @@ def lacking(roles: Iterable[str], options: argparse.Namespace) -> str:
     return ""
 
 
-def server_for(role: str, address: tuple[str, int], options: argparse.Namespace, tls: ssl.SSLContext | None,
-               users: Users | None) -> Server:
+def server_for(role: str, address: tuple[str | socket.socket, int], options: argparse.Namespace,
+               tls: ssl.SSLContext | None, users: Users | None) -> Server:
     """A server in one of its roles (RFC 8314, RFC 6409); raises OSError."""
     hostname, implicit, private = options.hostname or socket.gethostname(), role == "submissions", role in PRIVATE
     extensions = server_extensions(

@@ -165,13 +165,13 @@ class Server(Talking):
     IPv6, per network of 64 bits), callers hear 421. `timeout` (seconds) caps every wait, and `session_timeout` is for
     a session as a whole. `stage`: "threads", one for each caller, or "loop", one for all of them, in which policies
     must answer at once, and one more for `deliver`, or as many as its attribute `at_once` says. `lmtp`: what is spoken
-    is LMTP, with a reply for each recipient. `host` may be a path, `"unix:/run/lmtp"`. In an `async with`, `deliver`
-    and policies may be async functions. Raises TypeError for a `deliver` or a policy that cannot be called, OSError
-    when the address cannot be had.
+    is LMTP, with a reply for each recipient. `host` may be a path, `"unix:/run/lmtp"`, or a socket that listens. In an
+    `async with`, `deliver` and policies may be async. Raises TypeError for what cannot be called here, OSError when
+    the address cannot be had.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0, *, deliver: AnyDeliver | None = None, hostname: str = "",
-                 accept_sender: AnyPolicy | None = None, accept_recipient: AnyPolicy | None = None,
+    def __init__(self, host: str | socket.socket = "127.0.0.1", port: int = 0, *, deliver: AnyDeliver | None = None,
+                 hostname: str = "", accept_sender: AnyPolicy | None = None, accept_recipient: AnyPolicy | None = None,
                  max_size: int = MAX_SIZE, max_recipients: int = 1000, max_errors: int = 20,
                  max_idle_commands: int = 100, max_refused: int = 100, max_connections: int = 1000,
                  max_connections_per_address: int = 500, timeout: float = 300.0, session_timeout: float = 14_400.0,
