@@ -204,19 +204,17 @@ def go_on(call: Call, happened: int = 0) -> None:
 
 # %% worker
 class Worker:
-    """Threads for whatever may block. They share the jobs of a turn; each rings a bell when its part is done."""
+    """Threads for whatever may block. They share the jobs of a turn; each rings a bell when it is done."""
 
     def __init__(self, count: int = 1) -> None:
         self.batches, self.finished = queue.SimpleQueue[list[Call]](), deque[Call]()
         self.bell, self._ringer = socket.socketpair()      # sockets: a selector cannot look out for a queue
-        self.bell.setblocking(False)
-        self._ringer.setblocking(False)
+        for end in self.bell, self._ringer: end.setblocking(False)
         self.threads = [threading.Thread(target=self.work, name="worker", daemon=True) for _ in range(count)]
 
     def start(self) -> None:
         """Begin to work."""
-        for thread in self.threads:
-            thread.start()
+        for thread in self.threads: thread.start()
 
     def hand_over(self, batch: list[Call]) -> None:
         """Deal out the jobs of a turn."""
@@ -227,15 +225,13 @@ class Worker:
         """The loop of a thread, which an empty batch ends."""
         while batch := self.batches.get():
             for call in batch:
-                if job := call.job:
-                    job.do()
+                if job := call.job: job.do()
             self.finished.extend(batch)
             self.ring()
 
     def ring(self) -> None:
         """Wake whoever looks out for the bell."""
-        with contextlib.suppress(OSError):     # full: it rings already; closed: nobody is there
-            self._ringer.send(b"!")
+        with contextlib.suppress(OSError): self._ringer.send(b"!")     # full: it rings; closed: nobody hears
 
     def collect(self) -> list[Call]:
         """Silence the bell; returns those whose jobs are done."""
@@ -245,10 +241,8 @@ class Worker:
 
     def close(self) -> None:
         """Let each thread end after what it has in hand."""
-        for _ in self.threads:
-            self.batches.put([])
-        self.bell.close()
-        self._ringer.close()
+        for _ in self.threads: self.batches.put([])
+        for end in self.bell, self._ringer: end.close()
 
 
 # %% overdue
@@ -390,8 +384,9 @@ class Door:
 class LoopServer(ThreadedServer):
     """Plays `conversation(peer)` for every caller, all of them in one thread."""
 
-    def __init__(self, conversation: Callable[[str], Conversation[Any]], host: str | socket.socket = "127.0.0.1",
-                 port: int = 0, *, places: Places = PLACES, tap: Tap | None = None, workers: int = 1) -> None:
+    def __init__(self, conversation: Callable[[str], Conversation[Any]],
+                 host: str | socket.socket = "127.0.0.1", port: int = 0, *, places: Places = PLACES,
+                 tap: Tap | None = None, workers: int = 1) -> None:
         def begin(peer: str) -> Conversation[Any]:
             yield FLUSH                        # whatever goes wrong from here on is the end of one call alone
             yield from conversation(peer)
@@ -414,8 +409,7 @@ class LoopServer(ThreadedServer):
             self.door.open()
             self.loop.turn()
         self.door.close()
-        while self.callers:
-            self.loop.turn()
+        while self.callers: self.loop.turn()
         self.loop.close()
 
     def stop(self, grace: float = 10.0) -> None:

@@ -174,11 +174,9 @@ def publish(temporary: Path, names: list[Path]) -> None:
 
 # %% maildir
 class Maildir:
-    """Delivers to `root/ADDRESS/new`, a Maildir for each recipient; on disk before it returns 250.
+    """A `deliver` into `root/ADDRESS/new`, on disk before 250; `hostname` is for Received and file names."""
 
-    Give it to a server as `deliver`. `hostname` appears in Received and in file names.
-    """
-    at_once = 16                               # letters that one loop hands over: disks sync several as fast as one
+    at_once = 16                               # letters that a loop hands over: disks sync several like one
 
     def __init__(self, root: str | os.PathLike[str], hostname: str = "") -> None:
         self.root, self.hostname = Path(root), hostname or socket.gethostname() or "localhost"

@@ -15,7 +15,7 @@ _HOME = {
     "RepliesInStream": "figures.stream",
     "ReplyMatrix": "figures.matrix", "reply_matrix": "figures.matrix",
     "StateDiagram": "figures.diagram", "state_diagram": "figures.diagram",
-    "Journey": "figures.journey", "anatomy": "figures.anatomy",
+    "Journey": "figures.journey", "anatomy": "portrait",
     "GlassLine": "figures.glass", "glass_line": "figures.glass",
     "Wiretap": "figures.eavesdropper", "wiretap": "figures.eavesdropper",
     "dialogues": "figures.conformity", "client_dialogues": "figures.conformity",

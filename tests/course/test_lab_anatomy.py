@@ -119,7 +119,7 @@ class Stranger:
 
 
 def test_a_row_has_as_many_chapters_as_there_is_room_for() -> None:
-    from smtp_from_scratch.lab.figures.anatomy import fit
+    from smtp_from_scratch.lab.portrait import fit
 
     words = ("ehlo", "starttls", "auth")
     assert [fit(words, room) for room in (20, 19, 8, 2, 1)] == ["ehlo, starttls, auth", "ehlo, starttls, +1",
