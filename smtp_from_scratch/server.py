@@ -152,8 +152,9 @@ class Doorman:
 class ThreadedServer(Doorman):
     """Plays `conversation(peer)` for every caller, each in a thread of its own."""
 
-    def __init__(self, conversation: Callable[[str], Conversation[Any]], host: str | socket.socket = "127.0.0.1",
-                 port: int = 0, *, places: Places = Places(), tap: Tap | None = None) -> None:
+    def __init__(self, conversation: Callable[[str], Conversation[Any]],
+                 host: str | socket.socket = "127.0.0.1", port: int = 0, *, places: Places = Places(),
+                 tap: Tap | None = None) -> None:
         super().__init__(host, port)
         self.conversation, self.places, self.tap = conversation, places, tap
         self.longest_wait = self.longest_session = math.inf   # seconds: of any wait, of a session

@@ -159,7 +159,7 @@ def test_a_server_that_is_none_is_told_of_in_a_sentence(what: str) -> None:
 
 def test_a_server_that_breaks_down_shows_its_last_words(tmp_path: Path) -> None:
     (tmp_path / "server.py").write_text(f"""{LISTEN}
-for _ in range(2):
+for _ in range(3):
     sock = server.accept()[0]
     sock.sendall(b"220 hello\\r\\n")
     sock.recv(100)
