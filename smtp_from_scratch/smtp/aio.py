@@ -213,8 +213,8 @@ class AsyncClient(AsyncSender):
     It takes the arguments of `Client`, has its methods, to be awaited, and raises what it raises. It connects in
     `async with`, or in `connect`. Tasks may share it: each conversation waits for its turn. A task that is canceled,
     or runs out of its `asyncio.timeout`, in the middle of a conversation closes the line; the CancelledError (which is
-    the `__cause__` of a TimeoutError) has the `receipts` of what was begun. `token` may be an async function; one that
-    is not is called in a thread.
+    the `__context__` of a TimeoutError) has the `receipts` of what was begun. `token` may be an async function; any
+    other is called in a thread.
     """
 
     def send_messages(self, messages: Messages) -> AsyncIterator[Receipt]:
