@@ -141,6 +141,7 @@ class WebServer(ThreadingHTTPServer):
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._places = threading.Semaphore(CALLERS)
         super().__init__(address, type("RoutedHandler", (Handler,), {"routes": routes}))
+        self.address: tuple[str, int] = self.socket.getsockname()[:2]
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Give a caller a thread, if there is a place."""

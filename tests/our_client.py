@@ -18,7 +18,7 @@ from smtp_from_scratch.message import outgoing
 from smtp_from_scratch.smtp import client_extensions
 from smtp_from_scratch.smtp.sets import KEYWORDS
 from smtp_from_scratch.status import CodedClientSession
-from tests.ours import whole_session
+from tests.whole_session import whole_session
 
 DIALOGUES = [dialogue for dialogue in all_dialogues() if dialogue.end == "client"]
 DSN = {"notify", "ret", "envid", "orcpt"}       # what a client can be asked to ask for by RFC 3461

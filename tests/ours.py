@@ -1,7 +1,7 @@
 """Our own server in each of its roles, for rehearsals and over sockets, and what each role is prepared for."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -9,7 +9,6 @@ from typing import Any
 
 from smtp_from_scratch import Reply, Server
 from smtp_from_scratch.auth import Auth, Passwords
-from smtp_from_scratch.client import Receipt, quit_if_refused
 from smtp_from_scratch.conformance.notation import Dialogue
 from smtp_from_scratch.conformance.server.player import Difference, NotReached
 from smtp_from_scratch.conformance.server.runner import Target, excused, inquire, part_for, shake_hands
@@ -18,10 +17,8 @@ from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.lab import certificates
 from smtp_from_scratch.scram import Keys, ScramKeys, scram_keys
 from smtp_from_scratch.smtp import server_extensions
-from smtp_from_scratch.smtp.sending import Sending
 from smtp_from_scratch.submission import Submission
 from smtp_from_scratch.throttle import Guesses
-from smtp_from_scratch.transaction import ClientSession, OutgoingMessage, leave, open_session
 from smtp_from_scratch.transcript import Rehearsal
 
 REFUSED = "nobody@elsewhere.example"
@@ -147,20 +144,3 @@ def rehearsed(dialogue: Dialogue, target: Target, session: Callable[[], Conversa
         if excused(player, target, difference):
             raise NotReached(difference, "a letter") from None
         raise
-
-
-def whole_session(client: ClientSession, messages: Iterable[OutgoingMessage]) -> Conversation[list[Receipt]]:
-    """Greeting, EHLO, the messages one after another, QUIT: the conversation that `deliver` plays.
-
-    Whatever ends it early has `receipts`, as what `Client` raises.
-    """
-    sending = Sending(client)
-    try:
-        yield from quit_if_refused(open_session(client))
-        for message in messages:
-            yield from sending.send(message)
-        yield from leave(client)
-    except BaseException as error:
-        sending.account_for(error)
-        raise
-    return sending.receipts

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import secrets
-import signal
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -13,8 +12,8 @@ from typing import Any
 from smtp_from_scratch.auth import Auth
 from smtp_from_scratch.classroom.state import Room
 from smtp_from_scratch.classroom.web import Switches, routes
-from smtp_from_scratch.cli.common import OK, UNREACHABLE, USAGE, complain, host_port
-from smtp_from_scratch.cli.inbox import Anybody, shown
+from smtp_from_scratch.cli.common import OK, UNREACHABLE, USAGE, complain, host_port, until_told, where
+from smtp_from_scratch.cli.inbox import Anybody
 from smtp_from_scratch.ehlo import Extension, ExtensionSet
 from smtp_from_scratch.session import STAY, Verb, saying
 from smtp_from_scratch.smtp import Server, server_extensions
@@ -48,7 +47,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C."""
-    room, key, over = Room(), secrets.token_urlsafe(9), threading.Event()
+    room, key = Room(), secrets.token_urlsafe(9)
     with contextlib.ExitStack() as stack:
         try:
             tls = server_context(options.tls_cert) if options.tls_cert else None
@@ -59,12 +58,12 @@ def run(options: argparse.Namespace) -> int:
             everything.append(Auth(Anybody(), insecure=True))
             switches = Switches([e.keyword for e in everything], lambda off: offer(off))
             web = stack.enter_context(WebServer(options.http, routes(room, switches, key)))
-            page = Page(web.server_address[1])
+            page = Page(web.address[1])
             smtp = Server(*options.smtp, deliver=room, accept_sender=room.accept_sender, tap=room.tap,
                           hostname="class.example", extensions=[*everything, page], max_size=1_000_000,
                           max_connections_per_address=100)
         except (OSError, OverflowError) as error:
-            return complain(f"cannot serve at {shown(options.smtp)} and {shown(options.http)}: {error}", UNREACHABLE)
+            return complain(f"cannot serve at {where(options.smtp)} and {where(options.http)}: {error}", UNREACHABLE)
 
         def offer(off: set[str]) -> None:
             smtp.extensions = ExtensionSet([*leave_out(everything, off), page])
@@ -72,12 +71,8 @@ def run(options: argparse.Namespace) -> int:
         stack.enter_context(smtp)
         threading.Thread(target=web.serve_forever, name="room page", daemon=True).start()
         stack.callback(web.shutdown)
-        for name in ("SIGTERM", "SIGINT"):
-            signal.signal(getattr(signal, name), lambda *_: over.set())
-        where = shown(web.server_address[:2])
-        print(f"mail:           {shown(smtp.address)}  (learners: SMTP_CLASS=HOST:{smtp.address[1]})")
-        print(f"projector:      http://{where}/")
-        print(f"you, privately: http://{where}/#key={key}", flush=True)
-        while not over.wait(1.0):
-            pass
+        with until_told():
+            print(f"mail:           {where(smtp.address)}  (learners: SMTP_CLASS=HOST:{smtp.address[1]})")
+            print(f"projector:      http://{where(web.address)}/")
+            print(f"you, privately: http://{where(web.address)}/#key={key}", flush=True)
     return OK

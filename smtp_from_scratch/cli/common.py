@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import signal
 import ssl
 import sys
+import threading
+from collections.abc import Iterator
 
 from smtp_from_scratch.envelope import BadPath, parse_path
 from smtp_from_scratch.printable import printable
@@ -34,6 +38,17 @@ def where(address: tuple[str, int]) -> str:
     """An address as it is written."""
     host, port = address
     return host if path_of(host) else f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@contextlib.contextmanager
+def until_told(over: threading.Event | None = None) -> Iterator[None]:
+    """At the end of the block wait for SIGTERM, Ctrl-C, or `over`; both signals are heard from its beginning on."""
+    told = over or threading.Event()
+    for name in ("SIGTERM", "SIGINT"):
+        signal.signal(getattr(signal, name), lambda *_: told.set())
+    yield
+    while not told.wait(1.0):                  # a signal that meets another thread does not end the waiting of this one
+        pass
 
 
 def host_or_port(text: str) -> tuple[str, int]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import signal
 import threading
 from typing import Any
 
 from smtp_from_scratch.auth import Auth
-from smtp_from_scratch.cli.common import OK, UNREACHABLE, complain, count, host_port, octets
+from smtp_from_scratch.cli.common import OK, UNREACHABLE, complain, count, host_port, octets, until_told, where
 from smtp_from_scratch.inbox.letters import Letters
 from smtp_from_scratch.inbox.web import routes
 from smtp_from_scratch.smtp import Server, server_extensions
@@ -53,7 +52,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C."""
-    letters, over = Letters(options.max_messages, options.max_octets), threading.Event()
+    letters = Letters(options.max_messages, options.max_octets)
     with contextlib.ExitStack() as stack:
         try:
             extensions = server_extensions(without=options.without)
@@ -65,19 +64,10 @@ def run(options: argparse.Namespace) -> int:
         except ValueError as error:
             return complain(str(error), 2)
         except (OSError, OverflowError) as error:
-            return complain(f"cannot serve at {options.smtp} and {options.http}: {error}", UNREACHABLE)
+            return complain(f"cannot serve at {where(options.smtp)} and {where(options.http)}: {error}", UNREACHABLE)
         threading.Thread(target=web.serve_forever, name="inbox page", daemon=True).start()
         stack.callback(web.shutdown)
-        for name in ("SIGTERM", "SIGINT"):
-            signal.signal(getattr(signal, name), lambda *_: over.set())
-        print(f"mail:    {shown(smtp.address)}  (any name and password is good, none is needed)")
-        print(f"to read: http://{shown(web.server_address[:2])}/  (JSON: /api/messages)", flush=True)
-        while not over.wait(1.0):
-            pass
+        with until_told():
+            print(f"mail:    {where(smtp.address)}  (any name and password is good, none is needed)")
+            print(f"to read: http://{where(web.address)}/  (JSON: /api/messages)", flush=True)
     return OK
-
-
-def shown(address: Any) -> str:
-    """HOST:PORT, an IPv6 address in brackets."""
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

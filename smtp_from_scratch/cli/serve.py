@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import signal
 import socket
 import ssl
 import sys
@@ -25,6 +24,7 @@ from smtp_from_scratch.cli.common import (
     host_port_or_path,
     octets,
     seconds,
+    until_told,
     where,
 )
 from smtp_from_scratch.envelope import Envelope
@@ -118,19 +118,15 @@ class Trouble(Exception):
 def serve_alone(make: Callable[..., Server], roles: Mapping[str, tuple[str | socket.socket, int]],
                 over: threading.Event | None = None, say: Callable[[str, tuple[str, int]], None] = listening) -> int:
     """Serve in this process until SIGTERM, Ctrl-C, or `over`; raises Trouble before it begins."""
-    until = over or threading.Event()
     with contextlib.ExitStack() as stack:
         servers: dict[str, Server] = {}
         stack.callback(stop_together, servers.values())
         for role, address in roles.items():
             servers[role] = make(role, address)
-        for name in ("SIGTERM", "SIGINT"):
-            signal.signal(getattr(signal, name), lambda *_: until.set())
-        for role, server in servers.items():
-            server.start()
-            say(role, server.address)
-        while not until.wait(1.0):             # a signal that meets another thread does not end the waiting of this one
-            pass
+        with until_told(over):
+            for role, server in servers.items():
+                server.start()
+                say(role, server.address)
     return OK
 
 

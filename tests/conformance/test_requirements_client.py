@@ -27,7 +27,7 @@ from smtp_from_scratch.smtp.base import host_literal
 from smtp_from_scratch.smtp.sending import TRANSACTIONS
 from smtp_from_scratch.status import CodedClientSession
 from smtp_from_scratch.wire import WireError
-from tests.ours import whole_session
+from tests.whole_session import whole_session
 
 YUI, KENJI = "yui@tokyo.example", "kenji@tokyo.example"
 

@@ -15,7 +15,8 @@ from smtp_from_scratch.message import outgoing
 from smtp_from_scratch.session import serve
 from smtp_from_scratch.smtp import client_extensions, server_extensions
 from smtp_from_scratch.status import CodedClientSession, CodedSession
-from tests.ours import PASSWORD, TLS, USER, USERS, whole_session
+from tests.ours import PASSWORD, TLS, USER, USERS
+from tests.whole_session import whole_session
 
 RTT = 0.08                                      # seconds; exact as long as an end says its flights faster
 SECURE = {"tls": TLS.client, "user": USER, "password": PASSWORD, "mechanisms": (Plain(),)}

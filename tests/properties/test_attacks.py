@@ -34,7 +34,8 @@ from smtp_from_scratch.starttls import TLSLayer, Upgrade
 from smtp_from_scratch.status import CodedClientSession, CodedSession
 from smtp_from_scratch.transaction import OutgoingMessage, open_session
 from smtp_from_scratch.wire import BadReply, WireError, encode_reply, parse_reply
-from tests.ours import PASSWORD, TLS, USER, USERS, whole_session
+from tests.ours import PASSWORD, TLS, USER, USERS
+from tests.whole_session import whole_session
 
 HERE = Path(__file__).parents[1]
 ELSEWHERE = {

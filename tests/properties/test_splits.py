@@ -20,7 +20,8 @@ from smtp_from_scratch.starttls import TLSLayer, Upgrade
 from smtp_from_scratch.status import CodedClientSession, CodedSession
 from smtp_from_scratch.transcript import Said
 from smtp_from_scratch.wire import WireError
-from tests.ours import PASSWORD, TLS, USER, USERS, whole_session
+from tests.ours import PASSWORD, TLS, USER, USERS
+from tests.whole_session import whole_session
 
 SPLITS = 20_000                                 # in all, half of them in each test
 BODIES = (b"", b".", b".\r\n", b"..\r\n.\r\n", b"one\r\n.two\r\n", b"\n.\n",

@@ -55,7 +55,8 @@ from smtp_from_scratch.transaction import OutgoingMessage, PlannedCommand, open_
 from smtp_from_scratch.transcript import Rehearsal, Said
 from smtp_from_scratch.wire import COMMAND_LIMIT, CRLF, Reply
 from smtp_from_scratch.xtext import encode_xtext
-from tests.ours import TLS, whole_session
+from tests.ours import TLS
+from tests.whole_session import whole_session
 
 ANA, TIDES = "ana@rio.example", "tides at ½ moon"
 USERS = Passwords({ANA: TIDES, "kenji@tokyo.example": "friday"})

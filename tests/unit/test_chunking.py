@@ -31,7 +31,7 @@ from smtp_from_scratch.pipelining import Pipelining
 from smtp_from_scratch.session import Limits, serve
 from smtp_from_scratch.status import CodedClientSession, CodedSession, EnhancedStatusCodes
 from smtp_from_scratch.transaction import OutgoingMessage, Plan
-from tests.ours import whole_session
+from tests.whole_session import whole_session
 
 LIMIT = 10_000                                  # octets of a letter
 HEAD = b"Subject: hi\r\n\r\n"

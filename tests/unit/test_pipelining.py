@@ -25,8 +25,9 @@ from smtp_from_scratch.status import CodedClientSession, CodedSession
 from smtp_from_scratch.transaction import FLIGHT_LIMIT, OutgoingMessage, Plan, PlannedCommand, leave, open_session
 from smtp_from_scratch.transcript import Rehearsal, Said
 from smtp_from_scratch.wire import CRLF, Reply
-from tests.ours import everything, whole_session
+from tests.ours import everything
 from tests.solutions import solution
+from tests.whole_session import whole_session
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 BODY = [b"Subject: Choir\r\n\r\nRehearsal moved to Monday, 8 pm.\r\n"]

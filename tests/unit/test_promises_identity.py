@@ -22,7 +22,7 @@ from smtp_from_scratch.status import CodedClientSession, CodedSession, EnhancedS
 from smtp_from_scratch.submission import Submission, own_address
 from smtp_from_scratch.throttle import Guesses, origin
 from smtp_from_scratch.transaction import OutgoingMessage, open_session
-from tests.ours import whole_session
+from tests.whole_session import whole_session
 
 ANA, TIDES = "ana@rio.example", "maré, ½ alta"
 SPELLINGS = {"wide": "\uff41na@rio.example", "soft hyphen": "a\u00adna@rio.example", "wide at": "ana\uff20rio.example",

@@ -46,7 +46,7 @@ from smtp_from_scratch.status import CodedClientSession, CodedSession, EnhancedS
 from smtp_from_scratch.transaction import OutgoingMessage, PlannedCommand, open_session
 from smtp_from_scratch.transcript import Rehearsal
 from smtp_from_scratch.wire import Reply
-from tests.ours import whole_session
+from tests.whole_session import whole_session
 
 NAME = "mx.tokyo.example"
 GOOD = lab.certificates(NAME, "127.0.0.1")
