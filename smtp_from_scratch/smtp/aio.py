@@ -22,7 +22,6 @@ from smtp_from_scratch.smtp.base import (
     AnyClient,
     AnyToken,
     host_and_port,
-    keywords_of,
     proving,
     resetting,
     saying,
@@ -180,7 +179,7 @@ class AsyncSender(AsyncCommands):
                            to_addrs: str | Iterable[str] | None = None, *, ret: str = "", envid: str = "",
                            notify: str | Mapping[str, str] = "", orcpt: Mapping[str, str] | None = None) -> Receipt:
         """Send an `EmailMessage`; takes, returns and raises what `Client.send_message` does."""
-        envelope, octets = prepare(message, from_addr, to_addrs, keywords_of(self.session))
+        envelope, octets = prepare(message, from_addr, to_addrs, self.session.keywords)
         request(envelope, ret=ret, envid=envid, notify=notify, orcpt=orcpt)
         return raise_for_refusal(await self.transact(envelope, octets))
 

@@ -183,7 +183,7 @@ def sending_one(sending: Sending, message: Message | tuple[Envelope, Body]) -> C
         session = sending.client
         try:
             envelope, body = (message if isinstance(message, tuple) else
-                              prepare(message, None, None, keywords_of(session)))
+                              prepare(message, None, None, session.keywords))
             ready = outgoing(envelope, body, eight_bit=session.uses("8BITMIME"))
         except Exception as error:              # `email` has many; the other messages go on
             known = message[0] if isinstance(message, tuple) else Envelope("", addressees(message))
@@ -237,11 +237,6 @@ def client_set(extensions: Extensions, asked: list[Extension], insecure_login: b
         raise ValueError("insecure_auth is about user=… and about login; extensions=None has no AUTH, and an "
                          "Auth(…) in extensions has `insecure` of its own")
     return None if found is None else check_requirements(found)
-
-
-def keywords_of(session: ClientSession) -> frozenset[str]:
-    """Keywords of the extensions that both ends have."""
-    return session.keywords
 
 
 def host_literal(sock: HasName) -> str:

@@ -20,7 +20,6 @@ from smtp_from_scratch.sasl import Mechanism
 from smtp_from_scratch.smtp.base import (
     AnyClient,
     host_and_port,
-    keywords_of,
     proving,
     resetting,
     saying,
@@ -145,7 +144,7 @@ class Sender(Commands):
         SMTPRecipientsRefused (everybody was refused), SMTPDataError, SMTPServerDisconnected, each with the `receipt`
         so far; ValueError or SMTPNotSupportedError before anything is sent.
         """
-        envelope, octets = prepare(message, from_addr, to_addrs, keywords_of(self.session))
+        envelope, octets = prepare(message, from_addr, to_addrs, self.session.keywords)
         request(envelope, ret=ret, envid=envid, notify=notify, orcpt=orcpt)
         return raise_for_refusal(self.transact(envelope, octets))
 
