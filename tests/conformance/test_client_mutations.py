@@ -27,7 +27,7 @@ from smtp_from_scratch.envelope import normalize, stuff
 from smtp_from_scratch.status import CodedClientSession
 from smtp_from_scratch.transaction import Plan, PlannedCommand, settle_body
 from smtp_from_scratch.wire import parse_reply
-from tests import ours
+from tests import whole_session
 from tests.our_client import CAN, DIALOGUES, by_conversation
 
 PEERS_FILES = Path(__file__).parents[1] / "peers"
@@ -106,7 +106,7 @@ def without(name: str, patch: pytest.MonkeyPatch) -> list[str]:
         "line ends": lambda: patch.setattr(transaction, "stuff", as_it_is),
         "354 is looked at": lambda: patch.setattr(transaction, "data", data_without_asking),
         "354 is waited for": lambda: patch.setattr(transaction, "data", data_at_once),
-        "the greeting is waited for": lambda: patch.setattr(ours, "open_session", opened),
+        "the greeting is waited for": lambda: patch.setattr(whole_session, "open_session", opened),
         "replies of several lines": lambda: [patch.setattr(module, "read_reply", one_line)
                                              for module in (transaction, client)],
         "codes, not texts": lambda: patch.setattr(Reply, "positive", property(by_text)),
