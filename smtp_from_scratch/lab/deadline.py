@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextvars
 import ctypes
+import gc
 import sys
 import threading
 import time
@@ -62,11 +63,20 @@ def within(seconds: float, function: Callable[[], Result]) -> Result:
 
 
 def interrupt(thread: threading.Thread, patience: float = 1.0) -> None:
-    """Raise OutOfTime in the thread, again and again while it is caught there, for `patience` seconds at most."""
-    until = time.monotonic() + patience
-    while thread.is_alive() and time.monotonic() < until:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(OutOfTime))
-        thread.join(0.1)
+    """Raise OutOfTime in the thread, again and again while it is caught there, for `patience` seconds at most.
+
+    The garbage collector rests meanwhile: with a list that grows without end it runs most of the time, and an error
+    that strikes in a callback of it (`gc.callbacks`, a weak reference) is printed and ends nothing.
+    """
+    until, collects = time.monotonic() + patience, gc.isenabled()
+    gc.disable()
+    try:
+        while thread.is_alive() and time.monotonic() < until:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(OutOfTime))
+            thread.join(0.1)
+    finally:
+        if collects:
+            gc.enable()
 
 
 def traced(seconds: float, function: Callable[[], Result]) -> Result:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import threading
 from typing import Any
 
 import pytest
@@ -51,10 +52,12 @@ ANSWERS: list[Any] = [raises, leaves, spins, yields_for_ever, Broken, print, 42,
 def test_a_check_answers_whatever_it_is_given(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     check = every_check()[name]
     monkeypatch.setattr(check, "seconds", 0.2)
+    before = set(threading.enumerate())
     for answer in ANSWERS:
         verdict = check(answer)
         assert not verdict.passed, f"{answer!r} passes"
         assert len(str(verdict)) > 20, f"{answer!r} is refused without a word"
+        assert not any(thread.name == "check" for thread in set(threading.enumerate()) - before), f"{answer!r} goes on"
 
 
 @pytest.mark.parametrize("name", every_check())

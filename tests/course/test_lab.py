@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import ast
+import gc
+import itertools
 import re
 import smtplib
 import socket
@@ -306,6 +308,25 @@ def test_what_was_stopped_does_not_go_on() -> None:
     before = len(running())
     verdict_on(forever, seconds=0.1)
     assert len(running()) == before
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_list_that_grows_for_ever_is_stopped() -> None:
+    """Nearly all of its time passes in the garbage collector, and in what is called before and after it."""
+    def hoard(n: int) -> int:
+        return len([[thing] for thing in itertools.repeat(n)])
+
+    def called(phase: str, facts: dict[str, int]) -> None:
+        for _ in range(1000):
+            pass
+
+    before = set(threading.enumerate())
+    gc.callbacks.append(called)
+    try:
+        assert "still running after 0.3 seconds" in str(verdict_on(hoard, seconds=0.3))
+    finally:
+        gc.callbacks.remove(called)
+    assert not set(threading.enumerate()) - before and gc.isenabled()
 
 
 def test_a_check_never_hangs_without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
