@@ -6,7 +6,8 @@
     python tools/budget.py --check        the same; exit with status 1 if one is over its budget or says another number
 
 Minutes are words ÷ 200, 40 s for a code cell (110 s above 15 lines, folded or not), 1 min for a prediction, and the
-minutes that each exercise states, as in "### Exercise 2: build `my_lines` (10 minutes)".
+minutes that each exercise states, as in "### Exercise 2: build `my_lines` (10 minutes)". What the learner writes within
+a loop counts as well, where it states them: "**Your turn** (4 minutes). Write `my_lines(chunks)`."
 """
 from __future__ import annotations
 
@@ -26,6 +27,7 @@ WORDS_A_MINUTE, SHORT, LONG, LONG_FROM = 200, 40, 110, 16       # seconds for a 
 EXPORTED = re.compile(r"^\s*#\s*\|\s*exporti?\b", re.MULTILINE)
 HEADING = re.compile(r"^#{2,5}\s+(.*)$", re.MULTILINE)
 STATED = re.compile(r"(\d+)\s*(?:minutes|min)\b")
+TURN = re.compile(r"^(?:\*\*|#{2,5} +)Your turn\b[^(\n]*\((\d+) minutes?\)", re.MULTILINE)
 MINE = re.compile(r"^my_?", re.IGNORECASE)
 
 
@@ -43,12 +45,13 @@ class Budget:
     learners: list[str] = field(default_factory=list)       # those of them that the learner writes first
     stated: int = 0                            # minutes in the line of facts, 0 where there are none
     alike: list[str] = field(default_factory=list)          # predictions that cannot be told apart
+    turns: int = 0                             # minutes of what is written within the loops, where that is stated
 
     @property
     def exact(self) -> float:
         """Minutes."""
         cells = (self.code_cells - self.long_cells) * SHORT + self.long_cells * LONG
-        return self.words / WORDS_A_MINUTE + cells / 60 + self.predictions + sum(self.exercises)
+        return self.words / WORDS_A_MINUTE + cells / 60 + self.predictions + sum(self.exercises) + self.turns
 
     @property
     def minutes(self) -> int:
@@ -129,7 +132,7 @@ def measured(path: Path) -> Budget:
         len(asked), [stated_in(source, heading) for source in prose for heading in HEADING.finditer(source)
                      if heading[1].startswith("Exercise ")],
         exported, learners, int(found[1]) if facts and (found := STATED.search(facts[0])) else 0,
-        sorted({call for call in asked if call and asked.count(call) > 1}))
+        sorted({call for call in asked if call and asked.count(call) > 1}), sum(map(turns_in, prose)))
 
 
 def calls(source: str, name: str) -> list[ast.Call]:
@@ -146,6 +149,11 @@ def stated_in(source: str, heading: re.Match[str]) -> int:
     first = source[heading.end() :].lstrip("\n").partition("\n\n")[0]
     found = STATED.search(heading[1]) or STATED.search(first)
     return int(found[1]) if found else 0
+
+
+def turns_in(markdown: str) -> int:
+    """The minutes that "Your turn" states, in a heading or at the beginning of a paragraph."""
+    return sum(int(found[1]) for found in TURN.finditer(markdown))
 
 
 def table(budgets: list[Budget]) -> str:

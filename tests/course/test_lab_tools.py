@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import budget
+import minutes
 import nbformat
 import pytest
 import rfc_links
@@ -107,6 +108,15 @@ def test_a_budget_is_counted_from_the_notebook(tmp_path: Path) -> None:
     assert found.words == 238
     assert found.exact == pytest.approx(found.words / 200 + 8 * 40 / 60 + 1 + 15)
     assert found.minutes == 25 and found.problems == ["says 15 minutes, takes 25"]
+
+
+def test_your_turn_counts_where_it_states_its_minutes(tmp_path: Path) -> None:
+    prose = ("**Your turn** (4 minutes). Write it.", "**Your turn.** 7 minutes (or 8 minutes)",
+             "### Your turn: x (2 minutes)")
+    path = notebook(tmp_path / "01_x.ipynb", *(("md", text) for text in prose))
+    found, words = budget.measured(path), sum(map(budget.words_in, prose))
+    assert (found.turns, found.exercises) == (6, [])
+    assert found.exact == pytest.approx(words / 200 + 6) == pytest.approx(sum(minutes.parts(path).values()))
 
 
 def test_a_long_cell_costs_more_and_directives_are_no_lines(tmp_path: Path) -> None:
