@@ -276,7 +276,7 @@ def test_no_picture_of_a_control_character_is_stored_as_html(path: Path) -> None
 def test_exercises_and_solutions(path: Path) -> None:
     if path.stem.startswith("00"):
         return
-    headings = [line for cell in cells(path, "markdown") for line in cell["source"].splitlines()
-                if re.match(r"#{2,5} +Exercise\b", line)]
-    assert len(headings) >= EXERCISES, f"{len(headings)} headings begin with 'Exercise', {EXERCISES} are wanted"
+    tasks = [line[:20] for cell in cells(path, "markdown") for line in cell["source"].splitlines()
+             if re.match(r"#{2,5} +Exercise \d|\*\*Your turn\*\* \(", line)]
+    assert len(tasks) >= EXERCISES, f"{tasks}: {EXERCISES} are wanted"
     assert (path.parent / "solutions" / path.name).exists(), f"no notebooks/solutions/{path.name}"

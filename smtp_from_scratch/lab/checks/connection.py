@@ -19,7 +19,7 @@ from smtp_from_scratch.wire import CRLF, parse_reply
 Talk = Generator[Any, Any, Any]
 GUARD = 4.0                                    # seconds after which the other end gives up, and so the check goes on
 
-# --- exercise 1: send, and read -----------------------------------------------------------------------------------
+# --- send, and read ------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -160,7 +160,7 @@ def problems_of_time(my_send_all: Callable[..., Any]) -> Iterator[Problem]:
                       "`selector.select(seconds)` returns an empty list when the time is over.")
 
 
-# --- exercise 2: part ---------------------------------------------------------------------------------------------
+# --- part ----------------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -302,7 +302,7 @@ def problems_of_vanishing(my_linger: Callable[..., Any]) -> Iterator[Problem]:
                           "Each such caller costs you one for good.", "Close it, whatever happens.")
 
 
-# --- exercise 3: seconds --------------------------------------------------------------------------------------------
+# --- seconds ---------------------------------------------------------------------------------------------------------
 
 
 def drip(octets: bytes, pause: float, size: int = 1) -> Talk:
@@ -387,7 +387,7 @@ def check_seconds(my_seconds: dict[str, float]) -> Problem | None:
     return None
 
 
-# --- exercise 4: bugs -----------------------------------------------------------------------------------------------
+# --- bugs ------------------------------------------------------------------------------------------------------------
 
 BUGS = {
     "A": ((4,), "A byte every 299 seconds: which line gives it another 300?"),

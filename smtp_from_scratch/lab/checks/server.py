@@ -11,7 +11,7 @@ from typing import Any
 from smtp_from_scratch.lab.check import NotYet, Problem, as_number, check, is_unsolved
 from smtp_from_scratch.throttle import origin
 
-# --- exercise 1: places -------------------------------------------------------------------------------------------
+# --- places --------------------------------------------------------------------------------------------------------
 
 OSLO = [f"2001:db8:0:5::{number:x}" for number in range(1, 21)]
 OTHERS = [f"198.51.100.{number}" for number in range(10)]
@@ -57,7 +57,7 @@ def check_places(MyPlaces: Any) -> Iterator[Problem]:
                           wire=wire, look="How many are present, and how many of them have the same origin?")
 
 
-# --- exercise 2: wait -----------------------------------------------------------------------------------------------
+# --- wait ------------------------------------------------------------------------------------------------------------
 
 
 def caller_of(thread: threading.Thread) -> Any:
@@ -164,7 +164,7 @@ def problem_of_patience(my_join_all: Callable[[list[Any], float], Any], gone: li
                    look="Return a list that is empty then.") if left else None
 
 
-# --- exercise 3: closing time ---------------------------------------------------------------------------------------
+# --- closing time ----------------------------------------------------------------------------------------------------
 
 
 class Line:
@@ -248,7 +248,7 @@ def problems_of_steps(lines: list[Line]) -> Iterator[Problem]:
                       "First a word to all, and then wait for all.")
 
 
-# --- exercise 4: bugs -----------------------------------------------------------------------------------------------
+# --- bugs ------------------------------------------------------------------------------------------------------------
 
 BUGS = {
     "A": ((3, 4), "A handler raises in line 2. Which lines are skipped, and who stays on the table?"),
@@ -278,7 +278,7 @@ def check_server_bugs(my_bugs: dict[str, Any]) -> Problem | None:
     return None
 
 
-# --- exercise 5: who stops the doorman --------------------------------------------------------------------------
+# --- who stops the doorman ---------------------------------------------------------------------------------------
 
 WHY = {
     "A": "The line holds some hundred thousand octets. Where is the doorman while nobody reads the rest?",
