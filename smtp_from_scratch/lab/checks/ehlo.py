@@ -119,7 +119,7 @@ PARAMETERS: dict[str, Any] = {
 
 @check(
     hints=(
-        "What is `match` when a word is no parameter? And is the name in `found` already, in any case of letters?",
+        "What is `match` when a word is not a parameter? And is the name in `found` already, in any case of letters?",
         "found[match[1].upper()] = match[2]",
         "A word that does not match is an error, and the reply to it is 501. Names count in any case of letters, so "
         "keep them in upper case, and a name that is there already is the same error. The value is the second group, "
@@ -132,14 +132,14 @@ def check_parameters(my_parameters: Callable[[str], Any]) -> Problem | None:
     for text, expected in PARAMETERS.items():
         found = my_parameters(text)
         if found is None or (isinstance(found, dict) and ... in found):
-            raise NotYet("two places wait: is the name there already, and what is put down under which name?")
+            raise NotYet("two places are open: is the name there already, and what do you store under it?")
         if expected == 501:
             if getattr(found, "code", 0) != 501:
                 twice = "PARAMETER matches no such word: look at the match before you use it."
                 wire = "A server that guesses what was meant takes another message than the client sends."
                 if len({word.partition("=")[0].upper() for word in text.split()}) < len(text.split()):
                     wire = "The second value would silently win, and the client might have meant the first."
-                    twice = "Names count in any case: compare what you have put down with `match[1].upper()`."
+                    twice = "Names count in any case: compare what you have stored with `match[1].upper()`."
                 return Problem(gave=f"{found!r} for {text!r}", wire=wire, look=twice)
         elif found != expected:
             return Problem(gave=f"{found!r} for {text!r}", wire=f"The client said {expected!r}.",
@@ -192,9 +192,9 @@ def at_most(limit: int, code: int) -> Parameter:
     hints=(
         "Three things can be wrong with NAME=value: which of them is 555?",
         "verdicts = [parameter.check(session, value) for parameter in known[name]]",
-        "Unless the session is extended nothing is known, and an unknown name is 555. A known name is asked for all "
-        "its verdicts: one None among them is enough, for that extension knows the value. If there is none, the first "
-        "verdict is the reply.",
+        "If the session is not extended, no name is known, and an unknown name is 555. For a known name, collect the "
+        "verdicts of all its Parameters. One None is enough, because that extension accepts the value; without a None, "
+        "return the first verdict.",
     ),
     passed="555 for names, the extension's own refusal for values, and nothing after HELO.",
     not_yet="write the body of `my_check_parameters`, then run the cell again.",
@@ -242,7 +242,7 @@ def why(expected: int | None) -> str:
 
 @check(
     hints=(
-        "Which of the six methods must say something else than `Extension` does?",
+        "Which of the six methods of `Extension` must return something else here?",
         'keyword = "8BITMIME"; def parameters(self): return {"MAIL": {"BODY": …}}',
         "The keyword is a line of the class, and with it the line in the list is right already. `parameters` returns "
         "a dict of dicts, by verb and name. The value of BODY is one of two words, and `one_of` makes that Parameter.",
@@ -358,7 +358,7 @@ def truth(offered: dict[str, str]) -> list[str] | None:
     hints=(
         "For each: is the letter too large, and may it have an é?",
         'A: "MAIL FROM:<…> SIZE=300000 BODY=8BITMIME"',
-        "A client says a parameter only if its keyword stood in the reply to EHLO, in any case of letters. SIZE is "
+        "A client says a parameter only if its keyword was in the reply to EHLO, in any case of letters. SIZE is "
         "said wherever it is offered, and a message above the offered limit is not sent at all. A text with an é "
         "needs 8BITMIME, and without it the message stays here.",
     ),
@@ -390,7 +390,7 @@ BUGS_LOOK = {
 
 @check(
     hints=(
-        "In which line does the server break something that it has said itself?",
+        "In which line does the server break its own promise?",
         "A: line 2 says that the reply is over, and line 3 goes on.",
         "A server must do what its own words promise. Compare each reply with what was said before it: the hyphen, "
         "the offer, the limit, and what kind of mistake the code names. The wrong line is where one of these is "

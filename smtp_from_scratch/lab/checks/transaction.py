@@ -7,7 +7,7 @@ from typing import Any
 from smtp_from_scratch import transaction as ours
 from smtp_from_scratch.client import Receipt, SMTPNotSupportedError
 from smtp_from_scratch.conversation import Conversation, read_reply
-from smtp_from_scratch.ehlo import EightBitMime, Extension, Size, check_requirements
+from smtp_from_scratch.ehlo import EightBitMime, Extension, Size
 from smtp_from_scratch.envelope import Envelope, stuff
 from smtp_from_scratch.lab.check import NotYet, Problem, as_number, check
 from smtp_from_scratch.lab.checks.client import described, dots, kinds, play
@@ -160,9 +160,9 @@ def check_settle_rcpt(my_settle_rcpt: Callable[[Any, str, Reply], Any]) -> Itera
     hints=(
         "Whose reply does this become, and who keeps the one they had?",
         "receipt.recipients |= dict.fromkeys(receipt.accepted, reply); receipt.reply = reply",
-        "The text is out, so the transaction is over either way and the server holds no MAIL of ours. A 2yz is the "
-        "last word about all who were accepted. Anything else ended it at the body for them, and whoever was refused "
-        "before keeps their reply; once a plan has failed, nothing changes.",
+        "After the text the transaction is over, and the server holds no MAIL of ours. A 2yz becomes the reply of "
+        "everybody who was accepted, and any other reply refuses them, at the body. Those who were refused before "
+        "keep their reply, and when the plan has failed, nothing changes.",
     ),
     passed="The reply to the body is the last word about those who were accepted, and about nobody else.",
 )
@@ -201,7 +201,7 @@ def step_through(plan: ours.Plan, steps: Any, replies: tuple[int, ...],
         if number >= len(replies):
             return [*said, "…"], commands
         if not hasattr(command, "octets"):
-            raise NotYet(f"yield each step as a `PlannedCommand`; {command!r} is none.")
+            raise NotYet(f"yield each step as a `PlannedCommand`; {command!r} is not one.")
         said += say(command)
         commands.append(command)
         if replies[number]:
@@ -301,9 +301,9 @@ def wrong_goodbye(reply: Any, error: Exception | None, expected: int | str | Non
     hints=(
         "Which command had no answer yet when the line broke: QUIT, or one before it?",
         "if client.unanswered and client.unanswered[0] is not goodbye: raise",
-        "Say QUIT as a planned command and return its reply. What goes wrong is no matter when QUIT is the only "
-        "command that was not answered. If another one waits for its reply, a receipt depends on it, so let the "
-        "exception pass.",
+        "Say QUIT as a planned command and return its reply. If QUIT is the only command without an answer, an "
+        "exception does no harm. If another one waits for its reply, a receipt depends on it, so let the exception "
+        "pass.",
     ),
     passed="A goodbye gone wrong changes no receipt, and nothing else is covered up.",
 )
@@ -320,61 +320,49 @@ def check_leave(my_leave: Callable[[Any], Talk]) -> Iterator[Problem | None]:
             yield Problem(gave=f"a client that says {dots(said)}", wire="One QUIT.", look="`PlannedCommand(\"QUIT\")`")
 
 
-# --- exercise 1: what may be announced -------------------------------------------------------------------------------
+# --- exercise 1: what is said next -----------------------------------------------------------------------------------
 
-OFFERS: dict[str, dict[str, str]] = {
-    "A": {"SIZE": "1000000", "8BITMIME": "", "HELP": ""}, "B": {"8BITMIME": "", "HELP": ""},
-    "C": {"SIZE": "", "PIPELINING": ""}, "D": {}, "E": {"8BITMIME": "", "SIZE": "100000"},
+_NEXT: dict[str, tuple[str | None, str, str]] = {
+    "A": ("HELO rio.example", "The server does not know that word.", "Which word did servers know in 1982?"),
+    "B": ("DATA", "Kenji was accepted, and gets no letter.", "Is there somebody who may still get it?"),
+    "C": ("RSET", "The second letter does not get through.", "Does the server still hold the first MAIL?"),
+    "D": ("QUIT", "No letter is left to say this for.", "What does a client say when it has nothing more to send?"),
+    "E": ("MAIL FROM:<ana@rio.example>", "The second letter waits in vain, or a round trip longer than it must.",
+          "The text was refused. Does the server still hold the first MAIL?"),
+    "F": ("RSET", "The second letter does not get through.", "No text was sent. Who has ended the transaction?"),
+    "G": (None, "Nobody hears that.", "What does a server do after it has said 421?"),
 }
-WHY = {
-    "A": "Both keywords are there, and the letter is below the limit.",
-    "B": "No SIZE was offered.",
-    "C": "`é` is beyond ASCII. Which keyword must be there?",
-    "D": "After HELO there are no parameters, and `é` needs one.",
-    "E": "Look at the limit before anything is said.",
-}
 
 
-def same_line(said: Any, expected: list[str] | None) -> bool:
-    """Whether these are the words: verb and FROM in any case of letters and in their place, parameters in any order."""
-    if said is None or expected is None:
-        return said is expected
-    words = (said.decode() if isinstance(said, bytes) else str(said)).strip().split(" ")
-    verb, path = words[0].upper(), " ".join(words[1:2])
-    begins = [verb, path[:5].upper() + path[5:]] == expected[:2]
-    return begins and sorted(word.upper() for word in words[2:]) == sorted(expected[2:])
-
-
-def truth(offered: dict[str, str]) -> list[str] | None:
-    """The words of the MAIL line that our client says, or None."""
-    client = ours.ClientSession("rio.example", check_requirements([Size(), EightBitMime()]))
-    client.learn(offered)
-    letter = ours.OutgoingMessage(Envelope("ana@rio.example", [KENJI]), [], 300_000, frozenset({"8BITMIME"}))
-    try:
-        return ours.Plan(client, letter).mail.line().decode().split()
-    except SMTPNotSupportedError:
-        return None
+def spelled(line: str | bytes) -> str:
+    """A command with its verb in capitals, without its line end; what is in angle brackets stays as it is."""
+    text = line.decode("ascii", "replace") if isinstance(line, bytes) else line
+    words, bracket, path = text.strip().partition("<")
+    return words.upper() + bracket + path
 
 
 @check(
     hints=(
-        "For each: is the letter too large, and may it have an é?",
-        'A: "MAIL FROM:<…> SIZE=300000 BODY=8BITMIME"',
-        "A client says a parameter only if its keyword was in the reply to EHLO, in any case of letters. SIZE is "
-        "said wherever it is offered, and a letter above the offered limit is not sent at all. A text with an é "
-        "needs 8BITMIME, and without it the letter stays here.",
+        "For each row: does the server hold a MAIL now, and may somebody still get the letter?",
+        'C: "RSET", since the server holds a MAIL that is good for nobody.',
+        "DATA comes when somebody was accepted. When nobody was, the letter is over, but the server holds its MAIL "
+        "until RSET or QUIT. The reply to the text ends the transaction, whatever it says; a refused DATA does not. "
+        "And after 421 nobody is there.",
     ),
-    passed="You read an offer as the client does.",
+    passed="You know what the server holds after each reply, and so what comes next.",
 )
-def check_announced(my_announced: dict[str, Any]) -> Iterator[Problem]:
-    """The line with MAIL for each of five offers."""
-    for name, offered in OFFERS.items():
-        if name not in my_announced or my_announced[name] is ...:
+def check_next(my_next: dict[str, Any]) -> Iterator[Problem]:
+    """The line that our client says after each reply."""
+    for name, (expected, wire, look) in _NEXT.items():
+        if my_next.get(name, ...) is ...:
             raise NotYet(f"a line (or None) for `{name}` is missing.")
-        said, expected = my_announced[name], truth(offered)
-        if not same_line(said, expected):
-            wire = f"A good client's line has {len(expected)} words." if expected else "Such a letter is not sent."
-            yield Problem(gave=f"{said!r} for server {name}", wire=wire, look=WHY[name])
+        said = my_next[name]
+        if said is None or expected is None:
+            good = said is expected
+        else:
+            good = isinstance(said, str | bytes) and spelled(said) == spelled(expected)
+        if not good:
+            yield Problem(gave=f"{said!r} in session {name}", wire=wire, look=look)
 
 
 # --- exercise 2: bugs ------------------------------------------------------------------------------------------------
