@@ -16,8 +16,8 @@ from smtp_from_scratch.wire import Reply
         "In which of the two tables do you look first, and what is a key in it?",
         'return USUAL.get((verb, code)) or BY_CODE.get(code) or f"{code // 100}.0.0"',
         "A pair of verb and code comes before the code alone, since 250 means something else after MAIL and after "
-        "RCPT. What neither table knows has a class all the same: the reply's first digit. Subject and detail are 0 "
-        "then, which says that nothing more is known.",
+        "RCPT. If neither table has an entry, the class is still known: it is the reply's first digit. Subject and "
+        "detail are then 0, which says that nothing more is known.",
     ),
     passed="The verb first, then the code, then the class alone.",
     not_yet="write the body of `my_usual_code`, then run the cell again.",
@@ -32,7 +32,7 @@ def check_usual_code(my_usual_code: Callable[[str, int], Any]) -> Iterator[Probl
             wire = "A program reads a reason that is not the true one."
             if isinstance(found, str) and found[:1] != right[:1]:
                 wire = "The class contradicts the reply's first digit: should the client try again?"
-            yield Problem(gave=f"{found!r} for {code} to {verb or 'a line that is no command'}", wire=wire,
+            yield Problem(gave=f"{found!r} for {code} to {verb or 'a line that is not a command'}", wire=wire,
                           look=f"It should be {right!r}: first USUAL with the pair, then BY_CODE, then class.0.0.")
 
 
@@ -114,7 +114,7 @@ def check_meanings(my_meanings: Mapping[str, Any]) -> Iterator[Problem]:
 # --- exercise 2: bugs -----------------------------------------------------------------------------------------------
 
 BUGS = {"A": (8, "Class 5 in the reply: what does the class of its enhanced code say?"),
-        "B": (10, "On which replies does the code stand? On 2yz, 4yz, 5yz. And this one?"),
+        "B": (10, "A code belongs on 2yz, 4yz and 5yz. And this one?"),
         "C": (3, "What does a client do with the first word of each line in the reply to EHLO?")}
 
 
@@ -122,10 +122,10 @@ BUGS = {"A": (8, "Class 5 in the reply: what does the class of its enhanced code
     hints=(
         "Which replies have no code, whatever happens? And which two digits must be equal?",
         "One of the three has a code where there must be none, after the command that begins the message.",
-        "The code stands on 2yz, 4yz and 5yz, but on no greeting, no reply to EHLO or HELO, and no 3yz. Where it "
-        "stands, its first number is the first digit of the reply. Look for the line that breaks one of these rules.",
+        "A 2yz, 4yz or 5yz has a code, but the greeting, the reply to EHLO or HELO, and a 3yz have none. The first "
+        "number of a code is the first digit of its reply. Look for the line that breaks one of these rules.",
     ),
-    passed="All three: a class that contradicts, and two places where no code may stand.",
+    passed="All three: a class that contradicts, and two places where no code is allowed.",
 )
 def check_status_bugs(my_bugs: Mapping[str, Any]) -> Iterator[Problem]:
     """The line of each bug."""
