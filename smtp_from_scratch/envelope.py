@@ -101,11 +101,12 @@ def check_path(path: Path, octets: int) -> None:
 
 
 # %% parse-path
-_WIDE = r"\u0080-\ud7ff\ue000-\U0010ffff"      # beyond ASCII, for SMTPUTF8 (RFC 6531 §3.3)
-_ATOM = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~{_WIDE}-]+"
+_NEVER = r"\x00-\x1f\x7f\ud800-\udfff"         # we say what may not be there: all beyond ASCII may (RFC 6531 §3.3)
+_ATOM = rf'[^{_NEVER} "(),.:;<>@\[-\]]+'
 _DOT_STRING = rf"{_ATOM}(?:\.{_ATOM})*"
-_QUOTED = rf'"(?:[ !#-\[\]-~{_WIDE}]|\\[ -~])*"'
-_LABEL = rf"[A-Za-z0-9{_WIDE}](?:[A-Za-z0-9{_WIDE}-]*[A-Za-z0-9{_WIDE}])?"
+_QUOTED = rf'"(?:[^{_NEVER}"\\]|\\[ -~])*"'
+_NO_LABEL = rf"{_NEVER} -,./:-@\[-`{{-~"       # and a hyphen neither begins nor ends a label
+_LABEL = rf"[^-{_NO_LABEL}](?:[^{_NO_LABEL}]*[^-{_NO_LABEL}])?"
 _DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*"
 _PATH = re.compile(
     rf"<(?:(?P<route>@{_DOMAIN}(?:,@{_DOMAIN})*):)?(?P<local>{_DOT_STRING}|{_QUOTED})@"
