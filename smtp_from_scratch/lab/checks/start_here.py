@@ -112,7 +112,7 @@ HOLDERS: dict[str, tuple[tuple[Any, ...], str, str]] = {
         "this recipient would be accepted. A 451 means that the machine which asked still has the letter and tries "
         "again.",
     ),
-    passed="each time the one who last said 250 to the letter, and before that the one who wrote it.",
+    passed="the letter is with the last machine that said 250 to it, and before that with the one that wrote it.",
 )
 def check_holders(my_holders: Mapping[str, str]) -> Problem | None:
     """Exercise 2: whose promise the letter is."""
@@ -126,7 +126,7 @@ PORTS: dict[str, tuple[tuple[Any, ...], str, str]] = {
           "Which of the two submission ports begins in the clear?"),
     "c": ((25,), "the MX listens on 25. On 465 and 587 it would ask Rio for a password, and Rio has none there.",
           "At which door may a stranger knock, a mail server without an account?"),
-    "d": ((993,), "SMTP pushes and never pulls; and what POP3 has fetched, the laptop mostly does not find any more.",
+    "d": ((993,), "SMTP pushes and never pulls. What POP3 has fetched is mostly gone from the server.",
           "Which of the two reading protocols keeps the letters on the server?"),
     "e": ((587, 465), "most data centers let no call to 25 out; and a shop is no mail server. It has an account, "
           "and a new letter.", "Is the shop somebody's mail server, or somebody with a new letter?"),

@@ -29,7 +29,7 @@ FED: tuple[tuple[bytes, list[Any], str], ...] = (
     (b"\r\n", [b""], "An empty line is a line: return b\"\", not None."),
     (b"HELO laptop\nQUIT\r\n", ["BareNewline"], "An LF without its CR ends nothing (RFC 5321 §2.3.8)."),
     (b"\nQUIT\r\n", ["BareNewline"], "An LF without its CR ends nothing, not even at the start."),
-    (b"HELO\rlaptop\r\nQUIT\r\n", ["BareNewline", b"QUIT"], "A CR without its LF is refused, the next line not."),
+    (b"HELO\rlaptop\r\nQUIT\r\n", ["BareNewline", b"QUIT"], "A CR without its LF is refused; the next line is sound."),
     (b"QUIT\r\r\nNOOP\r\n", ["BareNewline", b"NOOP"], "Two CRs: the first has no LF after it."),
     (b"x" * 510 + b"\r\nQUIT\r\n", [b"x" * 510, b"QUIT"], "512 octets with CR LF are allowed."),
     (b"x" * 511 + b"\r\nQUIT\r\n", ["LineTooLong", b"QUIT"], "513 octets with CR LF are one too many."),
