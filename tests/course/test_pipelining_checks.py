@@ -40,9 +40,9 @@ def only_those_listed(verbs: list[str]) -> list[list[str]]:
 
 @pytest.mark.parametrize("wrong, word", [
     (one_each, "round trip"), (all_together, "flies after EHLO"), (an_empty_one, "nothing"),
-    (only_those_listed, "flies after STARTTLS"), (lambda verbs: [verbs[:-1]], "Every verb stands in one group"),
+    (only_those_listed, "flies after STARTTLS"), (lambda verbs: [verbs[:-1]], "Every verb is in one group"),
     (lambda verbs: 7 * verbs[3], "IndexError|Every verb"), (lambda verbs: len(verbs), "A list of groups"),
-    (lambda verbs: [], "Every verb stands in one group"), (lambda verbs: groups(sorted(verbs)), "in another order"),
+    (lambda verbs: [], "Every verb is in one group"), (lambda verbs: groups(sorted(verbs)), "in another order"),
 ])
 def test_groups(wrong: Any, word: str) -> None:
     verdict = lab.check_groups(wrong)
@@ -102,7 +102,7 @@ def test_round_trips(wrong: Any) -> None:
 @pytest.mark.parametrize("five, word", [
     (["250 a", "250 b", "550 c", "250 d", "354 e"], "no yes for a no"),
     (["250 a", "550 b", "550 c", "550 d", "354 e"], "honest"), (["250 a", "250 b", "354 e"], "honest"),
-    (["hello", "251 b", "550 c", "250 d", "354 e"], "no reply"),
+    (["hello", "251 b", "550 c", "250 d", "354 e"], "not a reply"),
     (["250 a", "421 b", "550 c", "250 d", "354 e"], "honest"),
 ])
 def test_replies(five: list[str], word: str) -> None:

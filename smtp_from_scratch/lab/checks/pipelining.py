@@ -27,7 +27,7 @@ BODY = [b"Subject: Choir\r\n\r\nRehearsal moved to Monday, 8 pm.\r\n"]
         "When is a group complete: before or after a verb that must end it?",
         "Put every verb into the last group; after one that is not free, begin a new, empty group.",
         "Walk through the verbs and put each into the last group. A verb that is not free ends its group, so begin "
-        "a new group after it. What remains empty at the end is no group.",
+        "a new group after it. A list that is still empty at the end is not a group.",
     ),
     passed="The fewest groups that may fly, and every command in its place.",
 )
@@ -51,7 +51,7 @@ def check_groups(my_groups: Callable[[Sequence[str]], Any]) -> Problem | None:
             return Problem(gave=f"{given!r} for {verbs}", look="A list of groups, each a list of verbs.")
         if [verb for group in groups for verb in group] != verbs:
             return Problem(gave=f"{given!r} for {verbs}", wire="The server hears other commands, or in another order.",
-                           look="Every verb stands in one group, and the order stays.")
+                           look="Every verb is in one group, and the order stays.")
         if problem := unlawful(groups):
             return problem
         if [] in groups:
@@ -59,7 +59,7 @@ def check_groups(my_groups: Callable[[Sequence[str]], Any]) -> Problem | None:
                            look="Which list did you open and never fill: the first, or the one after the last verb?")
         if groups != truth:
             return Problem(gave=f"{len(groups)} groups for {verbs}", wire=f"{len(truth)} would do; each costs a round "
-                           "trip.", look="Which of your cuts stands after a verb that is free?")
+                           "trip.", look="Which of your cuts comes after a verb that is free?")
     return None
 
 
@@ -187,7 +187,7 @@ def by_text(replies: list[Reply]) -> dict[str, Reply]:
         "of them? By text: which good reply to RCPT names somebody else?",
         '"251 not here; I forward to <sora@tokyo.example>" to Yui, and then a refusal without a name to Sora.',
         "A client that sorts replies by their code knows only the codes that its author thought of. A client that "
-        "looks for an address in the text believes whatever address stands there. Give each of them a proper reply "
+        "looks for an address in the text believes whatever address is there. Give each of them a proper reply "
         "that it does not expect, so that a yes becomes a no, or the other way round.",
     ),
     passed="Both clients are wrong about somebody, and every reply was a proper one.",
@@ -201,7 +201,7 @@ def check_replies(my_replies: dict[str, Any]) -> Problem | None:
         try:
             replies = [parse_reply(line.encode().split(CRLF)) for line in lines]
         except (WireError, UnicodeError) as error:
-            return Problem(gave=f"something that is no reply: {error}", wire="Every client would hang up.",
+            return Problem(gave=f"something that is not a reply: {error}", wire="Every client would hang up.",
                            look="Three digits, a space, a text.")
         codes = [reply.code for reply in replies]
         proper = len(codes) == 5 and codes[0] == 250 and codes[4] == 354 and all(
@@ -268,14 +268,14 @@ ANNOUNCED = [
 
 @check(
     hints=(
-        "Server: how many recipients has `session.envelope` when one more RCPT comes? Client: what stands in "
+        "Server: how many recipients has `session.envelope` when one more RCPT comes? Client: what is in "
         '`plan.client.offered["LIMITS"]`, and who reads `plan.receipt.recipients`?',
         "for command in plan.rcpts[most:]: plan.receipt.recipients[command.recipient] = Reply(452, …); then "
         "del plan.rcpts[most:]",
         "The server's `check` sees every command before it is dispatched, and can answer 452 to a RCPT when the "
         "envelope has all the recipients that it may have. The client's `plan` reads the number from the offer, keeps "
-        "the first so many RCPTs, and takes out the others. Whoever was taken out gets a 452 in the receipt, as if "
-        "the server had said it, so that a second transaction follows.",
+        "the first so many RCPTs, and takes out the others. Each of these gets a 452 in the receipt, as if the "
+        "server had said it, so that a second transaction follows.",
     ),
     passed="An RFC of 2024, at both ends, in a class of your own: 101 people have the letter, each once.",
 )
@@ -292,7 +292,7 @@ def check_limits(MyLimits: type[Extension]) -> Iterator[Problem]:
         if len(heard) != len(set(heard)) or len(set(heard)) != 101:
             yield Problem(gave=f"a client that names {len(set(heard))} of 101 people, {len(heard)} in all, where "
                           f"the server says {line!r}", wire="Somebody gets the letter twice, or not at all.",
-                          look="Who does not fit is put off with 452 in the receipt; the next letter is for them.")
+                          look="Those who do not fit get a 452 in the receipt; the next letter is for them.")
         if [len(letter) for letter in log] != expected:
             yield Problem(gave=f"letters to {[len(letter) for letter in log]} people where the server says {line!r}",
                           wire=f"It should be {expected}.",
