@@ -388,7 +388,7 @@ EXCHANGES: list[tuple[str, tuple[bytes, ...], bytes | None, tuple[str, ...], lis
 
 @check(
     hints=(
-        "What ends the loop? And what goes out when a challenge makes no sense?",
+        "What ends the loop? What does the client say when a challenge makes no sense?",
         "while reply.code == 334: decode64(reply.text), talk.send(challenge), encode64(response), client.read(300.0)",
         "As long as the server says 334, decode its challenge, hand it to `talk`, and say the response in base64. If "
         "`first` is waiting, it answers the first challenge in place of `talk`. When the challenge cannot be read, or "
@@ -401,7 +401,7 @@ def check_exchange(my_exchange: Any) -> Iterator[Problem | None]:
     for what, responses, first, asked, right in EXCHANGES:
         heard, (how, found) = interrogated(my_exchange, started(*responses), first, *asked)
         if found is None or found is ...:
-            raise NotYet("return the reply with which the server makes up its mind.")
+            raise NotYet("return the reply that is not 334.")
         if how == "raised":
             yield Problem(gave=f"{found!r} at {what}; the server had heard {heard!r}",
                           look=f"It should hear {right!r}, and you return its last reply.")
@@ -718,10 +718,10 @@ def seconds(name: str, pipelining: bool) -> float:
 @check(
     hints=(
         "How often must the client hear something before it can say the next thing?",
-        "A challenge costs one each, the last response one; unless MAIL may fly with it.",
-        "A round trip is spent whenever the client must hear something before it can speak. Each challenge costs "
-        "one, and the answer to AUTH costs one more. Under PIPELINING the last answer is free when MAIL may fly "
-        "with the response, and that needs a mechanism whose last word needs no challenge.",
+        "Count one for each challenge, and one for the reply to the last response, unless MAIL may fly with it.",
+        "The client spends a round trip whenever it must hear something before it can speak. Each challenge costs "
+        "one, and the last reply to AUTH costs one more. With PIPELINING that last one is free if MAIL flies in the "
+        "same flight as the response. That is possible only when the client need not wait for a challenge.",
     ),
     passed="PLAIN under PIPELINING is free. Every question that waits for an answer costs the length of the line.",
 )
