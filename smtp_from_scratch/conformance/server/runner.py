@@ -104,32 +104,31 @@ class Target:
             "size": str(self.size or ""), "nonce": secrets.token_urlsafe(18),
         })
 
+    @contextmanager
+    def line(self, tap: Callable[[Said], None] | None = None) -> Iterator[Connection]:
+        """A connection that ends, whatever the server does, when its time is over."""
+        with socket.create_connection((self.host, self.port), self.patience) as sock:
+            connection = Connection(sock, "C", tap)
+
+            def cut_off() -> None:
+                with suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+
+            timer = threading.Timer(self.dialogue_limit, cut_off)
+            timer.daemon = True
+            timer.start()
+            try:
+                if self.implicit_tls:
+                    connection.play(shake_hands(self))
+                yield connection
+            finally:
+                timer.cancel()
+
 
 def all_dialogues() -> list[Dialogue]:
     """Every dialogue that ships with the package."""
     folder = Path(str(files("smtp_from_scratch.conformance"))) / "dialogues"
     return [dialogue for path in sorted(folder.glob("*.txt")) for dialogue in load(path)]
-
-
-@contextmanager
-def line_to(target: Target, tap: Callable[[Said], None] | None = None) -> Iterator[Connection]:
-    """A connection that ends, whatever the server does, when its time is over."""
-    with socket.create_connection((target.host, target.port), target.patience) as sock:
-        connection = Connection(sock, "C", tap)
-
-        def cut_off() -> None:
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-
-        timer = threading.Timer(target.dialogue_limit, cut_off)
-        timer.daemon = True
-        timer.start()
-        try:
-            if target.implicit_tls:
-                connection.play(shake_hands(target))
-            yield connection
-        finally:
-            timer.cancel()
 
 
 def shake_hands(target: Target) -> Conversation[None]:
@@ -139,7 +138,7 @@ def shake_hands(target: Target) -> Conversation[None]:
 
 def probe(target: Target) -> None:
     """Ask the server once what it offers; raises OSError when there is none, WireError when it is no SMTP."""
-    with line_to(target) as connection:
+    with target.line() as connection:
         connection.play(inquire(target))
 
 
@@ -266,7 +265,7 @@ def play(dialogue: Dialogue, target: Target) -> Outcome:
     record = Record()
     player = part_for(dialogue, target)
     try:
-        with line_to(target, record) as connection:
+        with target.line(record) as connection:
             connection.play(player.conversation())
     except NotReached as missed:
         return Outcome(dialogue, SKIPPED, missed.reason, missed.line, record.said)

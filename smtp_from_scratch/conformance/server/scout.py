@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 
-from smtp_from_scratch.conformance.server.runner import Target, hello, line_to, probe, shake_hands
+from smtp_from_scratch.conformance.server.runner import Target, hello, probe, shake_hands
 from smtp_from_scratch.conformance.values import Values
 from smtp_from_scratch.conversation import Conversation, Interruption, read_reply
 from smtp_from_scratch.wire import Reply, WireError
@@ -56,13 +56,13 @@ def waits_for_tls(target: Target) -> bool:
     """Whether it says nothing, and then greets under TLS."""
     soon = replace(target, patience=min(SOON, target.patience))
     try:
-        with line_to(soon) as connection:
+        with soon.line() as connection:
             connection.play(read_reply(soon.patience))
         return False
     except (Interruption, WireError, OSError):
         pass
     try:
-        with line_to(replace(soon, implicit_tls=True)) as connection:
+        with replace(soon, implicit_tls=True).line() as connection:
             return connection.play(read_reply(soon.patience)).positive
     except (Interruption, WireError, OSError):
         return False
@@ -118,7 +118,7 @@ def postmasters(target: Target) -> Iterator[str]:
 
 def ask(target: Target, commands: list[str], sealed: bool | None = None) -> list[Reply]:
     """The replies to some commands, up to the first refusal, in a session of their own as dialogues have it."""
-    with line_to(target) as connection:
+    with target.line() as connection:
         return connection.play(session(target, commands, target.wants_tls if sealed is None else sealed))
 
 
