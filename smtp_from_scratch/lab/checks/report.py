@@ -147,10 +147,10 @@ EVENTS = {"delivered": "SUCCESS", "relayed": "SUCCESS", "expanded": "SUCCESS", "
 
 @check(
     hints=(
-        "Which event is each of the five actions? And what was asked for where there is no NOTIFY?",
+        "Which event is each of the five actions? And what does a sender hear of who gave no NOTIFY?",
         'parse_notify(notify) if notify else {"FAILURE", "DELAY"}',
         "Make the action an event: three of the five are a SUCCESS. If the recipient has a NOTIFY, ask whether the "
-        "event is in its set; NEVER is the empty one. If there is none, failure and delay are told.",
+        "event is in its set; NEVER is the empty set. Without NOTIFY, the sender hears of failure and delay.",
     ),
     passed="Each is told what was asked for, and no more.",
 )
@@ -318,11 +318,11 @@ TOLD: dict[str, tuple[str | None, str]] = {
 
 @check(
     hints=(
-        "For each: which event is it, was it asked for, and by whom?",
+        "For each letter: which event is it, and did the sender ask for it?",
         "Three of the eight are None.",
         "For each letter find the event first: success, failure, delay, or none of them at this host. Then ask "
-        "whether NOTIFY named that event, or whether it is one that is reported without NOTIFY. Last, ask whether "
-        "somebody else will report it, and whether there is anybody to report to.",
+        "whether NOTIFY named that event; without NOTIFY, failure and delay count. Last, ask whether another host "
+        "will report it, and whether the letter has a sender at all.",
     ),
     passed="You know who is told, what, and by which host.",
 )
@@ -422,7 +422,7 @@ def careful(letter: bytes) -> set[str]:
 
 @check(
     hints=(
-        "What does `parse_report` want to see, and which of it could only the real server know?",
+        "What does `parse_report` want to see? Can a stranger write all of it?",
         'build_report(Envelope("a@b.example", [victim]), {victim: Reply(550, "no", "5.1.1")}, b"", "mx.example")',
         "You have a function that writes reports, and it asks nobody whether the message ever existed. Make an "
         "envelope from the list to the victim, and let the outcome be a 5yz. Return the octets of the report.",
