@@ -191,7 +191,7 @@ TEXTS: list[list[bytes]] = [
 
 @check(
     hints=(
-        "Which octets does a text end with when its last line is whole, and which blocks may they lie in?",
+        "Which octets does a text end with when its last line is whole, and in how many blocks may they be?",
         "tail = (tail + block)[-2:]",
         "Yield each block, and keep the last two octets of all that was yielded so far. After the loop, yield one "
         "CR LF if these two are something else. A text without octets needs none.",
@@ -211,12 +211,12 @@ def check_whole_lines(my_whole_lines: Callable[[Iterable[bytes]], Any]) -> Probl
         expected = plain + CRLF * (not plain.endswith(CRLF) and plain != b"")
         if b"".join(answer) != expected:
             return Problem(gave=f"{b''.join(answer)!r} for {blocks!r}", wire=f"It should be {expected!r}.",
-                           look="The last two octets of the whole text count, and they may lie in two blocks.")
+                           look="The last two octets of the whole text count, and they may be in two blocks.")
     asked = [0]
     next(iter(my_whole_lines(many(asked))))
     if asked[0] > 100:
         return Problem(gave=f"a first block after {asked[0]} of 1,000 were read",
-                       wire="A film of 4 GB would lie in memory before its first octet leaves.",
+                       wire="A film of 4 GB would be in memory before its first octet leaves.",
                        look="Yield each block as it comes.")
     return None
 
@@ -370,8 +370,8 @@ MISTAKES_LOOK = {
 
 @check(
     hints=(
-        "For each: which end is it that does what RFC 3030 §2 or §3 forbids, and in which line first?",
-        "D: line 4. Nobody said QUIT; it stood in the text.",
+        "For each: which end does what RFC 3030 §2 or §3 forbids, and in which line first?",
+        "D: line 4. Nobody said QUIT; it was in the text.",
         "RFC 3030 §2 and §3 have few rules: BDAT and DATA do not mix, a refused chunk ends the transaction, and "
         "every octet of a chunk is read in any case. Ask for each transcript which end breaks one of these. The "
         "line you give is the first in which it does.",
@@ -507,9 +507,9 @@ CASES: list[tuple[list[bytes], list[Reply], Reply]] = [
 
 @check(
     hints=(
-        "What is said before anything is heard, and how many replies are then on their way?",
+        "What do you say before you hear anything, and how many replies are then on their way?",
         "replies = [(yield from read_reply()) for …], then: the first that is not positive, else replies[-1]",
-        "Nothing that is heard changes what comes next, so say all chunks first. Then hear exactly one reply for "
+        "No reply changes what comes next, so say all chunks first. Then hear exactly one reply for "
         "each BDAT. The first refusal is the result, and RSET has to follow it; its reply must be heard, too.",
     ),
     passed="One flight, a reply for each chunk, and a clean table after a refusal.",
@@ -535,7 +535,7 @@ def check_sender(my_sender: Callable[[list[bytes]], Talk]) -> Problem | None:
             return problem
         if len(lines) != len(heard):
             return Problem(gave=f"a client that has heard {len(lines)} of {len(heard)} replies",
-                           wire="The next command takes the reply that is left over for its own.",
+                           wire="The next command takes the reply that is left over as its own.",
                            look="Every command has a reply, RSET too.")
     return None
 
@@ -550,7 +550,7 @@ def wrong(pieces: list[bytes], answers: list[Reply], expected: Reply, heard: lis
                        look="A piece, a chunk, its octets counted; and for no pieces one chunk that is empty.")
     if [line.upper().endswith(" LAST") for line in lines] != [False] * (len(lines) - 1) + [True]:
         return Problem(gave=f"{lines}", wire="The server does not know where the message ends.",
-                       look="LAST stands on the last BDAT, and on no other.")
+                       look="LAST belongs on the last BDAT, and on no other.")
     first_answer = [said.role for said in show.said].index("S")
     if any(said.role == "C" and b"BDAT" in said.data for said in show.said[first_answer:]):
         return Problem(gave="a client that listens between chunks", wire="Each chunk costs a round trip.",
