@@ -16,8 +16,8 @@ from .transcript import Rehearsal, Said
 from .wire import COMMAND_LIMIT, REPLY_LIMIT, BadReply, Reply, encode_reply, parse_reply
 
 __all__ = [
-    "NotYet", "NOT_YET", "Want", "Line", "Interruption", "Timeout", "Disconnected", "Closing", "BothListening", "Work",
-    "FLUSH", "OUTBOX_LIMIT", "Result", "Conversation", "Actor", "flights", "play", "rehearse", "interrupt",
+    "NotYet", "NOT_YET", "Want", "Line", "Interruption", "Timeout", "Disconnected", "BothListening", "Work", "FLUSH",
+    "OUTBOX_LIMIT", "Result", "Conversation", "Actor", "flights", "play", "rehearse", "Closing", "interrupt",
     "ReplyLine", "read_reply",
 ]
 
@@ -72,10 +72,6 @@ class Timeout(Interruption):
 
 class Disconnected(Interruption):
     """The other end is gone."""
-
-
-class Closing(Interruption):
-    """This end is being shut down, and the conversation is idle."""
 
 
 class BothListening(RuntimeError):
@@ -197,6 +193,10 @@ def rehearse(client: Conversation[Any], server: Conversation[Any], *, latency: f
 
 
 # %% interrupt
+class Closing(Interruption):
+    """This end is being shut down, and the conversation is idle."""
+
+
 def interrupt(ends: list[Actor], clock: list[float], patient: bool) -> None:
     """Nobody speaks any more: hang up on an end that is left alone, or let the clock jump ahead."""
     listening = [actor for actor in ends if not actor.done]

@@ -43,15 +43,6 @@ def line_with(take: Callable[[Any, Any], Any]) -> Any:
     return MyLine
 
 
-def any_want(take: Callable[[Any, Any], Any]) -> Any:
-    @dataclass(frozen=True)
-    class MyWant(Want):
-        function: Any = None
-
-    MyWant.take = take  # type: ignore[method-assign]
-    return MyWant
-
-
 def by_or(self: Any, channel: Any) -> Any:
     return channel.inbox.line(self.limit) or NOT_YET
 
@@ -85,35 +76,6 @@ def patient_line(self: Any, channel: Any) -> Any:
 
 def test_line_in_two_styles() -> None:
     assert lab.check_line(line_with(patient_line)).passed and lab.check_line(Line).passed
-
-
-def work_twice(self: Any, channel: Any) -> Any:
-    if channel.waiting:
-        return NOT_YET
-    return self.function() and self.function()
-
-
-@pytest.mark.parametrize("take, says", [
-    (stub, "Not yet"), (lambda self, channel: self.function(), "stares at a silent line"),
-    (lambda self, channel: NOT_YET, "called 0 times"), (work_twice, "called 2 times"),
-    (lambda self, channel: NOT_YET if channel.waiting else self.function, "called 0 times"),
-    (lambda self, channel: None if channel.waiting else self.function(), "the answer is NOT_YET"),
-    (lambda self, channel: NOT_YET if channel.waiting else self.function() or NOT_YET, "what counts as false"),
-])
-def test_work(take: Any, says: str) -> None:
-    refused(lab.check_work, any_want(take), says)
-
-
-def work_by_if(self: Any, channel: Any) -> Any:
-    if channel.waiting:
-        return NOT_YET
-    result = self.function()
-    return result
-
-
-def test_work_in_two_styles() -> None:
-    assert lab.check_work(any_want(work_by_if)).passed
-    assert lab.check_work(any_want(lambda self, channel: self.function() if not channel.waiting else NOT_YET)).passed
 
 
 def reply_line_with(deadline: Callable[[Any, float], Any]) -> Any:
@@ -440,15 +402,15 @@ def test_interrupt_in_two_styles() -> None:
     assert lab.check_interrupt(variant()).passed and lab.check_interrupt(interrupt).passed
 
 
-RIGHT = {"a": ("C", b"\r\n"), "b": ("S", b"220 hi\r\n"), "c": ("C", b".\r\n"), "d": ("C", b"QUIT\r\n")}
+RIGHT = {"a": ("C", b"\r\n"), "b": ("S", b"220 hi\r\n"), "c": ("C", b"QUIT\r\n")}
 
 
 @pytest.mark.parametrize("change, says", [
     ({}, "Not yet"), ({"a": ("S", b"500 what?\r\n")}, "still waits"), ({"a": ("C", b"\n")}, "a"),
     ({"b": ("S", b"220-more\r\n")}, "Another line with a hyphen"),
     ({"b": ("S", b"250 hi\r\n")}, "The client refuses it"),
-    ({"c": ("C", b"\r\n.")}, "no line yet"), ({"c": ("C", b"QUIT\r\n")}, "takes it for more"),
-    ({"d": ("S", b"250 go on\r\n")}, "still waits"), ({"d": "QUIT"}, "A pair"),
+    ({"c": ("C", b"QUIT")}, "no line yet"), ({"c": ("C", b"250 go on\r\n")}, "answers 500"),
+    ({"c": ("S", b"250 go on\r\n")}, "still waits"), ({"c": "QUIT"}, "A pair"),
 ])
 def test_words(change: Any, says: str) -> None:
     refused(lab.check_words, RIGHT | change if change else {}, says)
@@ -456,8 +418,7 @@ def test_words(change: Any, says: str) -> None:
 
 def test_words_in_two_styles() -> None:
     assert lab.check_words(RIGHT).passed
-    assert lab.check_words(RIGHT | {"b": ("S", b"220-a\r\n220\r\n"), "c": ("C", b"Ana\r\n.\r\n"),
-                                    "d": ("C", b"HELP\r\nQUIT\r\n")}).passed
+    assert lab.check_words(RIGHT | {"b": ("S", b"220-a\r\n220\r\n"), "c": ("C", b"HELP\r\nQUIT\r\n")}).passed
 
 
 def guesser(ends: bytes = b"\r\n", hear_greeting: bool = True, wrong_result: bool = False, step: bool = False) -> Any:
@@ -515,12 +476,12 @@ def endless(*given: Any, **named: Any) -> Any:
 
 def as_asked(name: str, answer: Any) -> Any:
     """The function, or a class with it as its method."""
-    method = {"check_line": "take", "check_work": "take", "check_reply_line": "deadline"}.get(name)
+    method = {"check_line": "take", "check_reply_line": "deadline"}.get(name)
     fields = {"limit": 512, "timeout": 300.0, "until": math.inf, "__init__": lambda self, *given, **named: None}
     return type("MyWant", (Want,), fields | {method: answer}) if method else answer
 
 
-EVERY = ["check_line", "check_work", "check_reply_line", "check_read_reply", "check_all_flights", "check_play",
+EVERY = ["check_line", "check_reply_line", "check_read_reply", "check_all_flights", "check_play",
          "check_interrupt", "check_guesser"]
 
 

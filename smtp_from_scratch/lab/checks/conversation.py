@@ -87,41 +87,6 @@ def shown(answer: Any, not_yet: Any) -> str:
 
 @check(
     hints=(
-        "What has to happen before something that takes long?",
-        "return NOT_YET if channel.waiting else self.function()",
-        "Octets that were said before must leave first, or the other end waits for them while we work. So the "
-        "answer is NOT_YET as long as something waits. Then call the function, once, and return what it returns.",
-    ),
-    passed="what was said leaves first, then the work is done, once.",
-)
-def check_work(MyWork: Any) -> Iterator[Problem]:
-    """A want for the result of a function."""
-    unfinished(MyWork.take)
-    not_yet, calls = known(MyWork, "NOT_YET"), list[int]()
-
-    def work() -> bytes:
-        calls.append(1)
-        return b"done"
-
-    got = taken(MyWork(work), waiting=9)
-    if not calls and got is None:
-        yield Problem("None while nine octets wait to be sent", "The conversation is resumed with that, and the work "
-                      "is not done.", "As long as something is `waiting`, the answer is NOT_YET.")
-    elif calls or got is not not_yet:
-        yield Problem(f"{shown(got, not_yet)} while nine octets wait to be sent, after {len(calls)} calls of it",
-                      "The client stares at a silent line for as long as the disk takes, though its 354 is ready.",
-                      "Do the work once nothing is `waiting`.")
-    if (got := taken(MyWork(work))) != b"done" or len(calls) != 1:
-        yield Problem(f"{shown(got, not_yet)} from a function that returns b'done', called {len(calls)} times",
-                      "", "Call `self.function()` once, and return what it returns.")
-    for result in (None, 0):
-        if (got := taken(MyWork(lambda result=result: result))) is not result:
-            yield Problem(f"{shown(got, not_yet)} from a function that returns {result!r}", "",
-                          "Whatever it returns is the answer, also what counts as false.")
-
-
-@check(
-    hints=(
         "Which is earlier: what was promised before, or `now + timeout`?",
         "self.until = min(self.until, now + self.timeout)",
         "The first time, `until` is infinite, so `now + timeout` is earlier. Keep it. From then on the kept moment is "
@@ -536,9 +501,7 @@ SILENCES = {
           "The server has `HELO rio.example` in its inbox. Is that a line?"),
     "b": ("S", b"220-tokyo.example ready\r\n",
           "The client has heard a line. What does the hyphen after 220 promise?"),
-    "c": ("C", b"Subject: The mangoes are ripe\r\n\r\nCome quickly.\r\n",
-          "After 354 the server reads lines of a message. Which line ends it?"),
-    "d": ("C", b"",
+    "c": ("C", b"",
           "Greeting, command, reply: all complete. Who speaks next (RFC 821 §4.3)?"),
 }
 
@@ -546,12 +509,12 @@ SILENCES = {
 @check(
     hints=(
         "For each: is the last line complete? If it is, who was waiting for more, and for what?",
-        "a lacks two octets, b the last line of a reply, c a line with a dot; in d any command will do",
+        "a lacks two octets, b the last line of a reply; in c any command will do",
         "Both ends wait when each believes that it is the other's turn. For each dialogue find the last thing that "
-        "was said, and ask whether it is finished: a line needs CR LF, a reply needs a last line without a hyphen, "
-        "a message needs its dot. If everything is finished, the rules of the protocol say who speaks next.",
+        "was said, and ask whether it is finished: a line needs CR LF, a reply needs a last line without a hyphen. "
+        "If everything is finished, the rules of the protocol say who speaks next.",
     ),
-    passed="four silences broken, each by the end that owed the words.",
+    passed="three silences broken, each by the end that owed the words.",
 )
 def check_words(my_words: dict[str, tuple[str, bytes]]) -> Iterator[Problem]:
     """The words that end a silence."""
@@ -588,9 +551,6 @@ def consequence(name: str, said: bytes) -> str:
         return f"{inbox.octets(80)!r} is no line yet, so nobody moves."
     if name == "b":
         return reply_consequence(lines)
-    if name == "c":
-        ended = lines[-1] == b"." and lines.count(b".") == 1
-        return "" if ended else "The server takes it for more of the message, and goes on waiting."
     if name == "a":
         return "" if lines[0] == b"HELO rio.example" else f"The server hears {lines[0]!r}, which is not what Ana meant."
     return "" if lines[0][:4].isalpha() else f"The server hears {lines[0]!r}, and answers 500: no such command."
