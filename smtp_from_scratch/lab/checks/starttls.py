@@ -143,8 +143,8 @@ def shake_hands(client: TLSLayer) -> bool:
     hints=(
         "Which two fields of a context say what is compared, and which one must be changed first?",
         "context.check_hostname = False, and then context.verify_mode = ssl.CERT_NONE",
-        "A context that compares names refuses to demand no certificate. So switch off `check_hostname` first, and "
-        "`verify_mode` after it. Then set `minimum_version`, which some systems leave open.",
+        "A context that compares names must demand a certificate. So first switch off `check_hostname`, and "
+        "then `verify_mode`. Last, set `minimum_version`, which some systems leave open.",
     ),
     passed="Sealed, whoever is at the other end. An eavesdropper gets nothing.",
 )
@@ -298,9 +298,9 @@ EHLOS = [
         "Which word of which lines is an offer? And what if it is missing: who decides?",
         "offered = {line.split()[0].upper() for line in ehlo.lines[1:]} if ehlo.positive else set()",
         "An offer is the first word of any line but the first of a positive reply to EHLO, in any case of letters. "
-        "If STARTTLS is offered, use it. If it is missing, whoever requires TLS stops, and nobody else does.",
+        "If STARTTLS is offered, use it. If it is missing, a client that requires TLS stops, and any other goes on.",
     ),
-    passed="TLS where it is offered; and where it must be and is not, nothing more is said.",
+    passed="TLS where it is offered; and where it is required and missing, nothing more is said.",
 )
 def check_policy(my_policy: Callable[[Reply, bool], Any]) -> Iterator[Problem]:
     """starttls, clear or stop."""
@@ -450,10 +450,10 @@ STEPS: tuple[tuple[str, Extension | None, bool, bool, type[Exception] | None], .
         "Which two things can go wrong before the handshake? What does `required` say about each?",
         'if "STARTTLS" not in client.offered: … raise SMTPNotSupportedError("…") if required, else return',
         "There are three ways out before a handshake: TLS is up already, it is not offered, or the server does not "
-        "answer 220. In the last two, whoever requires TLS raises, and whoever does not returns. After the "
+        "answer 220. In the last two, raise if TLS is required, else return. After the "
         "handshake say EHLO again, since what was offered in the clear is forgotten.",
     ),
-    passed="TLS where it can be had. Where it must be and cannot, an exception and no word more.",
+    passed="TLS where it can be had. Where it is required and missing, an exception and no word more.",
 )
 def check_start_tls(my_start_tls: Callable[..., Any]) -> Iterator[Problem]:
     """The client's step to TLS."""
@@ -491,7 +491,7 @@ def stepped(my_start_tls: Callable[..., Any], client: ClientSession, extension: 
         try:
             step = my_start_tls(client, tokyo().client, required)
             if not isinstance(step, Generator):
-                raise NotYet("it is a conversation: it returns what has a `yield` in it.")
+                raise NotYet("it is a conversation, so it has a `yield` in it.")
             yield from step
         except (OSError, Interruption) as error:
             return error
