@@ -96,7 +96,7 @@ def proof_of(password: str, auth_message: bytes) -> bytes:
 
 @check(
     hints=(
-        "The client computed client_key xor stamp. You can make the same stamp: from what?",
+        "The proof is client_key xor stamp. You can make the same stamp: from what?",
         "client_key = xor(proof, mac(keys.stored_key, auth_message)); what does sha256 make of it?",
         "The proof is the client's key with a stamp over it, and you can make the same stamp from the stored key "
         "and what was said. `xor` takes it off again. What remains is the client's key if its digest is the "
@@ -165,10 +165,10 @@ def check_encode_name(my_encode_name: Callable[[str], Any]) -> Problem | None:
 
 @check(
     hints=(
-        "What may come after a `=`, and what is it when something else does?",
+        "What may come after a `=`? What do you raise when something else comes?",
         're.search("=(?!2C|3D)", text) finds a `=` that is wrong; replace "=2C" first, then "=3D".',
-        "First refuse what cannot have been written by the other end: a `=` that neither 2C nor 3D follows. Then "
-        "replace `=2C`, and `=3D` last. `saslprep` brings the name into its one spelling, or is a BadResponse.",
+        "First refuse what no correct client writes: a `=` that neither 2C nor 3D follows. Then "
+        "replace `=2C`, and `=3D` last. A ValueError of `saslprep` becomes BadResponse.",
     ),
     passed="Every name comes back, and no other text is taken for one.",
 )
