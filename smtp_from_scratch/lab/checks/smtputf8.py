@@ -28,7 +28,7 @@ JUDGED: list[tuple[str, str, dict[str, str | None], int | None]] = [
         "Where does each verb find its announcement: in its own line, or in the MAIL before it?",
         'announced = "SMTPUTF8" in argument.upper().split(), or "SMTPUTF8" in transaction',
         "Only octets beyond ASCII need an announcement. MAIL, VRFY and EXPN carry it in their own line, and RCPT "
-        "relies on the MAIL before it. Every other verb cannot be announced at all, so for those it is a syntax "
+        "relies on the MAIL before it. No other verb can announce anything, so there such octets are a syntax "
         "error.",
     ),
     passed="Each verb looks where its announcement stands.",
@@ -58,9 +58,9 @@ READ: list[tuple[bytes, bool]] = [
 
 @check(
     hints=(
-        "What does an octet that is no UTF-8 become when the line is read?",
+        "What does an octet that is not UTF-8 become when the session reads the line?",
         'any("\\ud800" <= character <= "\\udfff" for character in text)',
-        "When a line is read, octets that are no UTF-8 become surrogates, U+D800 to U+DFFF. No other text has them. "
+        "Octets that are not UTF-8 become surrogates, U+D800 to U+DFFF. No other text has them. "
         "So look at each character, or try to encode the text, which raises at a surrogate.",
     ),
     passed="What was read is told from what could not be.",
@@ -108,7 +108,7 @@ PLANNED: list[tuple[str, set[str], bool, dict[str, str | None], dict[str, str | 
 
 @check(
     hints=(
-        "What does the need say, and what else must the server offer?",
+        "Which need is on the list, and what else must the server offer?",
         'plan.mail.parameters["SMTPUTF8"] = None',
         "Look for the need, and for 8BITMIME at both ends. If both are there, MAIL gets SMTPUTF8 without a value, and "
         "a BODY where it has none. Then cross off both needs, since the plan refuses to send while one is left.",
@@ -153,7 +153,7 @@ CODES_LOOK = {
 @check(
     hints=(
         "Which of the eight lines have octets beyond ASCII, and what did their MAIL say?",
-        "Not announced: 550 for MAIL, 553 for RCPT. Not to be announced at all: 501. All others: 250.",
+        "Not announced: 550 for MAIL, 553 for RCPT. No way to announce it: 501. All others: 250.",
         "First look whether a line has octets beyond ASCII at all; if not, it is an old line and gets its old "
         "answer. If it has, find its announcement: in the line itself, or in the MAIL of the same transaction. An "
         "A-label such as xn--r8jz45g is ASCII.",
