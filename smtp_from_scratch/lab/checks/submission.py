@@ -135,8 +135,8 @@ class Once(io.BytesIO):
     hints=(
         "A block ends in the middle of a line. Where is the beginning of that line when the next block comes?",
         '*lines, rest = (rest + block).split(b"\\r\\n")',
-        "Split each block at CR LF, with what was left of the block before in front of it. All parts but the last are "
-        "whole lines, and the last waits. At the end it is a line too, and a CR that waits for its LF does not count.",
+        "Put the rest of the block before in front of each block, and split at CR LF. All parts but the last are whole "
+        "lines; the last one waits. At the end it is a line, too. A CR that waits for its LF does not count.",
     ),
     passed="Lines, wherever a block ends.",
 )
@@ -234,11 +234,11 @@ MENDED: list[tuple[list[tuple[str, str]], Any]] = [
 
 @check(
     hints=(
-        "Count each name first. Then: who is the author, and is that the user, and nobody else?",
+        "How often is each name there? Then: is the user the author, and the only one?",
         "authors = [address.lower() for _, address in email.utils.getaddresses([value])]",
-        "First refuse: a field that may stand there only once stands there twice, or no author is named. Then add "
-        "what is missing, Date and Message-ID. Sender is due when the author is not exactly the one user who has "
-        "logged in, and none is there.",
+        "First refuse a letter that has a field twice which it may have once, or that names no author. Then add Date "
+        "and Message-ID if they are missing. Add Sender if there is none, and the author is not exactly the one user "
+        "who has logged in.",
     ),
     passed="What is missing is added, what is wrong is refused, what is there stays.",
 )
@@ -274,7 +274,7 @@ MAY: list[tuple[str, str, bool]] = [
 
 @check(
     hints=(
-        "Take the tag away first. What is then left to compare?",
+        "Take the tag away first. What do you compare then?",
         'local, _, domain = sender.lower().rpartition("@"); local.partition("+")[0]',
         "Compare whole parts, the domain with the domain and the local part with the local part, in any case of "
         "letters. A tag after a plus is taken away before that. The null path is everybody's, and the choir's "
