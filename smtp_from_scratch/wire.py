@@ -60,6 +60,7 @@ REPLY_LIMIT = 8192       # and of one that we read: the world writes more
 HOPELESS = 65_536        # octets after which we stop waiting for the end of a line
 OTHER_PROTOCOLS = re.compile(          # how TLS, SSH and HTTP begin a line
     rb"\x16\x03|SSH-|HOST:|(?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|PRI)[ \r\n]", re.IGNORECASE)
+_GOOD_LINE = re.compile(rb"(?!%b)([^\r\n]*)\r\n" % OTHER_PROTOCOLS.pattern, re.IGNORECASE)
 
 
 # %% inbox
@@ -87,15 +88,16 @@ class Inbox:
 
     def line(self, limit: int = COMMAND_LIMIT) -> bytes | None:
         """Take one line without its CR LF, or None while it is incomplete; raises `WireError`."""
-        if not self._dropped and self._data and OTHER_PROTOCOLS.match(self._data, self._start):
+        good = _GOOD_LINE.match(self._data, self._start, self._start + limit)
+        if good and not (self._dropped or self._tainted):
+            self._start = good.end()
+            return good[1]
+        if not self._dropped and OTHER_PROTOCOLS.match(self._data, self._start):
             raise OtherProtocol(self.octets(len(self)))
         end = self._data.find(b"\n", self._start) + 1
         if not end and len(self) <= limit:
             return None
         line = self.octets(end - self._start if end else len(self) - 1)
-        good = line.endswith(CRLF) and line.find(b"\r") == len(line) - 2 and len(line) <= limit
-        if good and not self._dropped and not self._tainted:
-            return line[:-2]
         length = self._dropped + len(line)
         self._dropped = 0 if end else length
         if not end and length <= HOPELESS:
