@@ -81,7 +81,7 @@ SPOILED = {
 
 @check(
     hints=(
-        "Is the length that of the value, or of what it stands for? And which characters may be in the text?",
+        "Is the limit for the value, or for the decoded text? And which characters may be in the text?",
         'text = decode_xtext(value), then raise ValueError unless all(" " <= c <= "~" or c == "\\t" for c in text)',
         "`decode_xtext` raises ValueError by itself for what is not xtext. Look at the length of the value before "
         "that, and at every character after it. An empty text is no name.",
@@ -141,7 +141,7 @@ def words(line: str) -> tuple[str, set[str]]:
 
 @check(
     hints=(
-        "Whose wishes stand in `envelope.parameters`, and whose in `envelope.options`?",
+        "Which wishes are in `envelope.parameters`, and which in `envelope.options`?",
         "for command in plan.rcpts: wishes = envelope.options.get(command.recipient, {})",
         "The wishes about the whole message are in `envelope.parameters`: copy RET and ENVID to `plan.mail`. Those "
         "about a recipient are in `envelope.options` under the recipient's address: copy NOTIFY and ORCPT to that "
@@ -213,11 +213,11 @@ TIDY: dict[str, tuple[str | None, str]] = {
 
 @check(
     hints=(
-        "Lay each line over what the relay heard: is every wish there, as it was, and none besides?",
+        "Compare each line with what the relay heard. Is every wish there, unchanged? Is one more there?",
         "Two of the five have changed a wish, and one has done nothing wrong.",
         "A forwarding host may send to another address, and may put the parameters in another order. The value of "
-        "ORCPT must be the one that came, to the letter, because the report names it. NOTIFY may not be there "
-        "without having come, nor ask for more.",
+        "ORCPT must stay the same, to the letter, because the report names it. The relay must not add a NOTIFY, or an "
+        "event to it.",
     ),
     passed="You know what a relay may touch: the address, and no wish.",
 )
@@ -239,7 +239,7 @@ FEWEST = 8                                     # characters that a stranger woul
 
 @check(
     hints=(
-        "Which function of the chapter takes wishes in plain words, and which module makes what nobody can guess?",
+        "Which function of the chapter takes wishes in plain words? Which module makes text that nobody can guess?",
         'request(Envelope("news@choir.example", list(members)), envid=f"issue {issue}, {secrets.token_urlsafe(9)}", …)',
         "`request` takes all four wishes in plain words: RET is HDRS, NOTIFY is FAILURE for everybody, and ORCPT is "
         "for each member the address that the list has. ENVID holds the issue and a part from `secrets`. A counter, "
