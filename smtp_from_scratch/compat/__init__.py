@@ -23,7 +23,7 @@ from smtp_from_scratch.client import (
     SMTPResponseException,
     SMTPServerDisconnected,
 )
-from smtp_from_scratch.compat.answers import Answer, Options, quoteaddr, quotedata, refusal
+from smtp_from_scratch.compat.answers import Answer, Options, quoteaddr, quotedata, refusal, reply_of
 from smtp_from_scratch.compat.identity import context_of
 from smtp_from_scratch.compat.sender import Talk
 from smtp_from_scratch.refusals import SMTPDataError, SMTPRecipientsRefused, SMTPSenderRefused
@@ -105,12 +105,49 @@ class SMTP_SSL(SMTP):
         self.play(secure_client(self.session, self.context))
 
 
-class LMTP(SMTP):
+class PerRecipient(SMTP):
+    """A reply to the message for each recipient (RFC 2033 §4.2)."""
+
+    answers: Sequence[tuple[str, Answer]] = ()  # to the last message, recipient by recipient
+    _named: Sequence[str] = ()                  # those whom the server has accepted
+
+    def mail(self, sender: str, options: Options = ()) -> Answer:
+        self._named, self.answers = [], ()
+        return super().mail(sender, options)
+
+    def rcpt(self, recip: str, options: Options = ()) -> Answer:
+        answer = super().rcpt(recip, options)
+        self._named = [*self._named, recip] if answer[0] in (250, 251) else self._named
+        return answer
+
+    def data(self, msg: str | bytes) -> Answer:
+        """As before; of the replies to the message, a 250 if there is one. `answers` has them all."""
+        answers = [super().data(msg)]
+        try:
+            while len(answers) < len(self._named) and answers[-1][0] != 421:
+                answers.append(self.getreply())
+        finally:
+            self.answers = list(zip(self._named, answers, strict=False))
+        return next((answer for answer in answers if answer[0] == 250), answers[0])
+
+    def sendmail(self, from_addr: str, to_addrs: str | Sequence[str], msg: str | bytes, mail_options: Options = (),
+                 rcpt_options: Options = ()) -> dict[str, Answer]:
+        """As before; those are in what it returns, too, for whom the message itself was refused."""
+        try:
+            refused = super().sendmail(from_addr, to_addrs, msg, mail_options, rcpt_options)
+        except SMTPException as error:
+            if error.receipt:                   # each knows what was said of them
+                replies = {address: reply_of(answer) for address, answer in self.answers}
+                error.receipt.recipients |= replies
+                error.receipt.unknown = [address for address in error.receipt.unknown if address not in replies]
+            raise
+        return refused | {address: answer for address, answer in self.answers if answer[0] != 250}
+
+
+class LMTP(PerRecipient):
     """The same in LMTP (RFC 2033): LHLO, a path such as `"/run/lmtp"` as the host, a reply for each recipient."""
 
     ehlo_msg = "lhlo"
-    answers: Sequence[tuple[str, Answer]] = ()  # to the last message, recipient by recipient
-    _named: Sequence[str] = ()                  # those whom the server has accepted
 
     def __init__(self, host: str = "", port: int = LMTP_PORT, local_hostname: str | None = None,
                  source_address: tuple[str, int] | None = None, timeout: float | None = _DEFAULT) -> None:
@@ -134,26 +171,3 @@ class LMTP(SMTP):
             sock.close()
             raise
         return self.greeted("", sock)
-
-    def mail(self, sender: str, options: Options = ()) -> Answer:
-        self._named = []
-        return super().mail(sender, options)
-
-    def rcpt(self, recip: str, options: Options = ()) -> Answer:
-        answer = super().rcpt(recip, options)
-        self._named = [*self._named, recip] if answer[0] in (250, 251) else self._named
-        return answer
-
-    def data(self, msg: str | bytes) -> Answer:
-        """As before; of the replies to the message, a 250 if there is one. `answers` has them all."""
-        answers = [super().data(msg)]
-        while len(answers) < len(self._named) and answers[-1][0] != 421:
-            answers.append(self.getreply())
-        self.answers = list(zip(self._named, answers, strict=False))
-        return next((answer for answer in answers if answer[0] == 250), answers[0])
-
-    def sendmail(self, from_addr: str, to_addrs: str | Sequence[str], msg: str | bytes, mail_options: Options = (),
-                 rcpt_options: Options = ()) -> dict[str, Answer]:
-        """As before; those are in what it returns, too, for whom the message itself was refused."""
-        refused = super().sendmail(from_addr, to_addrs, msg, mail_options, rcpt_options)
-        return refused | {address: answer for address, answer in self.answers if answer[0] != 250}

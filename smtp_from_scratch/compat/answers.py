@@ -64,10 +64,16 @@ def octets_of(msg: str | bytes) -> bytes:
 def refusal(kind: type[SMTPResponseException], answer: Answer, **about: str) -> SMTPResponseException:
     """An exception with a code and octets as they came, also where these are no reply of RFC 5321."""
     code, text = answer
-    said = text.decode("utf-8", "backslashreplace").replace("\r", "").replace("\0", "")
-    error = kind(Reply(code if 200 <= code <= 599 else 554, said), **about)
+    error = kind(reply_of(answer), **about)
     error.smtp_code, error.smtp_error, error.args = code, text, (code, text, *error.args[2:])
     return error
+
+
+def reply_of(answer: Answer) -> Reply:
+    """An answer as a reply of RFC 5321; 554 stands for a code that is none."""
+    code, text = answer
+    said = text.decode("utf-8", "backslashreplace").replace("\r", "").replace("\0", "")
+    return Reply(code if 200 <= code <= 599 else 554, said)
 
 
 def answered(timeout: float = 300.0) -> Conversation[Answer]:

@@ -8,8 +8,14 @@ from collections.abc import Iterable, Sequence
 from email.message import Message
 from typing import Self
 
-from smtp_from_scratch.client import SMTPNotSupportedError, SMTPResponseException, SMTPServerDisconnected
-from smtp_from_scratch.compat.answers import Answer, Options, envelope_in, octets_of, quoteaddr, refusal
+from smtp_from_scratch.client import (
+    Receipt,
+    SMTPNotSupportedError,
+    SMTPResponseException,
+    SMTPServerDisconnected,
+    refuse_rest,
+)
+from smtp_from_scratch.compat.answers import Answer, Options, envelope_in, octets_of, quoteaddr, refusal, reply_of
 from smtp_from_scratch.compat.identity import Login
 from smtp_from_scratch.envelope import stuff
 from smtp_from_scratch.message import prepare
@@ -57,7 +63,50 @@ class Transaction(Login):
             self._rset()
 
 
-class Sender(Transaction):
+class Noted(Transaction):
+    """A transaction in one go, with a receipt."""
+
+    def transact(self, receipt: Receipt, to_addrs: Sequence[str], octets: bytes, mail_options: Options,
+                 rcpt_options: Options) -> dict[str, Answer]:
+        """MAIL, RCPT, DATA; what becomes of them is noted in the receipt."""
+        size = [f"size={len(octets)}"] if self.has_extn("size") else []
+        answer = self.mail(receipt.sender, [*size, *mail_options])
+        if answer[0] != 250:
+            refuse_rest(receipt, "MAIL", reply_of(answer), to_addrs)
+            self.abandon(answer)
+            raise refusal(SMTPSenderRefused, answer, sender=receipt.sender)
+        refused = self.name_all(receipt, to_addrs, rcpt_options)
+        if len(refused) == len(to_addrs):
+            receipt.refused_by = "RCPT"
+            self._rset()
+            raise SMTPRecipientsRefused(refused)
+        try:
+            answer = self.data(octets)
+        except SMTPDataError as error:
+            refuse_rest(receipt, "DATA", error.reply, receipt.accepted)
+            raise
+        if answer[0] != 250:
+            refuse_rest(receipt, "body", reply_of(answer), receipt.accepted)
+            self.abandon(answer)
+            raise refusal(SMTPDataError, answer)
+        return refused
+
+    def name_all(self, receipt: Receipt, to_addrs: Iterable[str], rcpt_options: Options) -> dict[str, Answer]:
+        """Say RCPT for each; returns those who were refused."""
+        refused = {}
+        for address in to_addrs:
+            answer = self.rcpt(address, rcpt_options)
+            receipt.recipients[address] = reply_of(answer)
+            if answer[0] not in (250, 251):
+                refused[address] = answer
+            if answer[0] == 421:
+                refuse_rest(receipt, "RCPT", reply_of(answer), set(to_addrs) - set(refused))
+                self.close()
+                raise SMTPRecipientsRefused(refused)
+        return refused
+
+
+class Sender(Noted):
     """Whole messages."""
 
     def sendmail(self, from_addr: str, to_addrs: str | Sequence[str], msg: str | bytes, mail_options: Options = (),
@@ -65,36 +114,19 @@ class Sender(Transaction):
         """Send a message as it is; returns those who were refused, `{address: (code, octets)}`.
 
         SMTPHeloError, SMTPSenderRefused, SMTPRecipientsRefused (all of them), SMTPDataError, SMTPNotSupportedError.
+        Once MAIL was said, an exception has the `receipt`.
         """
         self.ehlo_or_helo_if_needed()
         octets = octets_of(msg)
-        size = [f"size={len(octets)}"] if self.has_extn("size") else []
-        answer = self.mail(from_addr, [*size, *mail_options])
-        if answer[0] != 250:
-            self.abandon(answer)
-            raise refusal(SMTPSenderRefused, answer, sender=from_addr)
+        self.check_connected()
         to_addrs = [to_addrs] if isinstance(to_addrs, str) else to_addrs
-        refused = self.name_all(to_addrs, rcpt_options)
-        if len(refused) == len(to_addrs):
-            self._rset()
-            raise SMTPRecipientsRefused(refused)
-        answer = self.data(octets)
-        if answer[0] != 250:
-            self.abandon(answer)
-            raise refusal(SMTPDataError, answer)
-        return refused
-
-    def name_all(self, to_addrs: Iterable[str], rcpt_options: Options) -> dict[str, Answer]:
-        """Say RCPT for each; returns those who were refused."""
-        refused = {}
-        for address in to_addrs:
-            answer = self.rcpt(address, rcpt_options)
-            if answer[0] not in (250, 251):
-                refused[address] = answer
-            if answer[0] == 421:
-                self.close()
-                raise SMTPRecipientsRefused(refused)
-        return refused
+        receipt = Receipt(from_addr)
+        try:
+            return self.transact(receipt, to_addrs, octets, mail_options, rcpt_options)
+        except (SMTPResponseException, SMTPRecipientsRefused, SMTPServerDisconnected) as error:
+            receipt.lose(to_addrs)
+            error.receipts = [receipt]
+            raise
 
     def send_message(self, msg: Message, from_addr: str | None = None, to_addrs: str | Sequence[str] | None = None,
                      mail_options: Options = (), rcpt_options: Options = ()) -> dict[str, Answer]:

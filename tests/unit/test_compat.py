@@ -290,6 +290,66 @@ def test_lmtp_hears_a_reply_for_each_recipient(tmp_path: Path) -> None:
     assert heard[0] == b"lhlo rio.example\r\n" and heard[-1].strip().lower() == b"quit"
 
 
+WHERE = {"MAIL": ("mallory@x.example", [KENJI]), "RCPT": (ANA, ["nobody@tokyo.example", KENJI]),
+         "DATA": (ANA, [YUI]), "body": (ANA, [SORA]), "nobody": ("gone@rio.example", [KENJI])}
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_an_exception_has_the_receipt(where: str) -> None:
+    sender, recipients = WHERE[where]
+    with FakeServer() as server, compat.SMTP(server.host, server.port) as smtp:
+        server.refuse("nobody@*", "550 5.1.1 nobody")
+        server.refuse(KENJI, "421 4.3.2 no more", at="RCPT")
+        server.refuse("mallory@*", "550 5.7.1 not you", at="MAIL")
+        server.refuse(YUI, "554 5.5.1 nothing now", at="DATA")
+        server.refuse(SORA, "554 5.6.0 not this", at="END")
+        server.disconnect(after="MAIL", pattern="gone@*")
+        with pytest.raises(compat.SMTPException) as caught:
+            smtp.sendmail(sender, recipients, LETTER)
+    receipt = caught.value.receipt
+    assert receipt and receipt.sender == sender and receipt.accepted == []
+    if where == "nobody":
+        assert (receipt.refused_by, receipt.unknown) == ("", recipients)
+    else:
+        assert (receipt.refused_by, receipt.unknown) == (where, [])
+        assert sorted(receipt.refused) == sorted(recipients)
+        assert receipt.recipients[recipients[0]].code in (550, 554)
+
+
+def test_what_was_never_begun_has_no_receipt() -> None:
+    with FakeServer(without=["SMTPUTF8"]) as server, compat.SMTP(server.host, server.port) as smtp:
+        with pytest.raises(compat.SMTPNotSupportedError) as caught:
+            smtp.sendmail(ANA, KENJI, LETTER, ["SMTPUTF8"])
+        assert caught.value.receipt is None
+        assert smtp.sendmail(ANA, KENJI, LETTER) == {}
+
+
+@pytest.mark.parametrize("last, unknown", [(b"", [SORA]), (b"554 nor for her\r\n", [])])
+def test_a_receipt_of_lmtp_tells_them_apart(last: bytes, unknown: list[str]) -> None:
+    """After the message is out: refused for one, and for the other refused as well, or the line breaks."""
+    replies = [b"220 hi\r\n", b"250 hi\r\n", b"250 ok\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n",
+               b"552 full\r\n" + last]
+
+    def play(sock: socket.socket) -> None:
+        with sock, sock.makefile("rb") as lines:
+            for reply in replies:
+                sock.sendall(reply)
+                while reply[:3] == b"354" and lines.readline() not in (b".\r\n", b""):
+                    pass
+                if reply[:3] not in (b"354", b"552"):
+                    lines.readline()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, playing(listener, play):
+        smtp = compat.LMTP(*listener.getsockname(), local_hostname="rio.example", timeout=10)
+        with pytest.raises(compat.SMTPException) as caught:
+            smtp.sendmail(ANA, [KENJI, SORA], LETTER)
+        smtp.close()
+    receipt = caught.value.receipt
+    assert receipt and receipt.unknown == unknown
+    assert {address: reply.code for address, reply in receipt.refused.items()} == (
+        {KENJI: 552} if unknown else {KENJI: 552, SORA: 554})
+
+
 def test_a_refusal_says_what_the_server_said() -> None:
     with FakeServer() as server, compat.SMTP(server.host, server.port) as smtp:
         server.refuse(at="MAIL", reply=Reply(451, "later\nnot now", "4.7.1"))
