@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from smtp_from_scratch.cli import examine, stages
 from smtp_from_scratch.cli.common import OK, UNREACHABLE, USAGE, complain, octets
+from smtp_from_scratch.printable import printable
 
 
 def add_parser(commands: Any) -> None:
@@ -33,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     from smtp_from_scratch.conformance import report
     from smtp_from_scratch.conformance import stages as road
     from smtp_from_scratch.conformance.client import runner as client_runner
-    from smtp_from_scratch.conformance.client import tasks
+    from smtp_from_scratch.conformance.client import scout, tasks
 
     dialogues = examine.chosen(options, "client")
     if options.list:
@@ -51,7 +53,8 @@ def run(options: argparse.Namespace) -> int:
     target = client_runner.ClientTarget(client_runner.Command(words, options.stdin), words, options.stdin,
                                         patience=options.patience)
     try:
-        client_runner.probe(target)
+        for sentence in scout.explore(target):
+            print(f"{words[0]}: {printable(sentence)}", file=sys.stderr)
     except OSError as error:
         return complain(f"cannot examine {words[0]}: {error}", UNREACHABLE)
     if options.stages:

@@ -89,7 +89,7 @@ def problem(letters: Letters, original: bytes, flags: Iterable[str], has: Iterab
 
 
 def flaw(flag: str, data: bytes, original: bytes) -> str:
-    """Why a letter is not what a flag says, or an empty text."""
+    """Why a letter is not what a flag says, or an empty text. `original`: empty where it is not known."""
     if flag == "empty" and data:
         return f"it is not empty, but has {len(data)} octets"
     if flag == "strict" and re.search(rb"\r(?!\n)|(?<!\r)\n", data):
@@ -102,7 +102,7 @@ def flaw(flag: str, data: bytes, original: bytes) -> str:
         return "it has no octets above 127"
     if flag == "short" and any(len(line) > 998 for line in data.split(b"\r\n")):
         return "it has a line of more than 998 octets"
-    if flag in ("same", "exact"):
+    if original and flag in ("same", "exact"):
         got, wanted = text_of(data), text_of(original)
         if got != wanted and (flag == "exact" or got.rstrip(b"\r\n") != wanted.rstrip(b"\r\n")):
             return f"its text is not what was to be sent: {got[:200]!r}"

@@ -35,6 +35,7 @@ asks: Does the command talk to our server at all?
 after: EHLO
 --
 serve
+letter text
 """
 
 
@@ -150,6 +151,7 @@ class ClientTarget:
     client: Client
     words: tuple[str, ...] = ()                 # of its command line; empty: it can do every task
     stdin: bool = False
+    fixed: dict[str, Any] = field(default_factory=dict)     # of a task, what the command cannot be told; see `scout`
     authority: Authority | None = field(default_factory=authority)
     patience: float = 10.0                      # seconds that the client may take for its next line
     start: float = 30.0                         # seconds until it calls
@@ -169,7 +171,7 @@ def play(dialogue: Dialogue, target: ClientTarget) -> Outcome:
     """One dialogue, with a server of its own. Raises OSError where the command cannot be started."""
     if reason := obstacle(dialogue, target):
         return Outcome(dialogue, SKIPPED, reason)
-    task = task_of(dialogue)
+    task = replace(task_of(dialogue), **target.fixed)
     with (tempfile.TemporaryDirectory(prefix="smtp-client-") as name,
           socket.create_server(("127.0.0.1", 0)) as listener):
         folder = Path(name)
@@ -318,7 +320,7 @@ def finding(outcome: Outcome, status: str, reason: str, line: int = 0, calls: Ca
     return outcome
 
 
-def probe(target: ClientTarget) -> None:
+def probe(target: ClientTarget) -> Outcome:
     """Let the client send one plain letter; raises OSError when it cannot be started or does not call."""
     if target.words and shutil.which(target.words[0]) is None:
         raise OSError(f"there is no command {target.words[0]!r}")
@@ -326,6 +328,7 @@ def probe(target: ClientTarget) -> None:
     outcome = play(dialogue, target)
     if not outcome.said:
         raise OSError(outcome.reason)
+    return outcome
 
 
 def check(target: ClientTarget, dialogues: Iterable[Dialogue], at_once: int = 4) -> Generator[Outcome, None, None]:
