@@ -1,4 +1,4 @@
-"""Who really receives a letter: its envelope and paths, and the dot that ends it (RFC 5321 §3.3, §4.5.2)."""
+"""Who really receives a message: its envelope and paths, and the dot that ends it (RFC 5321 §3.3, §4.5.2)."""
 # Exported from notebooks/03_envelope.ipynb; edit the notebook.
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = [
 # %% envelope
 @dataclass(slots=True)
 class Envelope:
-    """Who sent a letter and who shall receive it, whatever its header says (RFC 5321 §2.3.1)."""
+    """Who sent a message and who shall receive it, whatever its header says (RFC 5321 §2.3.1)."""
 
     sender: str = ""                                   # the reverse-path: bounces go there; empty for a bounce
     recipients: list[str] = field(default_factory=list)    # the forward-paths
@@ -59,7 +59,7 @@ def envelope_of(message: Message) -> Envelope:
 # %% path
 @dataclass(frozen=True, slots=True)
 class Path:
-    """Where a letter comes from or goes to; `Path("", "")` is the null path `<>` (RFC 5321 §4.5.5)."""
+    """Where a message comes from or goes to; `Path("", "")` is the null path `<>` (RFC 5321 §4.5.5)."""
 
     local: str
     domain: str

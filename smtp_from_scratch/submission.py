@@ -1,4 +1,4 @@
-"""The first server that a letter meets: submission (RFC 6409) on ports 587 and 465 (RFC 8314)."""
+"""The first server that a message meets: submission (RFC 6409) on ports 587 and 465 (RFC 8314)."""
 # Exported from notebooks/18_submission.ipynb; edit the notebook.
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ ADDRESSES = frozenset(f"{_WHO} resent-from resent-sender resent-to resent-cc res
 
 
 def fit_header(start: bytes, utf8: bool) -> dict[str, str]:
-    """The header of a letter that may leave as it is; ValueError says why not (RFC 6409 §4.2, §8)."""
+    """The header of a message that may leave as it is; ValueError says why not (RFC 6409 §4.2, §8)."""
     header, end, _ = start.partition(b"\r\n\r\n")
     if not end and len(start) >= HEADER_LIMIT:
         raise ValueError(f"the header has more than {HEADER_LIMIT} octets")
@@ -75,7 +75,7 @@ def fit_header(start: bytes, utf8: bool) -> dict[str, str]:
             raise ValueError(f"{name.title()} is there twice")
         have[name] = f"{have[name]}, {value}" if name in have else value
     if not addresses_in(have.get("from", "")):
-        raise ValueError("a letter names its author: From is missing")
+        raise ValueError("a message names its author: From is missing")
     if empty := [name for name in ("date", "message-id") if have.get(name) == ""]:
         raise ValueError(f"{empty[0].title()} is there, and says nothing")
     for address in addresses_in(", ".join(have[name] for name in sorted(ADDRESSES.intersection(have)))):
@@ -86,7 +86,7 @@ def fit_header(start: bytes, utf8: bool) -> dict[str, str]:
 
 # %% long-lines
 def has_long_line(body: IO[bytes]) -> bool:
-    """Whether a line has more octets than a letter's may (RFC 5322 §2.1.1); reads to the end."""
+    """Whether a line has more octets than a message's may (RFC 5322 §2.1.1); reads to the end."""
     tail = b""
     while block := body.read(262_144):
         *lines, tail = (tail + block).split(b"\r\n")
@@ -97,7 +97,7 @@ def has_long_line(body: IO[bytes]) -> bool:
 
 # %% additions
 def additions(start: bytes, user: str, hostname: str, utf8: bool = True) -> bytes | Reply:
-    """Lines that a letter lacks (RFC 6409 §8.1 to §8.3), or the reply that refuses it."""
+    """Lines that a message lacks (RFC 6409 §8.1 to §8.3), or the reply that refuses it."""
     try:
         have = fit_header(start, utf8)
     except ValueError as error:

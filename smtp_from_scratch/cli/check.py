@@ -39,7 +39,8 @@ def add_parser(commands: Any) -> None:
     check.add_argument("--password-file", metavar="F", help="a file with the user's password in its first line")
     check.add_argument("--ca-file", metavar="F", help="certificates to trust; without it none is verified")
     check.add_argument("--implicit-tls", action="store_true", help="TLS from the first octet on, as on port 465")
-    check.add_argument("--submission", action="store_true", help="it takes letters from its users only, as on port 587")
+    check.add_argument("--submission", action="store_true",
+                       help="it takes messages from its users only, as on port 587")
     check.add_argument("--lmtp", action="store_true", help="it speaks LMTP, not SMTP")
     check.add_argument("--sender", type=mailbox, metavar="A", default="sender@example.org")
     check.add_argument("--recipient", type=mailbox, metavar="A",

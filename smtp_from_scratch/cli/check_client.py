@@ -17,12 +17,12 @@ def add_parser(commands: Any) -> None:
         "smtp-from-scratch check-client [options] -- COMMAND… (with {host} and {port} in it)"),
         description="Plays the server's part of dialogues from the RFCs at a command that sends mail. In COMMAND, "
         "{host}, {port}, {sender}, {recipient}, {recipients} (repeated, with the option before it), {recipients,}, "
-        "{file} (the letter), {user}, {password}, {password_file}, {ca_file} and others are filled in; words between "
+        "{file} (the message), {user}, {password}, {password_file}, {ca_file} and others are filled in; words between "
         "[ and ] are left out when a dialogue has no use for what stands in braces there.")
-    client.add_argument("command", nargs="*", metavar="COMMAND", help="after --: a command that sends a letter")
+    client.add_argument("command", nargs="*", metavar="COMMAND", help="after --: a command that sends a message")
     client.add_argument("--stages", action="store_true", help=stages.HELP_CLIENT)
     examine.add_choice(client, "say which dialogues there are, and play none")
-    client.add_argument("--stdin", action="store_true", help="the command reads the letter from standard input")
+    client.add_argument("--stdin", action="store_true", help="the command reads the message from standard input")
     client.add_argument("--patience", type=float, metavar="S", default=10.0,
                         help="seconds for the client's next line (default 10)")
     client.add_argument("--at-once", type=octets, metavar="N", default=4, help="commands at a time (default 4)")

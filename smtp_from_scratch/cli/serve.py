@@ -52,7 +52,7 @@ def add_parser(commands: Any) -> None:
     serve.add_argument("--lmtp", type=host_port_or_path, metavar="HOST:PORT",
                        help="take in mail from a server of this machine, by LMTP; unix:PATH for a socket with a path")
     serve.add_argument("--maildir", metavar="DIR", default="Maildir",
-                       help="keep letters here, a Maildir for each recipient (default ./Maildir)")
+                       help="keep messages here, a Maildir for each recipient (default ./Maildir)")
     serve.add_argument("--domain", action="append", metavar="D", default=[],
                        help="refuse recipients of other domains, but not from users; may be repeated")
     serve.add_argument("--hostname", metavar="NAME", default="", help="what the server calls itself")
@@ -62,7 +62,7 @@ def add_parser(commands: Any) -> None:
     serve.add_argument("--insecure-auth", action="store_true", help="let users log in without TLS, too")
     serve.add_argument("--without", action="append", metavar="KEYWORD", default=[],
                        help="do not offer an extension; may be repeated")
-    serve.add_argument("--max-size", type=octets, metavar="N", default=200_000_000, help="octets a letter may have")
+    serve.add_argument("--max-size", type=octets, metavar="N", default=200_000_000, help="octets a message may have")
     serve.add_argument("--max-connections", type=count, metavar="N", default=1000,
                        help="callers at a time, at each of the four (default 1000); the others hear 421")
     serve.add_argument("--max-connections-per-address", type=count, metavar="N", default=100,

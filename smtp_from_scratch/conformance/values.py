@@ -37,7 +37,7 @@ class Values:
 
     def expand(self, text: str, raw: bool = False) -> list[bytes]:
         """The octets of a line, in the segments that `{cut}` makes of it."""
-        parts, at = [list[bytes]()], 0         # joined once: a letter of a server's limit may have 50 MB
+        parts, at = [list[bytes]()], 0         # joined once: a message of a server's limit may have 50 MB
         for match in _BRACES.finditer(text):
             parts[-1].append(octets(text[at : match.start()], raw))
             value = self.value(match[1])

@@ -30,8 +30,8 @@ def smtplib_that(work: Session, kind: type[smtplib.SMTP] = smtplib.SMTP) -> Call
 
 
 def target(client: Callable[[str, int, Task], int], authority: Authority, *words: str) -> ClientTarget:
-    return ClientTarget(lambda host, port, task, folder: InThread(client, host, port, task), (sys.executable, "{port}", *words),
-                        authority=authority, patience=3.0)
+    return ClientTarget(lambda host, port, task, folder: InThread(client, host, port, task),
+                        (sys.executable, "{port}", *words), authority=authority, patience=3.0)
 
 
 def send(smtp: smtplib.SMTP, task: Task) -> None:
@@ -73,7 +73,7 @@ def test_what_a_command_sends_of_its_own_is_no_fault(authority: Authority) -> No
     """Its letter and its envelope are taken as they are; smtplib's own faults stay."""
     own = target(smtplib_that(send_its_own), authority)
     told = explore(own)
-    assert [sentence.partition(" ")[2][:9] for sentence in told] == ["letter is", "sender is", "always se"]
+    assert [sentence.partition(" ")[2][:9] for sentence in told] == ["message i", "sender is", "always se"]
     assert own.fixed == {"letter": b"", "sender": "app@oslo.example", "recipients": ("team@oslo.example",)}
     wanted = [dialogue for dialogue in DIALOGUES if dialogue.rfc == "5321"]
     outcomes = list(check(own, wanted))
@@ -94,4 +94,4 @@ def test_a_client_that_fails_is_judged(authority: Authority) -> None:
     """It calls, and neither TLS nor a login makes it send: a fault of its own."""
     silent = target(smtplib_that(lambda smtp, task: smtp.ehlo()), authority)
     [sentence] = explore(silent)
-    assert sentence.startswith("a plain letter does not get through: ")
+    assert sentence.startswith("a plain message does not get through: ")

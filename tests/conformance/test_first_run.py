@@ -66,7 +66,7 @@ def refusing(code: int, *domains: str) -> Server:
 def test_postmaster_of_its_own_domain_is_found() -> None:
     with refusing(550, "rio.example") as server:
         told, outcomes = first_run(Target(*server.address), ORDER)
-    assert told == ["letters go to postmaster@rio.example (--recipient)"]
+    assert told == ["messages go to postmaster@rio.example (--recipient)"]
     assert not [failure(outcome) for outcome in outcomes if outcome.status == FAILED]
     assert sum(outcome.status == PASSED for outcome in outcomes) > 50
 

@@ -71,7 +71,7 @@ def problem(letters: Letters, original: bytes, flags: Iterable[str], has: Iterab
             value: Value) -> str:
     """What is wrong with the last letter, or an empty text."""
     if not letters.whole:
-        return "no letter was received"
+        return "no message was received"
     data = letters.whole[-1]
     lines = data.decode("utf-8", "backslashreplace").split("\r\n")
     for flag in flags:

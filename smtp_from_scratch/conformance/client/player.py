@@ -252,9 +252,9 @@ def look_at_letter(part: ServerPart, step: Act) -> Conversation[None]:
     yield from ()
     if step.argument == "none":
         if letters := part.talk.letters.whole:
-            raise Difference(step.line, "no letter", f"one of {len(letters[-1])} octets")
+            raise Difference(step.line, "no message", f"one of {len(letters[-1])} octets")
     elif complaint := part.problem(*split_checks(step.argument)):
-        raise Difference(step.line, "a letter that is right", complaint)
+        raise Difference(step.line, "a message that is right", complaint)
 
 
 def hang_up(part: ServerPart, step: Act) -> Conversation[None]:

@@ -60,7 +60,7 @@ Client = Callable[[str, int, Task, Path], Calls]        # host, port, task, a fo
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command line as a client; `stdin`: it reads the letter from standard input."""
+    """A command line as a client; `stdin`: it reads the message from standard input."""
 
     words: tuple[str, ...]
     stdin: bool = False
@@ -321,7 +321,7 @@ def finding(outcome: Outcome, status: str, reason: str, line: int = 0, calls: Ca
 
 
 def probe(target: ClientTarget) -> Outcome:
-    """Let the client send one plain letter; raises OSError when it cannot be started or does not call."""
+    """Let the client send one plain message; raises OSError when it cannot be started or does not call."""
     if target.words and shutil.which(target.words[0]) is None:
         raise OSError(f"there is no command {target.words[0]!r}")
     [dialogue] = parse(WHOLE)

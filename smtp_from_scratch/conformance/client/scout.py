@@ -27,9 +27,9 @@ C? {}
 S: 454 not now
 """
 DOORS = (                                       # what is offered, what a client says who wants it, what to do then
-    ("STARTTLS", "STARTTLS", "it wants TLS before a letter: in COMMAND, put the options for TLS, and for a login under "
-     "it, between [ and ], as in [ --ca-file {ca_file} ]"),
-    ("AUTH=PLAIN,LOGIN,CRAM-MD5", "AUTH *", "it wants a login before a letter: in COMMAND, put the options for it "
+    ("STARTTLS", "STARTTLS", "it wants TLS before a message: in COMMAND, put the options for TLS, and for a login "
+     "under it, between [ and ], as in [ --ca-file {ca_file} ]"),
+    ("AUTH=PLAIN,LOGIN,CRAM-MD5", "AUTH *", "it wants a login before a message: in COMMAND, put the options for it "
      "between [ and ], as in [ --user {user} --password-file {password_file} ]"),
 )
 
@@ -52,16 +52,16 @@ def explore(target: ClientTarget) -> list[str]:
         [door] = parse(DOOR.format(offered, wanted))
         if play(door, target).status == PASSED:
             raise OSError(advice)
-    return [f"a plain letter does not get through: {outcome.reason}"]
+    return [f"a plain message does not get through: {outcome.reason}"]
 
 
 def learn(target: ClientTarget, said: bytes) -> list[str]:
-    """What the command cannot be told, and so is always as in the letter that it has sent; raises OSError."""
+    """What the command cannot be told, and so is always as in the message that it has sent; raises OSError."""
     told = set(placeholders(target.words)) | ({"file"} if target.stdin else set())
     sentences = []
     if target.words and "file" not in told:
         target.fixed["letter"] = b""
-        sentences.append("the letter is its own, so its text is not compared ({file}, or --stdin, hands it another)")
+        sentences.append("the message is its own, so its text is not compared ({file}, or --stdin, hands it another)")
     if target.words and "sender" not in told:
         [target.fixed["sender"], *_] = addresses(said, b"MAIL FROM")
         sentences.append(f"the sender is always <{target.fixed['sender']}> ({{sender}})")

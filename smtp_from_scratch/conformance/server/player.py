@@ -49,7 +49,7 @@ class ClientPart:
     context: Any = None                         # an ssl.SSLContext for `tls`
     last: str = ""                              # the code of the last reply
     said: str = "a call"                        # the verb of the last command
-    sent: bool = False                          # a letter was, by DATA or BDAT
+    sent: bool = False                          # a message was, by DATA or BDAT
     heard: list[Reply] = field(default_factory=list)
     at_handshake: bool = False                  # STARTTLS was said: what comes now may be TLS, an alert for instance
 

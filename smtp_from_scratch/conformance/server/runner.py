@@ -25,7 +25,7 @@ from smtp_from_scratch.transcript import Said
 from smtp_from_scratch.wire import WireError
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
-EXCUSE = "refuses this letter, as a submission server may (RFC 6409 §8)"
+EXCUSE = "refuses this message, as a submission server may (RFC 6409 §8)"
 GAP = "…"
 KEPT = 1000                                     # entries at the beginning and at the end of a transcript that are kept
 
@@ -76,7 +76,7 @@ class Target:
     password: str = ""
     context: ssl.SSLContext | None = None
     implicit_tls: bool = False                  # TLS before the greeting (RFC 8314 §3)
-    submission: bool = False                    # takes letters from its users only (RFC 6409)
+    submission: bool = False                    # takes messages from its users only (RFC 6409)
     lmtp: bool = False                          # speaks LMTP (RFC 2033)
     moment: float = 0.3                         # seconds of silence that count as silence
     patience: float = 10.0                      # seconds that a reply may take
@@ -184,7 +184,7 @@ def obstacle(dialogue: Dialogue, target: Target) -> str:
             return reason
     if target.size and "CHUNKING" in dialogue.needs and "size" not in dialogue.setup and (
             amount(dialogue.steps) > target.size):
-        return "has a smaller size limit than this letter needs"
+        return "has a smaller size limit than this message needs"
     said = names(dialogue.steps)
     if target.no_sender and "MAIL" in verbs(dialogue.steps):
         return f"refuses the sender {target.sender} ({target.no_sender}): --sender says another"
@@ -226,7 +226,7 @@ def guarded(dialogue: Dialogue, target: Target) -> bool:
 def closed_door(dialogue: Dialogue, target: Target) -> str:
     """Why a dialogue cannot pass the door that it meets, or an empty text."""
     if target.submission and not target.user:
-        return "takes letters from its users only: --user and --password-file log in"
+        return "takes messages from its users only: --user and --password-file log in"
     if target.submission and lacking("AUTH=PLAIN", target, under_tls=True):
         return "wants a login, and offers no AUTH PLAIN"
     if opened(dialogue, target.submission) is None:
@@ -251,7 +251,7 @@ def part_for(dialogue: Dialogue, target: Target) -> ClientPart:
 
 
 def excused(part: ClientPart, target: Target, difference: Difference) -> bool:
-    """Whether a letter that a relay must take was refused by a server for users, which may want more of it."""
+    """Whether a message that a relay must take was refused by a server for users, which may want more of it."""
     user = target.submission and "submission" not in part.dialogue.setup
     return user and part.sent and difference.got.startswith("5")
 

@@ -1,4 +1,4 @@
-"""A look before the examination: which role has this server, what must be said first, whom does it take letters for?
+"""A look before the examination: which role has this server, what must be said first, whom does it take messages for?
 
 What cannot be judged without another option is skipped then, and not called broken.
 """
@@ -81,8 +81,8 @@ def find_door(target: Target) -> list[str]:
         [reply] = ask(target, [f"MAIL FROM:<{target.sender}>"], sealed=True)
     if reply.code in (530, 535) or (reply.code in (550, 554) and "AUTH" in reply.text.upper()):
         target.submission = True
-        return ["it takes letters from its users only, as on port 587 (--submission)"]
-    return ["it wants TLS before a letter: dialogues begin with STARTTLS"] if target.wants_tls else []
+        return ["it takes messages from its users only, as on port 587 (--submission)"]
+    return ["it wants TLS before a message: dialogues begin with STARTTLS"] if target.wants_tls else []
 
 
 # --- addresses -------------------------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ def find_recipient(target: Target, given: bool) -> list[str]:
             return []
         if others[0].positive:
             target.recipient, target.no_recipient = address, ""
-            told += [f"letters go to {address} (--recipient)"] if number else []
+            told += [f"messages go to {address} (--recipient)"] if number else []
             break
         target.no_recipient = target.no_recipient or str(others[0].code)
     if target.refused:

@@ -53,7 +53,7 @@ def dialogues(server: Callable[[], Any] | tuple[str, int], *files: str, only: st
     `files` are names such as "rfc5321-order" (none: all), `only` a part of a title, `offers` the extensions of a
     server that is rehearsed (`SIZE=1000000` with its limit), `refused` a recipient that it refuses. With a `user` and
     a `password` the server is asked what it offers, in the clear and under TLS; with `lmtp`, it speaks LMTP, and is
-    asked, too; with `submission`, it takes letters from its users only.
+    asked, too; with `submission`, it takes messages from its users only.
     """
     from smtp_from_scratch.conformance.server.runner import Target, all_dialogues, inquire, play, probe
     from smtp_from_scratch.conversation import rehearse
