@@ -70,8 +70,8 @@ def sent(message: OutgoingMessage, ours: Extension, theirs: list[Extension]) -> 
         "Where does an extension see both parameters of one MAIL: in a parameter's function, or in `check`?",
         'datetime.fromisoformat(value).tzinfo is None, or plan.needs.discard("FUTURERELEASE") in `plan`',
         "The function for one parameter sees only its own value, so it can judge HOLDFOR and HOLDUNTIL each alone. "
-        "Both at once are seen where the whole command is seen, in `check`. The client's `plan` copies both to "
-        "MAIL and crosses off the need; where it is not called, the need stays, and the message with it.",
+        "Only `check` sees the whole command, and so both at once. The client's `plan` copies both to MAIL and crosses "
+        "off the need. If the server has no such extension, nobody calls `plan`: the need stays, and nothing is sent.",
     ),
     passed="Both ends of an RFC, on your own, and no session had to be touched.",
 )

@@ -27,7 +27,7 @@ def one_is_full(envelope: Envelope, body: Any) -> dict[str, Reply]:
 
 @check(
     hints=(
-        "A handler says 354 and returns one reply. What could stand around it, and say that reply once for each?",
+        "A handler says 354 and returns one reply. How can you wrap it, and say that reply once for each recipient?",
         "envelope = session.envelope; reply = yield from data(session, argument); if session.envelope is not "
         "envelope: …, yield one for each of envelope.recipients, return None",
         "The old handlers return one reply, and LMTP wants that reply once for each recipient. So wrap a handler: "
