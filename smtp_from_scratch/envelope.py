@@ -101,7 +101,7 @@ def check_path(path: Path, octets: int) -> None:
 
 
 # %% parse-path
-_NEVER = r"\x00-\x1f\x7f\ud800-\udfff"         # we say what may not be there: all beyond ASCII may (RFC 6531 §3.3)
+_NEVER = r"\x00-\x1f\x7f\ud800-\udfff"         # what may not be there; all beyond ASCII may (RFC 6531 §3.3)
 _ATOM = rf'[^{_NEVER} "(),.:;<>@\[-\]]+'
 _DOT_STRING = rf"{_ATOM}(?:\.{_ATOM})*"
 _QUOTED = rf'"(?:[^{_NEVER}"\\]|\\[ -~])*"'
@@ -123,8 +123,7 @@ def parse_path(text: str) -> tuple[Path, str]:
     match = _PATH.match(text)
     if not match:
         raise BadPath(f"expected <local-part@domain>, got {text[:80]!r}")
-    route = tuple(match["route"][1:].split(",@")) if match["route"] else ()
-    path = Path(match["local"], match["domain"], route)
+    path = Path(match["local"], match["domain"], tuple(re.findall("@([^,]+)", match["route"] or "")))
     check_path(path, len(match[0].encode()))
     return path, text[match.end() :]
 
