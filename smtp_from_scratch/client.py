@@ -138,9 +138,9 @@ class Receipt:
             refused = self.refused
             self.unknown = [a for a in dict.fromkeys(recipients) if a not in refused]
 
-    def _decided(self) -> list[tuple[str, Reply]]:
-        unknown = frozenset(self.unknown)
-        return [(a, reply) for a, reply in self.recipients.items() if a not in unknown]
+    def _decided(self) -> Iterable[tuple[str, Reply]]:
+        unknown, replies = frozenset(self.unknown), self.recipients.items()
+        return [(a, reply) for a, reply in replies if a not in unknown] if unknown else replies
 
 
 # %% send-body

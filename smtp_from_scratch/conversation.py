@@ -232,9 +232,9 @@ _known_reply = lru_cache(64)(parse_reply)       # fifty recipients get the same 
 def read_reply(timeout: float = 300.0, limit: int = 32_768) -> Conversation[Reply]:
     """Want lines until a reply is complete (RFC 5321 §4.2.1), in `limit` octets, `timeout` seconds in all."""
     want = ReplyLine(timeout)
-    lines = [(yield want)]
-    while lines[-1][:3].isdigit() and lines[-1][3:4] == b"-":       # what is no reply is not read on
-        lines.append((yield want))
+    lines = [line := (yield want)]
+    while line[3:4] == b"-" and line[:3].isdigit():       # what is no reply is not read on
+        lines.append(line := (yield want))
         if sum(map(len, lines)) > limit:
             raise BadReply(f"a reply of more than {limit} octets")
     return _known_reply(tuple(lines))

@@ -148,6 +148,8 @@ def request(envelope: Envelope, *, ret: str = "", envid: str = "", notify: str |
 
     ValueError, and the envelope unchanged, for what no server would understand (RFC 3461 §4).
     """
+    if not (ret or envid or notify or orcpt):
+        return envelope                        # nearly every message
     notify = dict.fromkeys(envelope.recipients, notify) if isinstance(notify, str) else notify
     if strangers := {*notify, *(orcpt or {})}.difference(envelope.recipients):
         raise ValueError(f"not among the recipients: {', '.join(sorted(strangers))}")

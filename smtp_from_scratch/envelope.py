@@ -140,6 +140,7 @@ def few_quotes(address: str) -> str:
     return text + (match[2] or "")
 
 
+@lru_cache(1024)                               # as above
 def encode_path(address: str) -> str:
     """`<address>` as it stands in MAIL and RCPT; raises BadPath unless it is one whole mailbox."""
     path, rest = parse_path(f"<{address}>")

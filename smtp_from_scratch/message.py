@@ -126,7 +126,7 @@ def outgoing(envelope: Envelope, body: Body, *, eight_bit: bool, binary: bool = 
     source = Blocks(body.encode() if isinstance(body, str) else bytes(body)
                     if isinstance(body, bytearray | memoryview) else body)
     header = header_of(source)
-    if not is_utf8(header):
+    if not (header.isascii() or is_utf8(header)):
         raise ValueError(NOT_UTF8)
     binary = binary or bool(_BINARY.search(header))
     if not (eight_bit or binary or source.countable):

@@ -106,7 +106,7 @@ class ClientSession(KnownServer):
             yield command.line()
         self.unanswered.append(command)
         yield from command.octets()
-        if not (command.may_fly and self.uses("PIPELINING") and len(self.unanswered) < FLIGHT_LIMIT):
+        if not (command.may_fly and "PIPELINING" in self.keywords and len(self.unanswered) < FLIGHT_LIMIT):
             yield from self.read_replies()
 
     def read_replies(self) -> Conversation[None]:
@@ -182,7 +182,7 @@ def settle_mail(plan: Plan, reply: Reply) -> None:
 def settle_rcpt(plan: Plan, recipient: str, reply: Reply) -> None:
     """RCPT: a reply for one recipient; when all are refused, the plan has failed."""
     receipt = plan.receipt
-    if not plan.failed:
+    if not receipt.refused_by:
         receipt.recipients[recipient] = reply
         if len(receipt.recipients) == plan.recipient_count and not receipt.accepted:
             receipt.refused_by = "RCPT"
@@ -251,7 +251,7 @@ class Plan:
         self.recipient_count = len(self.rcpts)
         self.body: Callable[[Plan], Iterator[PlannedCommand]] = data
         self.needs = set(message.needs)        # each extension crosses off what it provides
-        if not all(address.isascii() for address in (message.envelope.sender, *message.envelope.recipients)):
+        if not "".join((message.envelope.sender, *message.envelope.recipients)).isascii():
             self.needs.add("SMTPUTF8")
         for extension in client.active:
             extension.plan(self)

@@ -127,9 +127,8 @@ def too_many(receipt: Receipt, sized: bool) -> list[str]:
         bare = not reply.enhanced and not (reply.code == 552 and sized)
         return reply.code in (452, 552) and (bare or reply.enhanced[2:] == "5.3")
 
-    if not receipt.accepted:
-        return []
-    return list(itertools.takewhile(put_off, reversed(receipt.recipients)))[::-1]
+    rest = list(itertools.takewhile(put_off, reversed(receipt.recipients)))[::-1]
+    return rest if rest and receipt.accepted else []
 
 
 def merge(receipt: Receipt, part: Receipt) -> None:

@@ -146,6 +146,8 @@ def test_a_path_that_comes_again_is_the_same(path: str, rest: str) -> None:
             assert str(again.value) == str(error)
         return
     assert parse_path(path + rest) == parse_path(path + rest) == slow == (slow[0], rest)
+    address = path[1:-1]
+    assert encode_path(address) == encode_path(address) == encode_path.__wrapped__(address)
 
 
 WIDE = r"\u0080-\ud7ff\ue000-\U0010ffff"     # beyond ASCII, for SMTPUTF8; a set of these takes 5 ms to compile
@@ -185,8 +187,9 @@ def test_a_path_is_read_as_the_grammar_lists_it(text: str) -> None:
 def test_no_cache_grows_without_end() -> None:
     for number in range(5000):
         parse_path(f"<reader{number}@tokyo.example>")
+        encode_path(f"reader{number}@tokyo.example")
         encode_reply(Reply(250, f"kept as {number}"))
-    assert all(cache.cache_info().currsize <= 1024 for cache in (parse_path, encode_reply))
+    assert all(cache.cache_info().currsize <= 1024 for cache in (parse_path, encode_path, encode_reply))
 
 
 def test_a_path_says_its_route() -> None:
