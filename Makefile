@@ -25,7 +25,7 @@ help:
 	@echo "make slides    some chapters as talks, into talks/    (ARGS=\"00 12\" for some of them)"
 	@echo "make site      the static site, into site/: chapters as pages, and JupyterLite, which runs them (needs npm)"
 	@echo "make test      every check: style, types, tests, and each notebook run and compared (a few minutes)"
-	@echo "make test-all  that, and what needs more: Chromium, npm, a JupyterHub, a fresh environment as on Binder"
+	@echo "make test-all  that, and what needs more: Chromium, npm, a JupyterHub, fresh environments (Binder's, the wheel's)"
 	@echo "make quick     the same without the notebooks and the slow tests"
 	@echo "make fuzz      odd octets for both ends and every parser, for MINUTES=10 (with atheris where it is installed)"
 	@echo "make lint      style, types, spelling, links, and whether each module is what its notebook says"
