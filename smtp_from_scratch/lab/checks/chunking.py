@@ -311,13 +311,13 @@ def at_the_client(my_binary: type[Extension]) -> Problem | None:
 
 # --- exercise 1: counts ----------------------------------------------------------------------------------------------
 
-CHUNKS = {"A": ("Até já\r\n", False), "B": (".\r\n", True), "C": ("", True), "D": ("京都\r\n\r\n", True),
+CHUNKS = {"A": ("Até já\r\n", False), "B": (".\r\n", True), "C": ("", True), "D": ("5 €\r\n\r\n", True),
           "E": ("one\ntwo\r\n", True)}
 WHY = {
     "A": "Octets, not characters: é and á are two each. And is it the last?",
     "B": "A dot is a dot: nothing is doubled, and CR LF are two octets.",
     "C": "An empty chunk has a number, too.",
-    "D": "京 is E4 BA AC.",
+    "D": "In UTF-8, € is E2 82 AC.",
     "E": "How do the lines of a text end on the wire (RFC 5321 §2.3.8), by BDAT as well?",
 }
 
@@ -334,7 +334,7 @@ def truth(text: str, last: bool) -> str | None:
         "How many octets has é in UTF-8, and how many has a line end?",
         "C is `BDAT 0 LAST`. In A, é and á have two octets each, and the line end has two.",
         "BDAT counts octets, after the text has been encoded and its line ends have become CR LF. In UTF-8 é has "
-        "two octets and 京 has three. A text with an LF alone is not ready for the wire, so there is no number for "
+        "two octets and € has three. A text with an LF alone is not ready for the wire, so there is no number for "
         "it.",
     ),
     passed="Every octet counted, and none twice.",

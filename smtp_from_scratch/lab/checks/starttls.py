@@ -526,7 +526,7 @@ def answers(extension: Extension, lines: list[str], secure: bool) -> list[Reply]
 
 @check(
     hints=(
-        "Which hooks of `Extension` do SIZE and 8BITMIME use in chapter `ehlo`? Which can see `session.secure`?",
+        "Which methods of `Extension` do SIZE and 8BITMIME use in chapter `ehlo`? Which can see `session.secure`?",
         'A parameter without a value: plan.mail.parameters["REQUIRETLS"] = None, if plan.client.secure.',
         "The server's end offers the parameter only under TLS, judges that it has no value, and makes room on the "
         "line. The client's end marks MAIL when the letter needs it, and crosses the need off, but only when the "
@@ -538,7 +538,7 @@ def answers(extension: Extension, lines: list[str], secure: bool) -> list[Reply]
 def check_requiretls(MyRequireTLS: type[Extension]) -> Iterator[Problem]:
     """REQUIRETLS, both ends."""
     if MyRequireTLS.parameters is Extension.parameters or is_unsolved(MyRequireTLS.parameters):
-        raise NotYet("which hook of `Extension` tells MAIL about a new parameter?")
+        raise NotYet("which method of `Extension` tells MAIL about a new parameter?")
     yield from server_problems(MyRequireTLS)
     yield from client_problems(MyRequireTLS)
 
