@@ -125,7 +125,7 @@ SEND = [sys.executable, "-m", "smtp_from_scratch", "send", "--server", "{host}:{
         "[", "--implicit-tls", "--ca-file", "{implicit_ca_file}", "]", "{file}", "[", "{again}", "]"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_check_our_own_command() -> None:
     done = check_client("--at-once", "3", "--json", "--", *SEND)
     outcomes = json.loads(done.stdout)["dialogues"]
