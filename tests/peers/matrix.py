@@ -143,7 +143,7 @@ class Matrix:
         for name, before in self.columns.items():
             now = here.columns.get(name)
             if now is None:
-                lines.append(f"{name}: not here ({missing(name) or 'it was given no time'})")
+                lines.append(f"{name}: not here ({missing(name) or 'nobody asked'})")
                 continue
             lines.append(f"{name} {now.version}: {len(now.failed)} differences, stored {len(before.failed)}")
             lines += [f"    new: {title}" for title in sorted(set(now.failed) - set(before.failed))]
