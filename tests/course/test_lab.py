@@ -502,6 +502,7 @@ def test_journey() -> None:
     assert "Responsible: the MX." in " ".join(str(journey).split())
     pytest.importorskip("ipywidgets")
     stepper = journey.step()
+    assert not stepper.svg() and "The MTA keeps the letter and tries for days" in stepper.html()
     assert "application/vnd.jupyter.widget-view+json" in stepper._repr_mimebundle_()
     _ = stepper.box
     for _ in range(3):

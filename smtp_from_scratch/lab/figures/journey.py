@@ -7,7 +7,7 @@ from html import escape
 from textwrap import fill, wrap
 from typing import Any
 
-from smtp_from_scratch.lab.figures.faces import Face, card
+from smtp_from_scratch.lab.figures.faces import Face, card, table
 from smtp_from_scratch.lab.figures.style import CLIENT, FAINT, INK, PAPER, SERVER, TLS, TROUBLE, WAITING
 from smtp_from_scratch.lab.figures.svg import Drawing
 from smtp_from_scratch.lab.figures.widget import Interactive, button, column, pane, row
@@ -114,6 +114,13 @@ class Stepper(Journey):
     def __init__(self) -> None:
         self.at = 0
         self.stopped = False
+
+    def svg(self) -> str:
+        return ""                              # the figure stands above it; without buttons a table says what they show
+
+    def html(self) -> str:
+        return table(("", "if the next machine is off", "who keeps the letter"), (
+            (frame.title, STATIONS[frame.end].short, escape(frame.if_stopped)) for frame in FRAMES[1:]))
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         return Interactive._repr_mimebundle_(self)
