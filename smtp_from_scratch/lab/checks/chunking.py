@@ -105,9 +105,9 @@ HANDLED = [
     hints=(
         "What does `want.left` say before the first octet has come, and after the last one?",
         "while want.left: block = yield want; if spool: spool.add(block)",
-        "Read all octets of the chunk first, and give them to the spool if there is one. Then answer: without a spool "
-        "the refusal or 503, before the last chunk the spool's fault or 250. Only the last chunk of a message that "
-        "may come goes on to `finish`.",
+        "Read all octets of the chunk first, and give them to the spool if there is one. Then answer: without a spool, "
+        "the refusal or else 503; with one, if this is not the last chunk, the spool's fault or else 250. After the "
+        "last chunk go on to `finish`.",
     ),
     passed="It reads first and judges later: no octet of a chunk is ever obeyed.",
 )
@@ -351,7 +351,7 @@ def check_counts(my_counts: dict[str, Any]) -> Problem | None:
         if words != expected:
             wire = ""
             if words and expected and words.split()[1:2] != expected.split()[1:2]:
-                wire = "What is counted too little is read as a command; what is counted too much is waited for."
+                wire = "Count too little, and the rest is read as a command; count too much, and the server waits for more."
             return Problem(gave=f"{given!r} for {name}", wire=wire, look=WHY[name])
     return None
 
@@ -436,7 +436,7 @@ def plays(flight: bytes, extension: Extension) -> tuple[list[Reply], Kept]:
 @check(
     hints=(
         "Which number is 6 in 32 bits, and is not 6?",
-        "b'BDAT 4294967302 LAST\\r\\n' and six octets; what follows them is obeyed by one of the two.",
+        "b'BDAT 4294967302 LAST\\r\\n' and six octets; one of the two servers obeys what follows.",
         "A number that is kept in 32 bits loses everything above them, so 2**32 + n becomes n. A correct server "
         "sees a size beyond its limit, refuses and hangs up. The other one reads n octets and obeys what follows, "
         "so put your commands there.",
@@ -547,7 +547,7 @@ def wrong(pieces: list[bytes], answers: list[Reply], expected: Reply, heard: lis
     lines = [line for line, _ in chunks]
     if [octets for _, octets in chunks if octets] != pieces or len(chunks) != len(answers):
         return Problem(gave=f"{chunks!r} for {pieces!r}", wire="Those are other chunks.",
-                       look="A piece, a chunk, its octets counted; and for no pieces one chunk that is empty.")
+                       look="One chunk for each piece, its octets counted; for no pieces, one empty chunk.")
     if [line.upper().endswith(" LAST") for line in lines] != [False] * (len(lines) - 1) + [True]:
         return Problem(gave=f"{lines}", wire="The server does not know where the message ends.",
                        look="LAST belongs on the last BDAT, and on no other.")

@@ -204,7 +204,7 @@ def hangs_up() -> Talk:
 
 @check(
     hints=(
-        "What may be different after a handshake that failed, and what must be different after one that worked?",
+        "May a session go on after a handshake that failed? And what must it forget after one that worked?",
         "yield Upgrade(TLSLayer(context, server_side=True))   (in a `try`)",
         "Yield the upgrade inside a `try`. If it raises an OSError or an Interruption, close the session and return "
         "False. If not, everything said in the clear is forgotten: `session.restart()`, then `session.secure`, "
