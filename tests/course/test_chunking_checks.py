@@ -321,7 +321,7 @@ def sender(last: bool = True, count: int = 0, rset: bool = True, empty: bool = T
 
 @pytest.mark.parametrize("options, says", [
     ({"last": False}, "LAST belongs on the last"), ({"count": 1}, "octets counted"), ({"rset": False}, "RSET after"),
-    ({"empty": False}, "chunk that is empty"), ({"waits": True}, "listens between chunks"),
+    ({"empty": False}, "one empty chunk"), ({"waits": True}, "listens between chunks"),
     ({"counts": -1}, "first refusal"), ({"hears": False}, "RSET too"),
 ])
 def test_senders(options: dict[str, Any], says: str) -> None:

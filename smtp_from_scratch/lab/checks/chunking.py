@@ -351,7 +351,7 @@ def check_counts(my_counts: dict[str, Any]) -> Problem | None:
         if words != expected:
             wire = ""
             if words and expected and words.split()[1:2] != expected.split()[1:2]:
-                wire = "Count too little, and the rest is read as a command; count too much, and the server waits for more."
+                wire = "Too few, and the rest is read as a command; too many, and the server waits for more."
             return Problem(gave=f"{given!r} for {name}", wire=wire, look=WHY[name])
     return None
 
