@@ -19,7 +19,7 @@ _HOME = {
     "GlassLine": "figures.glass", "glass_line": "figures.glass",
     "Wiretap": "figures.eavesdropper", "wiretap": "figures.eavesdropper",
     "dialogues": "figures.conformity", "client_dialogues": "figures.conformity",
-    "aiosmtpd_server": "wires.peer", "raw": "wires.rawline",
+    "aiosmtpd_server": "wires.peer", "asyncio_server": "wires.peer", "raw": "wires.rawline",
     "slow_link": "wires.link", "tap": "wires.link", "count_turns": "wires.link",
     "Stripper": "wires.attacker", "strip": "wires.attacker", "Injector": "wires.attacker", "inject": "wires.attacker",
     "certificates": "wires.authority",

@@ -11,7 +11,7 @@ from smtp_from_scratch.connection import INBOX_LIMIT
 from smtp_from_scratch.conversation import FLUSH, NOT_YET, Actor, Conversation, Line
 from smtp_from_scratch.lab.check import NotYet, Problem, check, is_unsolved
 
-# --- exercise 1: half a send ----------------------------------------------------------------------------------------
+# --- your turn: half a send ------------------------------------------------------------------------------------------
 
 
 class Wire:
@@ -38,7 +38,7 @@ class Wire:
     hints=(
         "What does `send` return, and what of `data` was not sent then?",
         "return data[sock.send(data) :]",
-        "`send` returns how many octets the line has taken. What comes after these is the rest. When the line takes "
+        "`send` returns how many octets the line has taken. The octets after these are the rest. When the line takes "
         "nothing at all, `send` raises `BlockingIOError`, and the rest is everything.",
     ),
     passed="the line takes what it takes, and nothing is lost or said twice.",
@@ -74,7 +74,7 @@ def check_send_some(my_send_some: Callable[[Any, bytes], Any]) -> Iterator[Probl
                   "Catch `BlockingIOError` alone.")
 
 
-# --- exercise 2: a job ----------------------------------------------------------------------------------------------
+# --- your turn: a job ------------------------------------------------------------------------------------------------
 
 
 def raising(error: BaseException) -> Callable[[], Any]:
@@ -139,7 +139,7 @@ def problems_of_a_failure(MyJob: Any, error: BaseException) -> Iterator[Problem]
                   "250 for a letter that is on no disk, or silence for ever.", "Does `take` look at `error` first?")
 
 
-# --- exercise 3: a turn ---------------------------------------------------------------------------------------------
+# --- your turn: a turn -----------------------------------------------------------------------------------------------
 
 
 class Played:
@@ -179,7 +179,7 @@ def many_words(count: int) -> Conversation[None]:
 
 @check(
     hints=(
-        "What can `run` do after a flight has left, that it could not do before?",
+        "A flight has left. Which want can `run` answer now, and could not before?",
         "if call.unsent or not flight: return False",
         "Up to `FLIGHTS` times: run the actor, take its output, and send that if there is any. If the line did not "
         "take all of it, or if nothing had to leave, this call has had its turn: False. When the loop ends by itself, "
@@ -233,7 +233,7 @@ def problems_of_a_flood(my_play: Callable[[Any], Any]) -> Iterator[Problem]:
                       look="What is left out between two turns?")
 
 
-# --- exercise 4: what to look out for -------------------------------------------------------------------------------
+# --- your turn: what to look out for ---------------------------------------------------------------------------------
 
 NAMES = {0: "nothing", 1: "EVENT_READ", 2: "EVENT_WRITE", 3: "EVENT_READ | EVENT_WRITE"}
 CASES: list[tuple[dict[str, Any], int, str]] = [
@@ -251,7 +251,7 @@ CASES: list[tuple[dict[str, Any], int, str]] = [
 
 @check(
     hints=(
-        "In which of the cases do you look at `call.unsent`, and in which not?",
+        "What does a call with unsent octets wait for? And a call that somebody works for?",
         "hearing = not (call.deaf or call.channel.over) and len(call.channel.inbox) < INBOX_LIMIT",
         "With something unsent, the answer is EVENT_WRITE, and EVENT_READ as well if we may hear more. We may not, if "
         "the caller is deaf, if TLS is over, or if the inbox is full. With nothing unsent it is EVENT_READ, unless "
@@ -284,7 +284,7 @@ def told(state: dict[str, Any]) -> str:
     return " and ".join(found) or "nothing to say"
 
 
-# --- exercise 5: who is late ----------------------------------------------------------------------------------------
+# --- your turn: who is late ------------------------------------------------------------------------------------------
 
 DEADLINES: list[tuple[list[float], float, list[float], float, str]] = [
     ([], 10.0, [], math.inf, "Nobody is there, and the loop wakes up for nobody."),
@@ -299,7 +299,7 @@ DEADLINES: list[tuple[list[float], float, list[float], float, str]] = [
 
 @check(
     hints=(
-        "Which calls belong into the list, and which of the others is the next that can be late?",
+        "Which calls are late? Which of the others can be late next?",
         "ahead = min((call.deadline for call in calls if call.deadline > now), default=math.inf)",
         "Late are those whose deadline is at or before `now`. The next look is due at the earliest deadline among the "
         "others, and `math.inf` if there are no others. If that is less than `SWEEP` away, take `now + SWEEP` instead.",
@@ -329,7 +329,7 @@ def check_overdue(my_overdue: Callable[[Any, float], Any]) -> Iterator[Problem]:
                           f"The earliest of the others, but not before `now + SWEEP`: {look}.")
 
 
-# --- exercise 6: who stops the loop ---------------------------------------------------------------------------------
+# --- exercise 1: who stops the loop ----------------------------------------------------------------------------------
 
 WHY = {
     "A": "A delivery is `Work`. Whose thread waits for it? Can another caller say HELO meanwhile?",
@@ -343,7 +343,7 @@ WHY = {
 
 @check(
     hints=(
-        "For each: which thread waits, the loop's or the worker's? Or nobody's?",
+        "Which thread waits in each case: the loop's, the worker's, or none?",
         "A is harmless for all who do not deliver or log in: the worker waits.",
         "The loop is stopped by whatever runs in its own thread and takes long. Deliveries and password checks are "
         "`Work`, and the worker does them. Policies and the tap are called in the middle of a turn. Slow callers cost "

@@ -1,4 +1,4 @@
-"""Software that nobody here wrote: aiosmtpd, in a thread of its own, on a port that is free."""
+"""Software that nobody here wrote: aiosmtpd, or a protocol of asyncio, in a thread of its own, on a free port."""
 from __future__ import annotations
 
 import asyncio
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from smtp_from_scratch.lab.figures.transcript import Transcript
 from smtp_from_scratch.lab.wires.running import started, stopped
@@ -35,39 +35,23 @@ class Heard:
     data: bytes
 
 
-class aiosmtpd_server:
-    """`with lab.aiosmtpd_server() as peer:` listens on `peer.address` until the block ends.
+class asyncio_server:
+    """`with lab.asyncio_server(Protocol) as peer:` plays a protocol for each caller of `peer.address`."""
 
-    `messages` holds what was delivered, `transcript` what both ends said. Recipients in `refuse` get 550.
-    A `handler` of your own replaces ours; further options go to aiosmtpd's `SMTP`.
-    """
-
-    def __init__(self, handler: Any = None, *, refuse: Container[str] = (), **options: Any) -> None:
-        self.messages: list[Letter] = []
-        self.transcript = Transcript()
+    def __init__(self, protocol: Callable[[], asyncio.BaseProtocol]) -> None:
         self.address = ("127.0.0.1", 0)
-        self._handler = handler or Keeper(self.messages, refuse)
-        self._options: dict[str, Any] = {
-            "hostname": "mx.example", "ident": "aiosmtpd", "timeout": PATIENCE} | options
+        self._protocol = protocol
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin to listen."""
-        for name in ("mail.log", "mail.debug", "mail.error", "asyncio"):
-            logger = logging.getLogger(name)
-            if not logger.handlers:
-                logger.addHandler(logging.NullHandler())     # a server's thread never prints
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="aiosmtpd", daemon=True)
+        self._thread = threading.Thread(target=self._loop.run_forever, name="asyncio", daemon=True)
         self._thread.start()                   # a kernel runs a loop of its own in this thread
-        listening = self._loop.create_server(
-            lambda: recorded(self._handler, self._note, loop=self._loop, **self._options), "127.0.0.1", 0)
+        listening = self._loop.create_server(self._protocol, "127.0.0.1", 0)
         self._server = asyncio.run_coroutine_threadsafe(listening, self._loop).result(5.0)
         self.address = self._server.sockets[0].getsockname()[:2]
         started(self)
-
-    def _note(self, who: str, data: bytes) -> None:
-        self.transcript(Heard(time.monotonic(), who, bytes(data)))
 
     def stop(self) -> None:
         """Stop listening and hang up; safe to call twice."""
@@ -87,13 +71,40 @@ class aiosmtpd_server:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def __enter__(self) -> aiosmtpd_server:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         self.stop()
+
+
+class aiosmtpd_server(asyncio_server):
+    """`with lab.aiosmtpd_server() as peer:` listens on `peer.address` until the block ends.
+
+    `messages` holds what was delivered, `transcript` what both ends said. Recipients in `refuse` get 550.
+    A `handler` of your own replaces ours; further options go to aiosmtpd's `SMTP`.
+    """
+
+    def __init__(self, handler: Any = None, *, refuse: Container[str] = (), **options: Any) -> None:
+        super().__init__(lambda: recorded(self._handler, self._note, loop=self._loop, **self._options))
+        self.messages: list[Letter] = []
+        self.transcript = Transcript()
+        self._handler = handler or Keeper(self.messages, refuse)
+        self._options: dict[str, Any] = {
+            "hostname": "mx.example", "ident": "aiosmtpd", "timeout": PATIENCE} | options
+
+    def start(self) -> None:
+        """Begin to listen."""
+        for name in ("mail.log", "mail.debug", "mail.error", "asyncio"):
+            logger = logging.getLogger(name)
+            if not logger.handlers:
+                logger.addHandler(logging.NullHandler())     # a server's thread never prints
+        super().start()
+
+    def _note(self, who: str, data: bytes) -> None:
+        self.transcript(Heard(time.monotonic(), who, bytes(data)))
 
 
 def recorded(handler: Any, note: Callable[[str, bytes], None], **options: Any) -> asyncio.BaseProtocol:
