@@ -341,7 +341,7 @@ _SCRIPTS: list[tuple[str, ...]] = [
         "Say MAIL; when it is refused, that is the reply about everybody. Say RCPT for each, and keep each reply. If "
         "somebody was accepted, send the body; otherwise it ended at RCPT, and RSET closes what MAIL has opened.",
     ),
-    passed="Each reply is kept for the one it was about, and the server is left with an empty table.",
+    passed="Each reply is kept for the recipient it was about, and no MAIL of yours stays open.",
 )
 def check_transaction(my_transaction: Callable[..., Talk]) -> Iterator[Problem]:
     """MAIL, RCPT for each, DATA for those who were accepted."""
@@ -444,7 +444,7 @@ _BUGS = {
         "recipient, a hyphen promises another line, and a 5yz says that the same words will be refused again. The "
         "wrong line is the first one that ignores such a message.",
     ),
-    passed="All four found: a client is known by what it says after bad news.",
+    passed="All four found: bad news shows what a client is worth.",
 )
 def check_client_bugs(my_bugs: dict[str, int]) -> Iterator[Problem]:
     """The line in each transcript that the client should not have said."""

@@ -83,9 +83,9 @@ def hangs_on(sock: socket.socket) -> None:
     hints=(
         "For how many events does your selector wait, and what do you do for each?",
         "selector.register(sock, selectors.EVENT_WRITE | selectors.EVENT_READ)",
-        "Note the moment at which the time is over before the loop begins. When nothing fits, wait for the socket to "
-        "be ready for either, but no longer than is left; Timeout, when nothing is. If there is something to read, "
-        "read it and hand it to the channel; when `recv` says that nothing more will come, wait for writing alone.",
+        "Compute the deadline before the loop begins. When nothing fits, wait until the socket is ready for either, "
+        "but only as long as time is left. If nothing was ready by then, raise Timeout. If there is something to read, "
+        "hand it to the channel; after `recv` has returned nothing, wait for writing alone.",
     ),
     seconds=30.0,
     passed="it sends, listens meanwhile, keeps what it hears, and gives up in time.",
@@ -240,8 +240,8 @@ def parted(my_linger: Callable[..., Any], behave: Callable[..., None],
         "How does the caller learn that you have finished speaking, while you still listen?",
         "sock.shutdown(socket.SHUT_WR)",
         "Say the last words and shut down the writing half, so that the caller hears the end. Then read and throw away "
-        "until `recv` returns nothing or the time is over, which is one deadline for all reads. All of it within "
-        "`suppress(OSError)`, and the socket is closed whatever happens.",
+        "until `recv` returns nothing or the time is over: one deadline for all reads. Put all of it into "
+        "`suppress(OSError)`, and close the socket whatever happens.",
     ),
     seconds=30.0,
     passed="the last words arrive, and nobody can hold you there.",
@@ -371,7 +371,7 @@ WHERE = {
         "body seconds are earned by octets: the balance falls by one each second and rises by what arrives, "
         "divided by the required rate. The polite caller breaks no deadline, so count its commands instead.",
     ),
-    passed="You know by which limit each of the five is ended.",
+    passed="You know which limit ends each of the five.",
 )
 def check_seconds(my_seconds: dict[str, float]) -> Problem | None:
     """The seconds until each caller is sent away."""
@@ -405,7 +405,7 @@ BUGS = {
         "and one does not read what was said before the line broke. Find the line that does it, or the one that comes "
         "too late.",
     ),
-    passed="four stages that one polite peer alone would never have shaken.",
+    passed="four bugs that one polite peer would never have shown.",
 )
 def check_stage_bugs(my_stage_bugs: dict[str, Any]) -> Problem | None:
     """The numbers of the lines that are wrong."""

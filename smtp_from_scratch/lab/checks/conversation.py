@@ -381,7 +381,7 @@ SILENT: tuple[tuple[tuple[float, bool], tuple[float, bool], bool, tuple[list[str
         "are two and nobody is patient, raise BothListening; else take the one with the earlier deadline, set the "
         "clock to that moment unless it is past, and throw Timeout.",
     ),
-    passed="whoever is left alone is told, and the clock jumps to the first deadline.",
+    passed="an end that is left alone is told, and the clock jumps to the first deadline.",
 )
 def check_interrupt(my_interrupt: Callable[..., Any]) -> Iterator[Problem]:
     """Who is told what in a silence."""

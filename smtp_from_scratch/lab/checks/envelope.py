@@ -52,7 +52,7 @@ HEADERS: dict[str, tuple[Message, str]] = {
         "Read the sender from Sender, and from From when there is none; if both are empty, raise ValueError. Read the "
         "recipients from To, Cc and Bcc, in this order. `dict.fromkeys` leaves each of them once and keeps the order.",
     ),
-    passed="your envelope goes to everybody whom the header names, once, and bounces to whoever pressed the button.",
+    passed="everybody whom the header names gets it once, and bounces go to whoever pressed the button.",
 )
 def check_envelope_of(my_envelope_of: Callable[[Message], Any]) -> Problem | None:
     """A header becomes an envelope."""

@@ -19,8 +19,8 @@ from smtp_from_scratch.lab.check import NotYet, Problem, check
         "Whose buffers does flush empty, and whose does fsync?",
         'open(path, "xb"), then file.flush() and os.fsync(file.fileno()) before the with ends',
         "Python keeps octets in a buffer, and the system keeps them in another one. `flush` empties the first into "
-        "the second, and `os.fsync` the second onto the disk, so both are needed, in this order. The file is "
-        "opened so that a name which exists already is an error and not overwritten.",
+        "the second, and `os.fsync` the second onto the disk, so both are needed, in this order. The mode "
+        "`x` makes it an error when the name exists already.",
     ),
     passed="The octets are in the file, the disk was asked, and an older letter is safe.",
 )

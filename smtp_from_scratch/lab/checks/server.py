@@ -201,12 +201,12 @@ GRACE = 0.4
     hints=(
         "Who is still there after each step? Which function of this chapter tells?",
         "callers = join_all(callers, grace)",
-        "First hang up on all of them, then wait `grace` seconds for all together. Those who are left get half a cut "
-        "and another second, and whoever is left then gets the whole cut. Wait a second for those as well, and let no "
-        "OSError out: a line may be gone already.",
+        "First hang up on all of them, then wait `grace` seconds for all together. For those who are left, close "
+        "the reading half and wait another second. Then close both halves of the rest, and wait one last second. Let "
+        "no OSError out: a line may be gone already.",
     ),
     seconds=40.0,
-    passed="a word to everybody, patience, half a cut, a whole one.",
+    passed="a word to everybody, patience, then one half of the line, then both.",
 )
 def check_shut_down(my_shut_down: Callable[[list[Any], float], Any]) -> Iterator[Problem]:
     """Three steps of closing."""
@@ -266,7 +266,7 @@ BUGS = {
         "raised there, or that another thread runs there, or that the caller hangs up there. The wrong line is the "
         "one after which something is left behind, or comes too late.",
     ),
-    passed="four lines that one caller alone would never have shown.",
+    passed="four bugs that one caller would never have shown.",
 )
 def check_server_bugs(my_bugs: dict[str, Any]) -> Problem | None:
     """The numbers of the lines that are wrong."""
@@ -295,7 +295,7 @@ WHY = {
         "The doorman is stopped by whatever he has to wait for, and by whatever ends his loop. A caller who does not "
         "read, or reads slowly, makes `sendall` wait. A caller who hangs up makes it raise.",
     ),
-    passed="a doorman who talks can be stopped in three ways.",
+    passed="three kinds of callers can stop a doorman who talks.",
 )
 def check_blockers(my_blockers: Any) -> Problem | None:
     """Those who stop a doorman."""

@@ -78,7 +78,7 @@ def no_reply(reply: Any, command: str) -> Problem | None:
         "Which method of the session gives it a new envelope?",
         'session.reset(), and then return Reply(250, "…")',
         "RSET ends the transaction and leaves the greeting as it was. The method that ends a transaction after a "
-        "message does exactly that. Whoever has made it can rest: call it, and answer 250.",
+        "message does exactly that. Call it, and answer 250.",
     ),
     passed="The transaction is gone, the caller's name is not.",
     not_yet="write the body of `my_rset`, then run the cell again.",
@@ -165,8 +165,8 @@ POSTMASTER = Path("postmaster", "")
     hints=(
         "Which two paths have no domain, and which of them is good?",
         "if path != NULL_PATH and not path.domain: return Reply(501, …)",
-        "Of a reverse-path ask one thing, that a bounce could come back. It is the null path, or it has a domain; "
-        "else 501, and nothing is noted. Then note its mailbox and say 250.",
+        "A bounce must be able to come back. So a reverse-path is the null path, or it has a domain. If not, say 501 "
+        "and note nothing. Otherwise note its mailbox and say 250.",
     ),
     passed="You note good reverse-paths, the empty one included.",
     not_yet="write the body of `my_note_sender`, then run the cell again.",
@@ -241,9 +241,9 @@ REFUSALS = [
     hints=(
         "`session.verbs.get(command.verb)` returns one of two things. Which questions are left for each?",
         "if session.state not in verb.moves: return Reply(503, …); return verb.misused(command)",
-        "Four questions, one after another, and the first that gets a no is the reply. The line is asked first, "
-        "because its octets are not even text. The row comes next, and only a row can be asked for its moves and "
-        "for its argument.",
+        "Ask four questions, one after another; the first no is the reply. Ask about the line first, because its "
+        "octets may not even be text. Then look for the verb's row. If there is one, ask about its moves and its "
+        "argument.",
     ),
     passed="Line, verb, turn, argument: the first no is the reply.",
     not_yet="write the body of `my_refuse`, then run the cell again.",
@@ -435,7 +435,7 @@ WEAK = VERBS | {"RSET": Verb(weak_rset, STAY, "RSET forgets the transaction", ar
         "was named the state is rcpt, and there it stays. So say RSET then, and after it a command which is "
         "allowed only when a recipient is known.",
     ),
-    passed="Convicted. After RSET the weak server believes that a transaction is open, and obeys or refuses by that.",
+    passed="Convicted. After RSET the weak server still believes that a transaction is open.",
 )
 def check_conviction(my_dialogue: Sequence[Any]) -> Problem | None:
     """A dialogue that passes at our server and fails at the weak one."""
