@@ -1,7 +1,6 @@
 """Where a body waits until it is delivered: in memory while there is room, then on disk."""
 from __future__ import annotations
 
-import contextlib
 import shutil
 import threading
 from io import BytesIO, IncrementalNewlineDecoder
@@ -19,14 +18,17 @@ log = logger(__name__)
 class Newlines:
     """Watches a text that comes in pieces for a CR or an LF that stands alone (RFC 5321 §2.3.8)."""
 
-    __slots__ = ("_decoder",)
+    __slots__ = ("_decoder", "_half")
 
     def __init__(self) -> None:
         self._decoder = IncrementalNewlineDecoder(None, False)         # counts kinds of line ends, and is fast
+        self._half = False                              # a CR came last
 
     def see(self, block: bytes, final: bool = False) -> None:
         """Look at the next piece; `final`: no other follows, and a CR at its end has no LF."""
-        self._decoder.decode(block.decode("latin-1"), final)
+        if self._half or b"\n" in block or b"\r" in block:              # else there is nothing to count
+            self._decoder.decode(block.decode("latin-1"), final)
+            self._half = block.endswith(b"\r")
 
     @property
     def bare(self) -> bool:
@@ -113,5 +115,7 @@ class Spool:
     def close(self) -> None:
         """Drop it."""
         self._give_back()
-        with contextlib.suppress(OSError):              # a full disk complains once more here
+        try:
             self.file.close()
+        except OSError:
+            pass                                        # a full disk complains once more here

@@ -45,6 +45,8 @@ class Channel:
 
     def output(self) -> bytes:
         """All that waits to be sent, as it must appear on the wire."""
+        if not (self._outbox or self.layer):
+            return b""
         data, self._outbox, self.waiting = b"".join(self._outbox), [], 0
         if self.layer:
             data, self._sealed = self._sealed + self.layer.send(data), b""

@@ -233,7 +233,9 @@ class Body(Stream):
 
     def take(self, channel: Channel) -> bytes | NotYet:
         if not self.cutter.ended:
-            block, rest = self.cutter.cut(channel.inbox.octets(len(channel.inbox)))
+            if not (data := channel.inbox.octets(len(channel.inbox))):
+                return NOT_YET
+            block, rest = self.cutter.cut(data)
             channel.inbox.feed(rest)                   # the next command
             if block:
                 return self.earn(block)

@@ -120,7 +120,8 @@ class Call(NonBlocking):
     def __init__(self, sock: socket.socket, peer: str, talk: Conversation[Any], tap: Tap | None = None) -> None:
         super().__init__(sock, tap)
         self.peer, self.actor = peer, Delegating(talk, self.channel)
-        self.busy, self.watched = False, 0     # more to do than fits into a turn; events that are looked for
+        self.busy = False                      # more to do than fits into a turn
+        self.awaited = self.watched = 0        # events that it waits for; those that are looked for
 
     @property
     def job(self) -> Job | None:
@@ -135,18 +136,16 @@ class Call(NonBlocking):
             self.channel.receive(data)
         elif data == b"":
             self.gone, self.deaf = self.parting, bool(self.unsent)
-            if not (self.parting or self.deaf):
+            if not (self.gone or self.deaf):
                 self.actor.resume(error=Closing() if self.closing else Disconnected())
 
     def give_up(self) -> None:
         """The time of what it waited for is over, or the pause that it waits for."""
         job, stuck = self.job, bool(self.unsent)
-        self.write_failed, self.unsent = self.write_failed or stuck, b""
-        if self.parting:
-            self.gone = True
-        elif job is not None:
+        self.write_failed, self.unsent, self.gone = self.write_failed or stuck, b"", self.parting
+        if job is not None:
             job.outcome = None
-        elif not self.actor.done:
+        elif not (self.gone or self.actor.done):
             self.actor.resume(error=Timeout())
 
 
@@ -161,7 +160,8 @@ def play(call: Call) -> bool:
         waiting, flight = call.channel.waiting, call.channel.output()
         if flight:
             call.send(flight)
-        if call.unsent or not (flight or waiting):     # a layer that is broken swallows what was said
+        settled = not (call.channel.over or isinstance(call.actor.want, Work))     # it needs octets, not room
+        if settled or call.unsent or not (flight or waiting):      # a broken layer swallows what was said
             return False
     return True
 
@@ -190,16 +190,16 @@ def go_on(call: Call, happened: int = 0) -> None:
     if call.parting or call.unsent:
         return
     call.busy = play(call)
-    stuck = bool(call.unsent)
-    if call.actor.done and not stuck:
-        call.part()
-    elif not stuck:
-        until = call.job.until if call.job else call.actor.deadline
-        call.deadline = math.inf if call.busy else until
-        call.idle = not call.busy and call.actor.want.idle
-        if call.closing and call.idle:
-            call.actor.resume(error=Closing())
-            call.busy = True
+    if len(call.unsent):
+        return
+    if call.actor.done:
+        return call.part()
+    job = call.job
+    call.deadline = math.inf if call.busy else job.until if job else call.actor.deadline
+    call.idle = not call.busy and call.actor.want.idle
+    if call.closing and call.idle:
+        call.actor.resume(error=Closing())
+        call.busy = True
 
 
 # %% worker
@@ -268,7 +268,7 @@ class Calls:
 
     def attend(self, call: Call, happened: int = 0) -> None:
         """Let a call go on; whatever goes wrong is the end of this call alone."""
-        if happened and not happened & (events_for(call) | LATE):
+        if happened and not happened & (call.awaited | LATE):
             self.selector.unregister(call.socket)          # what it says must wait, or would wake us each turn
             call.watched = 0
             return
@@ -284,10 +284,11 @@ class Calls:
         """Note what a call waits for."""
         if call.busy:
             self.busy.add(call)
-        elif call.job and call.job.until == math.inf:
+        elif (job := call.job) and job.until == math.inf:
             self.batch.append(call)
         self.alarm = min(self.alarm, call.deadline)
-        if (events := events_for(call)) and events != call.watched:
+        call.awaited = events = events_for(call)
+        if events and events != call.watched:
             tell = self.selector.modify if call.watched else self.selector.register
             tell(call.socket, events, partial(self.attend, call))
             call.watched = events

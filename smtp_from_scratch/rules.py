@@ -21,6 +21,7 @@ Deliver = Callable[[Envelope, IO[bytes]], Outcome]      # {recipient: Reply}; No
 Policy = Callable[[str, Envelope], Reply | None]        # None: accepted
 
 BROKEN = Reply(451, "something is broken here; please try again later")
+TAKEN = Reply(250, "the message is ours now")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +77,10 @@ def reply_for_each(recipients: Collection[str], outcome: object) -> dict[str, Re
 
     451, and a line in the log, for a recipient that is missing from its mapping, or has something else than a Reply.
     """
+    if outcome is None:
+        return dict.fromkeys(recipients, TAKEN)
     if not isinstance(outcome, Mapping):
-        reply = Reply(250, "the message is ours now") if outcome is None else as_reply(
-            outcome, "a Reply, {recipient: Reply} or None of deliver")
-        return dict.fromkeys(recipients, reply)
+        return dict.fromkeys(recipients, as_reply(outcome, "a Reply, {recipient: Reply} or None of deliver"))
     if strangers := set(outcome).difference(recipients):
         log.error("deliver answered for %s, to whom nobody has written", reprlib.repr(strangers))
     found = {}

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 from .bodies import Spool
@@ -169,7 +170,7 @@ _SENDER_NOTED, _RECIPIENT_NOTED = Reply(250, "sender noted"), Reply(250, "recipi
 
 def note_sender(session: Session, path: Path) -> Reply:
     """MAIL: a transaction begins, if the sender is acceptable (RFC 5321 §4.1.1.2)."""
-    if path != NULL_PATH and not path.domain:
+    if not path.domain and path != NULL_PATH:
         return Reply(501, "a reverse-path has a domain, or is <>")
     refusal = ask_policy(session.accept_sender, path.mailbox, session.envelope)
     if refusal is None or refusal.positive:
@@ -179,7 +180,7 @@ def note_sender(session: Session, path: Path) -> Reply:
 
 def note_recipient(session: Session, path: Path) -> Reply:
     """RCPT: one more recipient, if acceptable (RFC 5321 §4.1.1.3), and not too many (§4.5.3.1.10)."""
-    if path == NULL_PATH:
+    if not path.local:
         return Reply(501, "a forward-path names somebody")
     if len(session.envelope.recipients) >= session.limits.max_recipients:
         return Reply(452, f"no more than {session.limits.max_recipients} recipients in one transaction")
@@ -199,8 +200,8 @@ def limit_errors(session: SessionState, reply: Reply, verb: Verb) -> Reply:
         counts["errors"] += 1
     if verb.idle or session.state in ("start", "ready"):
         counts["idle commands"] += 1
-    if (counts["errors"] > limits.max_errors or counts["idle commands"] > limits.max_idle_commands
-            or counts["refused recipients"] > limits.max_refused):
+    if (counts.get("errors", 0) > limits.max_errors or counts.get("idle commands", 0) > limits.max_idle_commands
+            or counts.get("refused recipients", 0) > limits.max_refused):
         return session.closing("has heard enough")
     return reply
 
@@ -281,9 +282,12 @@ def one_reply(outcome: Mapping[str, Reply]) -> Reply:
 
 
 # %% data
+_GO_ON = Reply(354, "go on; a line with a dot alone ends the message")
+
+
 def data(session: Session, argument: str) -> Conversation[Reply]:
     """DATA: 354, the body up to its lone dot, and 250 once somebody has it (RFC 5321 §4.1.1.4)."""
-    yield session.reply(Reply(354, "go on; a line with a dot alone ends the message"))
+    yield session.reply(_GO_ON)
     yield FLUSH
     spool = session.resources["spool"] = Spool(session.limits.max_size, session.limits.memory)
     want = Body(BodyCutter())
@@ -294,8 +298,9 @@ def data(session: Session, argument: str) -> Conversation[Reply]:
 
 def finish(session: Session, spool: Spool) -> Conversation[Reply]:
     """The end of a body, however it came: deliver it, and say what became of it."""
-    reply = spool.finish() or one_reply((yield Work(
-        lambda: ask_deliver(session.deliver, session.envelope, spool.file))))
+    keep = partial(ask_deliver, session.deliver, session.envelope, spool.file)
+    quick = getattr(session.deliver, "at_once", 1) == 0        # it never blocks: why wake another thread
+    reply = spool.finish() or one_reply(keep() if quick else (yield Work(keep)))
     log.info("%s from=<%s> to=%d size=%d: %s", session.peer, session.envelope.sender,
              len(session.envelope.recipients), spool.octets, reply)
     session.reset()

@@ -46,6 +46,8 @@ class ReceivedMessage:
 class Inbox:
     """Where a server without `deliver` keeps messages."""
 
+    at_once = 0                                 # a list in memory: the loop keeps nobody waiting for it
+
     def __init__(self) -> None:
         self.messages: list[ReceivedMessage] = []
         self.arrival = threading.Condition()
@@ -164,10 +166,10 @@ class Server(Talking):
     nowhere, `max_refused` refused recipients. Beyond `max_connections`, and beyond `max_connections_per_address` (of
     IPv6, per network of 64 bits), callers hear 421. `timeout` (seconds) caps every wait, and `session_timeout` is for
     a session as a whole. `stage`: "threads", one for each caller, or "loop", one for all of them, in which policies
-    must answer at once, and one more for `deliver`, or as many as its attribute `at_once` says. `lmtp`: what is spoken
-    is LMTP, with a reply for each recipient. `host` may be a path, `"unix:/run/lmtp"`, or a socket that listens. In an
-    `async with`, `deliver` and policies may be async. Raises TypeError for what cannot be called here, OSError when
-    the address cannot be had.
+    must answer at once, and one more for `deliver`, or as many as its attribute `at_once` says (0: it never blocks, and
+    needs none). `lmtp`: what is spoken is LMTP, with a reply for each recipient. `host` may be a path,
+    `"unix:/run/lmtp"`, or a socket that listens. In an `async with`, `deliver` and policies may be async. Raises
+    TypeError for what cannot be called here, OSError when the address cannot be had.
     """
 
     def __init__(self, host: str | socket.socket = "127.0.0.1", port: int = 0, *, deliver: AnyDeliver | None = None,
@@ -195,7 +197,7 @@ class Server(Talking):
         if lmtp and (submission is not None or port == 25):
             raise ValueError("LMTP is not for port 25, nor for submission (RFC 2033 §5)")
         self._implicit = tls if implicit_tls else None
-        several = {"workers": getattr(deliver, "at_once", 1)} if stage == "loop" else {}
+        several = {"workers": getattr(deliver, "at_once", 1) or 1} if stage == "loop" else {}
         place = STAGES[stage](self._conversation, host, port, tap=tap,
                               places=Places(max_connections, max_connections_per_address), **several)
         place.longest_wait, place.longest_session = timeout, session_timeout

@@ -47,7 +47,8 @@ print(server.address[1], flush=True)
 for line in sys.stdin:
     print(time.process_time(), flush=True)
 """
-LOOP = OURS.replace("Server(deliver", 'Server(stage="loop", deliver')
+LOOP = OURS.replace("Server(deliver=lambda envelope, body: None,", 'Server(stage="loop", deliver=keep,').replace(
+    "server =", "def keep(envelope, body): pass\nkeep.at_once = 0          # as aiosmtpd's: on the spot\nserver =", 1)
 AIOSMTPD = """
 import asyncio, socket, sys, time
 from aiosmtpd.smtp import SMTP

@@ -4,6 +4,7 @@ from __future__ import annotations
 import io
 import random
 import re
+from typing import IO, Any
 from unittest.mock import patch
 
 import pytest
@@ -11,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from smtp_from_scratch import Envelope, envelope, message
+from smtp_from_scratch.bodies import Newlines
 from smtp_from_scratch.chunking import whole_lines
-from smtp_from_scratch.conversation import read_reply
+from smtp_from_scratch.client import deliver
+from smtp_from_scratch.conversation import read_reply, rehearse
 from smtp_from_scratch.ehlo import Extension, ExtensionSet
 from smtp_from_scratch.envelope import BadPath, BodyCutter, Path, encode_path, has_bare_newline, parse_path, stuff
 from smtp_from_scratch.message import outgoing
-from smtp_from_scratch.session import Session
+from smtp_from_scratch.session import Session, serve
 from smtp_from_scratch.smtp import server_extensions
 from smtp_from_scratch.status import CodedSession, usual_code
 from smtp_from_scratch.wire import (
@@ -65,6 +68,41 @@ def test_a_body_is_cut_as_line_by_line(text: bytes, seed: int) -> None:
             block, rest = cutter.cut(piece)
             body += block
     assert (body, rest) == without_dots(wire)
+
+
+@given(TEXT, some.integers())
+def test_blocks_without_a_line_end_are_not_looked_at_and_a_bare_one_is_found(text: bytes, seed: int) -> None:
+    newlines = Newlines()
+    for piece in cut(text, seed):
+        newlines.see(piece)
+    newlines.see(b"", final=True)
+    lone = text.replace(CRLF, b"")
+    assert newlines.bare == has_bare_newline(text) == (b"\r" in lone or b"\n" in lone)
+
+
+class OnTheSpot:
+    """A delivery that never blocks, so that nobody hands it to another thread; or one that says nothing about it."""
+
+    def __init__(self, at_once: int | None, outcome: object) -> None:
+        self.outcome, self.kept = outcome, list[tuple[str, bytes]]()
+        if at_once is not None:
+            self.at_once = at_once
+
+    def __call__(self, envelope: Envelope, body: IO[bytes]) -> Any:
+        self.kept.append((envelope.sender, body.read()))
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+
+@pytest.mark.parametrize("outcome", [None, Reply(250, "kept"), Reply(550, "no"), OSError("no disk"), "nonsense",
+                                     {"kenji@tokyo.example": Reply(452, "later")}], ids=str)
+def test_a_delivery_on_the_spot_is_as_one_that_is_waited_for(outcome: object) -> None:
+    letter = [(Envelope("ana@rio.example", ["kenji@tokyo.example"]), [b"Subject: x\r\n\r\nhello\r\n"])]
+    fast, slow = OnTheSpot(0, outcome), OnTheSpot(None, outcome)
+    said = [rehearse(deliver("rio.example", letter), serve(Session("tokyo.example", keep))).said
+            for keep in (fast, slow)]
+    assert said[0] == said[1] and fast.kept == slow.kept and len(fast.kept) == 1
 
 
 @given(TEXT.filter(lambda text: b"\n" not in text.replace(CRLF, b"") and b"\r" not in text.replace(CRLF, b"")),

@@ -203,6 +203,19 @@ def test_a_250_waits_for_its_own_delivery_and_for_no_other() -> None:
         assert lines["slow"].recv(100).startswith(b"250")
 
 
+def test_a_delivery_that_never_blocks_is_called_by_the_loop_itself() -> None:
+    threads = list[str]()
+
+    def keep(envelope: Envelope, body: IO[bytes]) -> None:
+        threads.append(threading.current_thread().name)
+
+    for at_once in (0, 1):
+        keep.at_once = at_once  # type: ignore[attr-defined]
+        with Server(deliver=keep, stage="loop") as server, Client(*server.address) as smtp:
+            smtp.sendmail("ana@rio.example", "kenji@tokyo.example", b"x")
+    assert threads == ["doorman", "worker"]
+
+
 @pytest.mark.parametrize("deliver, count", [(None, 1), (lambda envelope, body: None, 1), (Together(), 3)])
 def test_whoever_says_nothing_is_called_for_one_letter_at_a_time(deliver: Any, count: int) -> None:
     server = Server(deliver=deliver, stage="loop")
