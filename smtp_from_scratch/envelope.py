@@ -232,9 +232,7 @@ class Body(Stream):
         self.cutter = cutter
 
     def take(self, channel: Channel) -> bytes | NotYet:
-        if not self.cutter.ended:
-            if not (data := channel.inbox.octets(len(channel.inbox))):
-                return NOT_YET
+        if not self.cutter.ended and (data := channel.inbox.octets(len(channel.inbox))):
             block, rest = self.cutter.cut(data)
             channel.inbox.feed(rest)                   # the next command
             if block:
