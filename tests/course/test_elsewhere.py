@@ -1,6 +1,7 @@
 """Cells that a browser cannot run: the list names cells that there are, and they show what was stored."""
 from __future__ import annotations
 
+import importlib
 import json
 import tomllib
 from pathlib import Path
@@ -28,6 +29,17 @@ def test_every_reason_is_used_and_is_one_line() -> None:
     used = {reason for cells in LIST.values() for reason in cells}
     assert used == set(elsewhere.REASONS)
     assert all(text.endswith(".") and "\n" not in text for text in elsewhere.REASONS.values())
+
+
+def test_chapters_in_the_browser_say_that_their_tls_is_a_stand_in(tmp_path: Path,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools" / "website"))
+    lite: Any = importlib.import_module("lite")
+    lite.contents(tmp_path)
+    told = {path.stem for path in tmp_path.glob("*.ipynb")
+            if lite.STAND_IN in json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"]}
+    assert told == {"14_starttls", "15_auth", "16_scram", "18_submission"}
+    assert not any("stand-in does" in path.read_text(encoding="utf-8") for path in (ROOT / "notebooks").glob("*.ipynb"))
 
 
 def test_it_shows_what_was_stored(tmp_path: Path, capsys: pytest.CaptureFixture[str],

@@ -27,5 +27,5 @@ html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
     "use_download_button": False, "use_fullscreen_button": True, "use_repository_button": False,
-    "home_page_in_toc": True, "show_navbar_depth": 1, "show_toc_level": 2,
+    "home_page_in_toc": True, "show_navbar_depth": 1, "show_toc_level": 2, "navbar_persistent": [],
 }

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import pyodide
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 FOLDERS = ("", "extra", "solutions")           # of notebooks
+STAND_IN = ("*Python has no TLS in a browser. A stand-in does here what TLS does, and protects nothing; with `make "
+            "lab` the real one runs.*")
 SETTINGS = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
@@ -43,8 +46,15 @@ def contents(to: Path) -> None:
                     stored[name] = cell["outputs"]
                     cell["source"] = f"%%elsewhere {reason} {name}\n" + "".join(cell["source"])
             assert not reasons, f"elsewhere.toml: {path.stem} has no cell {', '.join(reasons)}"
+            if any(cell["cell_type"] == "code" and has_tls("".join(cell["source"])) for cell in notebook["cells"]):
+                notebook["cells"][0]["source"] = "".join(notebook["cells"][0]["source"]) + f"\n\n{STAND_IN}"
             (to / folder / path.name).write_text(json.dumps(notebook), encoding="utf-8")
     (to / "data" / "elsewhere.json").write_text(json.dumps(stored), encoding="utf-8")
+
+
+def has_tls(source: str) -> bool:
+    """Whether a cell uses TLS."""
+    return re.search(r"\b(ssl|certificates)\b", source) is not None
 
 
 def reasons_of(table: dict[str, dict[str, list[str]]], chapter: str) -> dict[str, str]:

@@ -42,9 +42,26 @@ def chapter(path: Path, to: Path) -> None:
 
 
 def contents_of(paths: list[Path], source: Path, caption: str) -> str:
-    """A table of contents for the side bar."""
-    names = "\n".join(path.relative_to(source).with_suffix("").as_posix() for path in paths)
+    """A table of contents for the side bar; chapters have their numbers there."""
+    names = "\n".join(named(path, path.relative_to(source).with_suffix("").as_posix()) for path in paths)
     return f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{names}\n```\n"
+
+
+def named(path: Path, document: str) -> str:
+    """A line of a table of contents."""
+    if path.parent.name != "notebooks":
+        return document
+    title = json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"].partition("\n")[0].removeprefix("# ")
+    return f"{path.stem[:2]} · {title} <{document}>"
+
+
+def with_titles(page: str, images: Path) -> str:
+    """A page whose figures are told by their titles to whoever does not see them."""
+    def told(found: re.Match[str]) -> str:
+        title = re.search(r"<title>(.*?)</title>", (images / found[1]).read_text(encoding="utf-8"))
+        return f'alt="{title[1] if title else "a figure"}" src="../_images/{found[1]}"'
+
+    return re.sub(r'alt="[^"]*" src="\.\./_images/(\w+\.svg)"', told, page)
 
 
 def sources(source: Path) -> None:
@@ -96,5 +113,7 @@ def build(cache: Path, to: Path) -> None:
     subprocess.run([sys.executable, "-m", "sphinx", "-q", "-j", "2", "-b", "html", "-d", str(cache / "doctrees"),
                     str(source), str(cache / "html")], check=True)
     shutil.copytree(cache / "html", to, dirs_exist_ok=True)
-    for page in to.glob("*.html"):
-        assert not re.search(r"(?:src|href)=[\"']https?://(?:cdn|unpkg|fonts)", page.read_text(encoding="utf-8")), page
+    for path in [*to.glob("*.html"), *(to / "notebooks").rglob("*.html")]:
+        page = with_titles(path.read_text(encoding="utf-8"), to / "_images")
+        assert not re.search(r"(?:src|href)=[\"']https?://(?:cdn|unpkg|fonts)", page), path
+        path.write_text(page, encoding="utf-8")
