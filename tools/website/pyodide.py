@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,9 @@ PYTHON = "3.14"
 # import names that differ from the name of the wheel
 IMPORTS = {"attrs": ["attr", "attrs"], "atpublic": ["public"], "ipython": ["IPython"], "pyodide-kernel": [],
            "prompt-toolkit": ["prompt_toolkit"], "smtp-from-scratch": ["smtp_from_scratch"], "ipykernel": []}
+# what no page imports, and every page would unpack: tests, types of other libraries, lexers of other languages
+UNUSED = re.compile(r".*/tests/|jedi/third_party/(django-stubs|typeshed/(third_party|stdlib/2/))"
+                    r"|pygments/lexers/(?!__init__|_mapping|python)")
 
 
 def wheels(cache: Path) -> list[Path]:
@@ -53,6 +57,22 @@ def entry(wheel: Path) -> dict[str, Any]:
             "imports": IMPORTS.get(name, [name.replace("-", "_")]), "depends": [], "unvendored_tests": False}
 
 
+def trim(wheel: Path, to: Path) -> None:
+    """Copy a wheel without what is not used."""
+    with zipfile.ZipFile(wheel) as archive, zipfile.ZipFile(to / wheel.name, "w", zipfile.ZIP_DEFLATED) as copy:
+        for item in archive.infolist():
+            if not UNUSED.match(item.filename):
+                copy.writestr(item, archive.read(item), zipfile.ZIP_DEFLATED)
+
+
+def write_lock(to: Path, lock: dict[str, Any]) -> list[str]:
+    """Pyodide's lock for the wheels of a folder; returns the names of the packages."""
+    found = map(entry, sorted(to.glob("*.whl")))
+    lock["packages"] = {package["name"]: package for package in found}
+    (to / "pyodide-lock.json").write_text(json.dumps(lock, indent=1, sort_keys=True))
+    return sorted(lock["packages"])
+
+
 def assemble(cache: Path, to: Path, own: Path) -> list[str]:
     """Pyodide, wheels and lock in one folder; returns the names of the packages. `own` is the package's wheel."""
     source = fetch.npm(cache, "pyodide", VERSION)
@@ -60,10 +80,8 @@ def assemble(cache: Path, to: Path, own: Path) -> list[str]:
     for part in PARTS:
         shutil.copy(source / part, to)
     lock = json.loads((source / "pyodide-lock.json").read_text())
-    lock["packages"] = {}
     for wheel in [*wheels(cache), *kernel_wheels(), own]:
-        shutil.copy(wheel, to)
-        found = entry(wheel)
-        lock["packages"][found["name"]] = found
-    (to / "pyodide-lock.json").write_text(json.dumps(lock, indent=1, sort_keys=True))
-    return sorted(lock["packages"])
+        trim(wheel, to)
+    write_lock(to, lock)
+    subprocess.run(["node", str(HERE / "bytecode.mjs"), str(to)], check=True)
+    return write_lock(to, lock)                # the wheels have other octets now
