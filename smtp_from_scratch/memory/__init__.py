@@ -73,7 +73,7 @@ def installed() -> Iterator[Network]:
 
 def install() -> None:
     """The same for good, with the clock, and with threads where the browser can set a stack aside."""
-    from smtp_from_scratch.memory.browser import files, loops, tls
+    from smtp_from_scratch.memory.browser import collect_between_cells, files, loops, tls
     from smtp_from_scratch.memory.browser import turns as turns_here
     from smtp_from_scratch.memory.fibers import Fibers, locks, threads
     from smtp_from_scratch.memory.stretch import by_browser, pbkdf2_hmac
@@ -85,4 +85,5 @@ def install() -> None:
         put([(hashlib, "pbkdf2_hmac", by_browser if isinstance(turns, Fibers) else pbkdf2_hmac)])
     if isinstance(turns, Fibers):
         put([*threads(turns), *loops(selectors.DefaultSelector)])
+        collect_between_cells()
     put(servers(isinstance(turns, Fibers)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import asyncio.selector_events
 import errno
+import gc
 import os
 import selectors
 import shutil
@@ -70,6 +71,19 @@ def turns() -> Turns:
         return Turns()
     Promised.loop = asyncio.get_event_loop()
     return Fibers(Promised, spawn(Promised.loop))
+
+
+def collect_between_cells() -> None:
+    """Collect garbage after a cell, and at no other time.
+
+    A collection that Python 3.14 begins by itself follows the frames of all callers, and those of a stack that is set
+    aside are not where they were: it reads whatever is there now, and the interpreter dies. One that is asked for does
+    not follow them.
+    """
+    gc.disable()
+    notebook = sys.modules.get("IPython")
+    if notebook and (shell := notebook.get_ipython()):
+        shell.events.register("post_run_cell", lambda result: gc.collect())
 
 
 def loops(selector: type[selectors.BaseSelector]) -> list[tuple[Any, str, Any]]:

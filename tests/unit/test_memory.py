@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import hashlib
 import selectors
 import smtplib
@@ -10,14 +11,18 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from email.message import EmailMessage
+from types import SimpleNamespace
 from typing import IO
 
 import pytest
+from IPython.core.events import EventManager, available_events
 
 from smtp_from_scratch import Client, Server, memory
 from smtp_from_scratch.envelope import Envelope
+from smtp_from_scratch.memory import browser
 from smtp_from_scratch.memory.fibers import Fibers, Handle, Lock
 from smtp_from_scratch.memory.stretch import pbkdf2_hmac
 from smtp_from_scratch.memory.turns import NobodyLeft, Turns
@@ -322,6 +327,26 @@ def test_keys_are_stretched_as_openssl_does_it(name: str, length: int | None, ro
     assert pbkdf2_hmac(*arguments) == hashlib.pbkdf2_hmac(*arguments)
     with pytest.raises(ValueError):
         pbkdf2_hmac(name, b"", b"", 0)
+
+
+def test_garbage_is_collected_after_a_cell_and_never_within(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Loop:
+        def __init__(self) -> None:
+            self.itself = self
+
+    shell = SimpleNamespace()
+    shell.events = EventManager(shell, available_events)
+    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+    try:
+        browser.collect_between_cells()
+        assert not gc.isenabled()
+        garbage = weakref.ref(Loop())
+        kept = [[number] for number in range(100_000)]         # many more than a collection waits for
+        assert garbage() and kept
+        shell.events.trigger("post_run_cell", None)
+        assert garbage() is None
+    finally:
+        gc.enable()
 
 
 # --- and where there are sockets -------------------------------------------------------------------------------------
