@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import selectors
 import socket
 import struct
@@ -89,15 +88,16 @@ class Transport:
 
     def receive(self, seconds: float, size: int) -> bytes:
         """What arrives within so many seconds, `b""` if the other end is gone; raises Timeout."""
-        if (seconds := math.ceil(seconds * 10) / 10) <= 0:
-            raise Timeout
-        if seconds != self._limit:
+        until = self.channel.now() + seconds
+        if seconds <= 0:
+            raise Timeout from None
+        if not seconds / 8 <= self._limit <= seconds + 0.1:
             limit_recv(self.socket, seconds)
             self._limit = seconds
         try:
             return self.socket.recv(size)
-        except (BlockingIOError, TimeoutError):
-            raise Timeout from None
+        except (BlockingIOError, TimeoutError):        # woken early, perhaps
+            return self.receive(until - self.channel.now(), size)
         except OSError:
             return b""
 

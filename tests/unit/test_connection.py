@@ -8,9 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest.mock import call, patch
 
 import pytest
 
+from smtp_from_scratch import connection
 from smtp_from_scratch.channel import Channel
 from smtp_from_scratch.connection import Connection, Transport, limit_recv, linger, send_all
 from smtp_from_scratch.conversation import Closing, Conversation, Disconnected, Line, Timeout, read_reply
@@ -74,6 +76,23 @@ def test_a_wait_that_is_over_has_no_time_left(seconds: float) -> None:
         far.send(b"too late")
         with pytest.raises(Timeout):
             Transport(near).receive(seconds, 100)
+
+
+def test_a_shorter_limit_of_before_ends_no_longer_wait_and_a_longer_one_stretches_none() -> None:
+    with pair() as (near, far), patch.object(connection, "limit_recv", wraps=limit_recv) as limited:
+        transport = Transport(near)
+        for seconds in (0.2, 0.3, 0.2):
+            start = time.monotonic()
+            with pytest.raises(Timeout):
+                transport.receive(seconds, 100)
+            assert seconds <= time.monotonic() - start < 5.0
+        threading.Timer(0.5, far.send, [b"late"]).start()
+        assert transport.receive(20.0, 100) == b"late"
+        limited.reset_mock()
+        for seconds in (20.0, 12.0, 30.0):     # MAIL, DATA and body, message by message
+            far.send(b"x")
+            assert transport.receive(seconds, 100) == b"x"
+        assert limited.call_args_list == [call(near, 12.0)]
 
 
 @pytest.mark.parametrize("want", [Line(timeout=0.2), Line(timeout=0.2, idle=True)])
