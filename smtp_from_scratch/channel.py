@@ -77,4 +77,6 @@ class Channel:
 
     def capped(self, deadline: float, timeout: float) -> float:
         """When a wait ends: a shorter `longest_wait` takes as much off the deadline as it takes off the timeout."""
-        return min(deadline - max(0.0, timeout - self.longest_wait), self.deadline)
+        if timeout > self.longest_wait:        # asked for each line that is waited for: no min and no max
+            deadline -= timeout - self.longest_wait
+        return deadline if deadline < self.deadline else self.deadline

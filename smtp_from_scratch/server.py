@@ -78,7 +78,7 @@ class Places:
         """421 when there are too many callers (RFC 5321 §3.8)."""
         if len(present) >= self.in_all:
             return Reply(421, "too many connections, please try again later")
-        if sum(caller.origin == place for caller in present) >= self.per_address:
+        if len(present) >= self.per_address <= sum(caller.origin == place for caller in present):
             return Reply(421, "too many connections from your address, please try again later")
         return None
 

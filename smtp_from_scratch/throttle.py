@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .conversation import FLUSH, Conversation, Work
 from .printable import logger
@@ -16,6 +17,7 @@ __all__ = ["Guesses", "Pause", "origin", "wait_for_turn"]
 log = logger(__name__)
 
 
+@lru_cache(1024)                                # whoever calls will call again
 def origin(address: str) -> str:
     """What an address counts as: an IPv4 address as itself, an IPv6 address as its network of 64 bits."""
     try:

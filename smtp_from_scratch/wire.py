@@ -70,8 +70,7 @@ class Inbox:
     __slots__ = ("_data", "_dropped", "_start", "_tainted")
 
     def __init__(self) -> None:
-        self._data, self._start = b"", 0       # what has arrived, and how much of it has been read
-        self._dropped, self._tainted = 0, False    # octets gone of a long line; it began after a bare LF
+        self._data, self._start, self._dropped, self._tainted = b"", 0, 0, False  # read; gone; after a bare LF
 
     def __len__(self) -> int:
         return len(self._data) - self._start
@@ -88,6 +87,7 @@ class Inbox:
 
     def line(self, limit: int = COMMAND_LIMIT) -> bytes | None:
         """Take one line without its CR LF, or None while it is incomplete; raises `WireError`."""
+        if self._start == len(self._data): return None     # whoever waits asks this for each line
         good = _GOOD_LINE.match(self._data, self._start, self._start + limit)
         if good and not (self._dropped or self._tainted):
             self._start = good.end()
