@@ -22,7 +22,9 @@ from smtp_from_scratch.conformance.server.runner import (
     play,
 )
 from smtp_from_scratch.conformance.server.scout import explore, postmasters
-from tests.ours import PASSWORD, ROLES, USER
+from smtp_from_scratch.smtp import server_extensions
+from smtp_from_scratch.starttls import StartTLS
+from tests.ours import PASSWORD, ROLES, TLS, USER
 
 DIALOGUES = [dialogue for dialogue in all_dialogues() if dialogue.end == "server"]
 ORDER = [dialogue for dialogue in DIALOGUES if dialogue.source.startswith(("rfc5321-order", "rfc2920", "rfc1870"))]
@@ -134,6 +136,19 @@ def test_doors_are_passed_where_there_is_a_place_for_it() -> None:
     assert texts("EHLO twice", False) == ["S", "EHLO {client}", "S", "secure", "EHLO {client}", "S",
                                           "MAIL FROM:<{sender}>", "S"]
     assert texts("MAIL before HELO", True) == texts("A letter under TLS", True) == []
+
+
+def test_where_all_is_said_under_tls_a_530_in_the_clear_is_no_fault() -> None:
+    """RFC 3207 §4: to every command other than NOOP, EHLO, STARTTLS, QUIT."""
+    required = [StartTLS(TLS.server, required=True) if isinstance(one, StartTLS) else one
+                for one in server_extensions(tls=TLS.server)]
+    with Server(extensions=required) as server:
+        told, outcomes = first_run(Target(*server.address), DIALOGUES)
+    assert told == ["it wants TLS before a message: dialogues begin with STARTTLS"]
+    assert not [failure(outcome) for outcome in outcomes if outcome.status == FAILED]
+    reached = {outcome.dialogue.title for outcome in outcomes if outcome.status == PASSED}
+    assert {"RSET ends a transaction", "RSET without a transaction"} <= reached and len(reached) > 300
+    assert "RSET before HELO" not in reached
 
 
 def test_a_difference_from_what_may_be_is_not_broken() -> None:

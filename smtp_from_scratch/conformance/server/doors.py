@@ -11,6 +11,7 @@ from smtp_from_scratch.conformance.notation import Act, Block, Dialogue, Hear, S
 HELLOS = ("EHLO {client}", "HELO {client}")
 _MEASURED = re.compile(r"\{(?:body|octets) (\d+)\}")
 GUARDED = ("MAIL", "VRFY", "EXPN", "AUTH")
+FREE = frozenset({"NOOP", "EHLO", "STARTTLS", "QUIT", "AUTH"})   # of what is said in the clear, never to a closed door
 
 
 def verbs(steps: Iterable[Step]) -> Iterator[str]:
@@ -20,6 +21,21 @@ def verbs(steps: Iterable[Step]) -> Iterator[str]:
             yield from verbs(step.steps)
         elif isinstance(step, Say) and (verb := step.text.replace("{cut}", "")[:4].upper()) in GUARDED:
             yield verb
+
+
+def commands(steps: Iterable[Step]) -> Iterator[str]:
+    """The first words of all lines that a dialogue says."""
+    for step in steps:
+        if isinstance(step, Block):
+            yield from commands(step.steps)
+        elif isinstance(step, Say):
+            yield from (line.split(" ")[0].upper() for line in step.text.replace("{cut}", "").split("\r\n") if line)
+
+
+def under_tls(steps: Iterable[Step]) -> bool:
+    """Whether a dialogue goes under TLS of its own accord."""
+    return any(under_tls(step.steps) if isinstance(step, Block) else
+               isinstance(step, Act) and step.verb in ("tls", "secure") for step in steps)
 
 
 def names(steps: Iterable[Step]) -> set[str]:
@@ -69,7 +85,6 @@ def opened(dialogue: Dialogue, login: bool) -> Dialogue | None:
 
 def not_plain(steps: Iterable[Step]) -> bool:
     """Whether steps go under TLS, or log in."""
-    return any(not_plain(step.steps) if isinstance(step, Block) else
-               isinstance(step, Act) and step.verb in ("tls", "secure") or
+    return under_tls(steps) or any(not_plain(step.steps) if isinstance(step, Block) else
                isinstance(step, Say) and step.text.replace("{cut}", "")[:4].upper() in ("STAR", "AUTH")
                for step in steps)

@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from smtp_from_scratch.conformance.notation import Dialogue, load
-from smtp_from_scratch.conformance.server.doors import amount, names, opened, verbs
+from smtp_from_scratch.conformance.server.doors import FREE, amount, commands, names, opened, under_tls, verbs
 from smtp_from_scratch.conformance.server.player import ClientPart, Difference, NotReached
 from smtp_from_scratch.conformance.values import UnknownValue, Values
 from smtp_from_scratch.connection import Connection
@@ -81,7 +81,8 @@ class Target:
     moment: float = 0.3                         # seconds of silence that count as silence
     patience: float = 10.0                      # seconds that a reply may take
     dialogue_limit: float = 60.0                # seconds that a dialogue may take
-    wants_tls: bool = False                     # no MAIL without TLS; `scout` fills this and the next three
+    wants_tls: bool = False                     # no MAIL without TLS; `scout` fills this and the next four
+    all_under_tls: bool = False                 # without TLS no more than NOOP, EHLO, STARTTLS, QUIT (RFC 3207 §4)
     no_sender: str = ""                         # how the sender was refused, if it was
     no_recipient: str = ""                      # how the recipient was refused, if it was
     takes_refused: bool = False                 # who should be refused was not
@@ -109,12 +110,7 @@ class Target:
         """A connection that ends, whatever the server does, when its time is over."""
         with socket.create_connection((self.host, self.port), self.patience) as sock:
             connection = Connection(sock, "C", tap)
-
-            def cut_off() -> None:
-                with suppress(OSError):
-                    sock.shutdown(socket.SHUT_RDWR)
-
-            timer = threading.Timer(self.dialogue_limit, cut_off)
+            timer = threading.Timer(self.dialogue_limit, cut_off, [sock])
             timer.daemon = True
             timer.start()
             try:
@@ -123,6 +119,12 @@ class Target:
                 yield connection
             finally:
                 timer.cancel()
+
+
+def cut_off(sock: socket.socket) -> None:
+    """End a connection that another thread waits on."""
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 def all_dialogues() -> list[Dialogue]:
@@ -219,8 +221,11 @@ def unprepared(setup: str, target: Target, for_users: bool) -> str:
 
 def guarded(dialogue: Dialogue, target: Target) -> bool:
     """Whether a dialogue meets a door: this server wants TLS, or a login, before what it says."""
-    return ((target.submission or target.wants_tls) and "submission" not in dialogue.setup
-            and next(verbs(dialogue.steps), "AUTH") != "AUTH")
+    if "submission" in dialogue.setup:
+        return False
+    if target.all_under_tls and not set(commands(dialogue.steps)) <= FREE and not under_tls(dialogue.steps):
+        return True
+    return (target.submission or target.wants_tls) and next(verbs(dialogue.steps), "AUTH") != "AUTH"
 
 
 def closed_door(dialogue: Dialogue, target: Target) -> str:
@@ -268,7 +273,8 @@ def play(dialogue: Dialogue, target: Target) -> Outcome:
         with target.line(record) as connection:
             connection.play(player.conversation())
     except NotReached as missed:
-        return Outcome(dialogue, SKIPPED, missed.reason, missed.line, record.said)
+        why = EXCUSE if excused(player, target, missed) else missed.reason
+        return Outcome(dialogue, SKIPPED, why, missed.line, record.said)
     except Difference as difference:
         judged = (SKIPPED, EXCUSE) if excused(player, target, difference) else verdict(dialogue, difference)
         return Outcome(dialogue, *judged, difference.line, record.said)

@@ -72,8 +72,13 @@ def waits_for_tls(target: Target) -> bool:
 
 
 def find_door(target: Target) -> list[str]:
-    """Whether MAIL wants TLS or a login first (RFC 3207 §4, RFC 6409 §4.3)."""
-    if target.submission or target.lmtp:
+    """Whether MAIL, or all that matters, wants TLS or a login first (RFC 3207 §4, RFC 6409 §4.3)."""
+    if target.lmtp:
+        return []
+    if "STARTTLS" in target.keywords:
+        [reply] = ask(replace(target, submission=False), ["RSET"], sealed=False)
+        target.all_under_tls = reply.code == 530
+    if target.submission:
         return []
     [reply] = ask(target, [f"MAIL FROM:<{target.sender}>"], sealed=False)
     if reply.code == 530 and "STARTTLS" in target.keywords:
