@@ -2,6 +2,7 @@
 
 Every row is the median of several rounds, in which ours and the peer's take turns; the spread is the middle half
 of the rounds' ratios. No row is a promise about another machine. Loopback only; every load is bounded.
+`--write FILE` keeps the table of a run of all rows, with the machine and the versions, as Markdown: `make bench` does.
 """
 from __future__ import annotations
 
@@ -32,6 +33,7 @@ from smtp_from_scratch.client import deliver  # noqa: E402
 from smtp_from_scratch.conversation import rehearse  # noqa: E402
 from smtp_from_scratch.session import Session, serve  # noqa: E402
 from smtp_from_scratch.smtp import client_extensions  # noqa: E402
+from tests.bench.growth import growth, tails  # noqa: E402
 
 Measured = Callable[[], float]                  # runs once; returns seconds
 
@@ -41,7 +43,7 @@ Measured = Callable[[], float]                  # runs once; returns seconds
 OURS = """
 import sys, time
 from smtp_from_scratch import Server
-server = Server(deliver=lambda envelope, body: None, max_connections=5000, max_connections_per_address=5000)
+server = Server(deliver=lambda envelope, body: None, max_connections=12_000, max_connections_per_address=12_000)
 server.start()
 print(server.address[1], flush=True)
 for line in sys.stdin:
@@ -433,16 +435,42 @@ def idle_memory(port: int, count: int = 2000) -> float:
         return (resident() - before) / count
 
 
+class Lines:
+    """The table, line by line: printed at once, and kept for a file."""
+
+    def __init__(self) -> None:
+        self.machine = (f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+                        f"aiosmtpd {version('aiosmtpd')}, {time.strftime('%Y-%m-%d')}")
+        self.rows = [("row", "what", "ours", "against", "ratio", "middle half", "goal")]
+        print(self.machine)
+        self._print(self.rows[0])
+
+    def add(self, row: str, what: str, ours: str, against: str = "", ratio: str = "", spread: str = "",
+            goal: str = "") -> None:
+        self.rows.append((row, what, ours, against, ratio, spread, goal))
+        self._print(self.rows[-1])
+
+    @staticmethod
+    def _print(row: tuple[str, ...]) -> None:
+        print("{:4} {:46} {:>15}  {:10} {:>8} {:>15}  {}".format(*row), flush=True)
+
+    def markdown(self) -> str:
+        """What README.md and the chapters may quote."""
+        head, *rest = ("| " + " | ".join(row) + " |" for row in self.rows)
+        where = f"By `make bench`, on {self.machine}. The ratio is the peer's time to ours."
+        return "\n".join(["# Measured", "", where, "", head, "|---" * len(self.rows[0]) + "|", *rest, ""])
+
+
 def main() -> int:
     options = argparse.ArgumentParser("tests.bench", description=__doc__.splitlines()[0] if __doc__ else "")
-    options.add_argument("rows", nargs="*", metavar="ROW", help="S1, S2, … (default: all)")
+    options.add_argument("rows", nargs="*", metavar="ROW", help="S1, S2, …, tail, grow (default: all)")
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--cpu", action="store_true",
                          help="seconds of processors, not of the clock, for a busy machine (S8; rows against aiosmtpd)")
+    options.add_argument("--write", type=Path, metavar="FILE", help="keep the table of a run of all rows there")
     chosen = options.parse_args()
     raise_limit()
-    print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-          f"aiosmtpd {version('aiosmtpd')}")
+    lines = Lines()
     with contextlib.ExitStack() as stack:
         ports = {"threads": stack.enter_context(python_server(OURS)), "loop": stack.enter_context(python_server(LOOP)),
                  "aiosmtpd": stack.enter_context(python_server(AIOSMTPD)),
@@ -451,7 +479,6 @@ def main() -> int:
             ports["smtp-sink"] = stack.enter_context(smtp_sink())
         else:
             print("without smtp-source and smtp-sink: sh tools/peers.sh brings them")
-        print(f"{'row':4} {'what':46} {'ours':>12}  {'against':10} {'ratio':>7} {'middle half':>15}  goal")
         clock = time.process_time if chosen.cpu else time.perf_counter
         for row, what, ours, theirs, rival, goal in table(ports, clock):
             if chosen.rows and row not in chosen.rows:
@@ -462,24 +489,34 @@ def main() -> int:
                 ours, theirs = by_processor(ours, ports), by_processor(theirs, ports)
             seconds, ratios = measure(ours, theirs, chosen.rounds)
             if row == "S11":
-                print(f"{row:4} {what:46} {1 / seconds:10,.0f}/s  {'':10} {'':>7} {'':>15}  {goal}", flush=True)
+                lines.add(row, what, f"{1 / seconds:,.0f}/s", goal=goal)
                 continue
             if row == "S13":
                 ratios = [1 / ratio for ratio in ratios]
             low, middle, high = statistics.quantiles(ratios, n=4)
-            spread = f"{low:.2f}–{high:.2f}×"
-            print(f"{row:4} {what:46} {seconds * 1000:9.1f} ms  {rival:10} {middle:6.2f}× {spread:>15}  {goal}",
-                  flush=True)
-        if not chosen.rows or "S7" in chosen.rows:
-            for what, found, limit in round_trips():
-                print(f"{'S7':4} {what:46} {found:5} round trips {'':36}  ≤ {limit}", flush=True)
-        if (not chosen.rows or "S6" in chosen.rows) and Path("/proc/self/status").exists():
-            for name in STAGES:
-                what = f"{name}: 2,000 idle connections"
-                print(f"{'S6':4} {what:46} {idle_memory(ports[name]):9.1f} KiB {'':37}  ≤ 4", flush=True)
-        if (not chosen.rows or "S9" in chosen.rows) and Path("/proc/self/clear_refs").exists():
-            for what, mib, most in memory(ports["threads"]):
-                print(f"{'S9':4} {what:46} {mib:9.1f} MiB {'':37}  ≤ {most}", flush=True)
+            lines.add(row, what, f"{seconds * 1000:.1f} ms", rival, f"{middle:.2f}×", f"{low:.2f}–{high:.2f}×", goal)
+
+        def wanted(row: str, file: str = "/") -> bool:
+            return (not chosen.rows or row in chosen.rows) and Path(file).exists()
+
+        for what, found, limit in round_trips() if wanted("S7") else ():
+            lines.add("S7", what, f"{found} round trips", goal=f"≤ {limit}")
+        for count, stages in ((2000, STAGES), (10_000, STAGES[1:])) if wanted("S6", "/proc/self/status") else ():
+            for name in stages:
+                what = f"{name}: {count:,} idle connections"
+                lines.add("S6", what, f"{idle_memory(ports[name], count):.1f} KiB", goal="≤ 4")
+        for what, mib, most in memory(ports["threads"]) if wanted("S9", "/proc/self/clear_refs") else ():
+            lines.add("S9", what, f"{mib:.1f} MiB", goal=f"≤ {most}")
+        many = {name: ports[name] for name in (*STAGES, "aiosmtpd")}
+        for what, median, late in tails(many) if wanted("tail") else ():
+            lines.add("tail", what, f"{median:.1f} ms", goal=f"99 of 100: {late:.1f} ms")
+        if wanted("grow") and shutil.which("smtp-source"):
+            port = ports["loop"]
+            for what, cost, remark in growth(lambda: worked(port), lambda *shape: smtp_source(port, *shape, True),
+                                             lambda count, times: pipelined(port, count, times)):
+                lines.add("grow", f"loop: {what}", f"{cost:.2f} µs", goal=remark)
+    if chosen.write and not chosen.rows:
+        chosen.write.write_text(lines.markdown(), encoding="utf-8")
     return 0
 
 
