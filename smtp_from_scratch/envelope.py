@@ -19,8 +19,8 @@ from .wire import CRLF
 
 __all__ = [
     "Envelope", "envelope_of", "Path", "NULL_PATH", "BadPath", "LOCAL_LIMIT", "DOMAIN_LIMIT", "PATH_LIMIT",
-    "check_path", "parse_path", "few_quotes", "encode_path", "has_bare_newline", "normalize", "stuff", "END_OF_BODY",
-    "split_tail", "BodyCutter", "Body",
+    "check_path", "PATH", "parse_path", "few_quotes", "encode_path", "has_bare_newline", "normalize", "stuff",
+    "END_OF_BODY", "split_tail", "BodyCutter", "Body",
 ]
 
 
@@ -108,7 +108,7 @@ _QUOTED = rf'"(?:[^{_NEVER}"\\]|\\[ -~])*"'
 _NO_LABEL = rf"{_NEVER} -,./:-@\[-`{{-~"       # and a hyphen neither begins nor ends a label
 _LABEL = rf"[^-{_NO_LABEL}](?:[^{_NO_LABEL}]*[^-{_NO_LABEL}])?"
 _DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*"
-_PATH = re.compile(
+PATH = re.compile(
     rf"<(?:(?P<route>@{_DOMAIN}(?:,@{_DOMAIN})*):)?(?P<local>{_DOT_STRING}|{_QUOTED})@"
     rf"(?P<domain>{_DOMAIN}|\[(?:[Ii][Pp][Vv]6:)?[0-9A-Fa-f:.]+\])>")
 
@@ -120,7 +120,7 @@ def parse_path(text: str) -> tuple[Path, str]:
         return NULL_PATH, text[2:]
     if text[:12].lower() == "<postmaster>":
         return Path(text[1:11], ""), text[12:]
-    match = _PATH.match(text)
+    match = PATH.match(text)
     if not match:
         raise BadPath(f"expected <local-part@domain>, got {text[:80]!r}")
     path = Path(match["local"], match["domain"], tuple(re.findall("@([^,]+)", match["route"] or "")))
