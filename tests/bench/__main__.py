@@ -33,6 +33,7 @@ from smtp_from_scratch.client import deliver  # noqa: E402
 from smtp_from_scratch.conversation import rehearse  # noqa: E402
 from smtp_from_scratch.session import Session, serve  # noqa: E402
 from smtp_from_scratch.smtp import client_extensions  # noqa: E402
+from tests.bench.durable import READER, durable_servers  # noqa: E402
 from tests.bench.growth import growth, tails  # noqa: E402
 
 Measured = Callable[[], float]                  # runs once; returns seconds
@@ -129,9 +130,10 @@ def smtp_sink() -> Iterator[int]:
 # --- rows ----------------------------------------------------------------------------------------------------------
 
 
-def smtp_source(port: int, connections: int, messages: int, length: int, reuse: bool) -> Measured:
+def smtp_source(port: int, connections: int, messages: int, length: int, reuse: bool,
+                reader: str = "kenji@tokyo.example") -> Measured:
     command = ["smtp-source", *(["-d"] if reuse else []), "-s", str(connections), "-m", str(messages),
-               "-l", str(length), "-f", "ana@rio.example", "-t", "kenji@tokyo.example", f"inet:127.0.0.1:{port}"]
+               "-l", str(length), "-f", "ana@rio.example", "-t", reader, f"inet:127.0.0.1:{port}"]
 
     def run() -> float:
         start = time.perf_counter()
@@ -391,6 +393,11 @@ def table(ports: dict[str, int], clock: Measured) -> Iterator[tuple[str, str, Me
         yield ("S3", f"{stage}: 50 recipients in one flight", pipelined(ports[stage], 50, 40),
                pipelined(ports["aiosmtpd"], 50, 40), "aiosmtpd", "≥ 20")
         yield ("S5", f"{stage}: 10 MB by BDAT", chunked(ports[stage]), raw(ports["raw"]), "raw octets", "≥ 0.8")
+    if "Postfix" in ports:
+        for stage in STAGES:
+            ours, theirs = (smtp_source(ports[name], 8, 400, 1000, True, READER)
+                            for name in (f"durable {stage}", "Postfix"))
+            yield ("S10", f"{stage}: 1 KB into a Maildir, 8 connections", ours, theirs, "Postfix", "≥ 2.5")
     yield from client_rows(ports, clock)
     yield ("S11", "sessions rehearsed in memory", rehearsals(500), None, "", "≥ 20,000/s")
     yield ("S13", "import, fresh interpreter", imports("smtp_from_scratch"), imports("smtplib"), "smtplib", "≤ 1.2")
@@ -479,6 +486,8 @@ def main() -> int:
             ports["smtp-sink"] = stack.enter_context(smtp_sink())
         else:
             print("without smtp-source and smtp-sink: sh tools/peers.sh brings them")
+        if not chosen.rows or "S10" in chosen.rows:
+            ports |= stack.enter_context(durable_servers(STAGES))
         clock = time.process_time if chosen.cpu else time.perf_counter
         for row, what, ours, theirs, rival, goal in table(ports, clock):
             if chosen.rows and row not in chosen.rows:
