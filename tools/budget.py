@@ -6,8 +6,9 @@
     python tools/budget.py --check        the same; exit with status 1 if one is over its budget or says another number
 
 Minutes are words ÷ 200, 40 s for a code cell (110 s above 15 lines, folded or not), 1 min for a prediction, and the
-minutes that each exercise states, as in "### Exercise 2: build `my_lines` (10 minutes)". What the learner writes within
-a loop counts as well, where it states them: "**Your turn** (4 minutes). Write `my_lines(chunks)`."
+minutes that each exercise states, as in "### Exercise 2: build `my_lines` (10 minutes)", but for those that say "(10
+minutes, another day)". What the learner writes within a loop counts as well, and states its minutes: "**Your turn** (4
+minutes). Write `my_lines(chunks)`."
 """
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ WORDS_A_MINUTE, SHORT, LONG, LONG_FROM = 200, 40, 110, 16       # seconds for a 
 EXPORTED = re.compile(r"^\s*#\s*\|\s*exporti?\b", re.MULTILINE)
 HEADING = re.compile(r"^#{2,5}\s+(.*)$", re.MULTILINE)
 STATED = re.compile(r"(\d+)\s*(?:minutes|min)\b")
-TURN = re.compile(r"^(?:\*\*|#{2,5} +)Your turn\b[^(\n]*\((\d+) minutes?\)", re.MULTILINE)
+TURN = re.compile(r"^(?:\*\*|#{2,5} +)Your turn\b(?:[^(\n]*\((\d+) minutes?\))?(?!\*\*, once more)", re.MULTILINE)
 MINE = re.compile(r"^my_?", re.IGNORECASE)
 
 
@@ -45,13 +46,13 @@ class Budget:
     learners: list[str] = field(default_factory=list)       # those of them that the learner writes first
     stated: int = 0                            # minutes in the line of facts, 0 where there are none
     alike: list[str] = field(default_factory=list)          # predictions that cannot be told apart
-    turns: int = 0                             # minutes of what is written within the loops, where that is stated
+    turns: list[int] = field(default_factory=list)          # minutes of what is written within the loops, as stated
 
     @property
     def exact(self) -> float:
         """Minutes."""
         cells = (self.code_cells - self.long_cells) * SHORT + self.long_cells * LONG
-        return self.words / WORDS_A_MINUTE + cells / 60 + self.predictions + sum(self.exercises) + self.turns
+        return self.words / WORDS_A_MINUTE + cells / 60 + self.predictions + sum(self.exercises) + sum(self.turns)
 
     @property
     def minutes(self) -> int:
@@ -69,8 +70,9 @@ class Budget:
             found.append(f"{len(self.learners)} of {len(self.exported)} definitions are the learner's, a third is due")
         if self.stated != self.minutes:
             found.append(f"says {self.stated or 'no'} minutes, takes {self.minutes}")
-        found += [f"exercise {number} does not state its minutes"
-                  for number, minutes in enumerate(self.exercises, 1) if not minutes]
+        found += [f"{what} {number} does not state its minutes"
+                  for what, stated in (("exercise", self.exercises), ("turn", self.turns))
+                  for number, minutes in enumerate(stated, 1) if not minutes]
         return found + [f"two predictions ask alike; give one a name: {words}" for words in self.alike]
 
 
@@ -129,10 +131,9 @@ def measured(path: Path) -> Budget:
                  None)
     return Budget(
         path.stem, sum(map(words_in, prose)), len(code), sum(lines_in(source) >= LONG_FROM for source in code),
-        len(asked), [stated_in(source, heading) for source in prose for heading in HEADING.finditer(source)
-                     if heading[1].startswith("Exercise ")],
-        exported, learners, int(found[1]) if facts and (found := STATED.search(facts[0])) else 0,
-        sorted({call for call in asked if call and asked.count(call) > 1}), sum(map(turns_in, prose)))
+        len(asked), sum(map(exercises_in, prose), []), exported, learners,
+        int(found[1]) if facts and (found := STATED.search(facts[0])) else 0,
+        sorted({call for call in asked if call and asked.count(call) > 1}), sum(map(turns_in, prose), []))
 
 
 def calls(source: str, name: str) -> list[ast.Call]:
@@ -151,9 +152,15 @@ def stated_in(source: str, heading: re.Match[str]) -> int:
     return int(found[1]) if found else 0
 
 
-def turns_in(markdown: str) -> int:
-    """The minutes that "Your turn" states, in a heading or at the beginning of a paragraph."""
-    return sum(int(found[1]) for found in TURN.finditer(markdown))
+def exercises_in(markdown: str) -> list[int]:
+    """The minutes of the exercises of this day."""
+    return [stated_in(markdown, heading) for heading in HEADING.finditer(markdown)
+            if heading[1].startswith("Exercise ") and "another day" not in heading[1]]
+
+
+def turns_in(markdown: str) -> list[int]:
+    """The minutes that each "Your turn" states, in a heading or at the beginning of a paragraph."""
+    return [int(found[1] or 0) for found in TURN.finditer(markdown)]
 
 
 def table(budgets: list[Budget]) -> str:

@@ -49,8 +49,7 @@ def parts(path: Path) -> dict[str, float]:
         if cell["cell_type"] == "markdown":
             for head, text in pieces(source):
                 here = head or here
-                stated = sum(budget.stated_in(text, exercise) for exercise in budget.HEADING.finditer(text)
-                             if exercise[1].startswith("Exercise ")) + budget.turns_in(text)
+                stated = sum(budget.exercises_in(text) + budget.turns_in(text))
                 found[here] = found.get(here, 0.0) + budget.words_in(text) / budget.WORDS_A_MINUTE + stated
         elif cell["cell_type"] == "code" and source.strip():
             long = budget.lines_in(source) >= budget.LONG_FROM
