@@ -110,12 +110,14 @@ def test_a_budget_is_counted_from_the_notebook(tmp_path: Path) -> None:
     assert found.minutes == 25 and found.problems == ["says 15 minutes, takes 25"]
 
 
-def test_your_turn_counts_where_it_states_its_minutes(tmp_path: Path) -> None:
+def test_your_turn_counts_and_another_day_does_not(tmp_path: Path) -> None:
     prose = ("**Your turn** (4 minutes). Write it.", "**Your turn.** 7 minutes (or 8 minutes)",
-             "### Your turn: x (2 minutes)")
+             "### Your turn: x (2 minutes)", "**Your turn**, once more:",
+             "### Exercise 4: more (9 minutes, another day)")
     path = notebook(tmp_path / "01_x.ipynb", *(("md", text) for text in prose))
     found, words = budget.measured(path), sum(map(budget.words_in, prose))
-    assert (found.turns, found.exercises) == (6, [])
+    assert (found.turns, found.exercises) == ([4, 0, 2], [])
+    assert "turn 2 does not state its minutes" in found.problems
     assert found.exact == pytest.approx(words / 200 + 6) == pytest.approx(sum(minutes.parts(path).values()))
 
 
