@@ -71,10 +71,11 @@ class Pipe:
 
 
 class Listening(Protocol):
-    """A socket that listens: where, and who has called."""
+    """A socket that listens: where, who has called, and the sizes of buffers that callers get."""
 
     name: tuple[Any, ...]
     calls: Any
+    buffers: dict[int, int]
 
 
 class Network:

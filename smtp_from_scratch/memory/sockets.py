@@ -191,6 +191,10 @@ class File(io.RawIOBase):
 class Options(Stream):
     """Files, timeouts and options."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.buffers: dict[int, int] = {}      # octets, by the name of the option
+
     def makefile(self, mode: str = "r", buffering: int = -1, **options: Any) -> Any:
         """As `socket.makefile`, for reading or for writing."""
         raw: Any = File(self, "w" in mode)
@@ -225,10 +229,15 @@ class Options(Stream):
         if name == getattr(socket, "SO_RCVTIMEO", None):
             parts = struct.unpack("L" if sys.platform == "win32" else "ll", value)
             self.patience = parts[0] / 1000 if len(parts) == 1 else parts[0] + parts[1] / 1_000_000
-        elif name == socket.SO_SNDBUF and self.going is not None:
-            self.going.capacity = 2 * value
-        elif name == socket.SO_RCVBUF and self.coming is not None:
-            self.coming.capacity = 2 * value
+        elif name in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            self.buffers[name] = 2 * value     # as on Linux
+            self.resize()
+
+    def resize(self) -> None:
+        """Give the pipes the sizes that were asked for, be it before there were pipes."""
+        for name, pipe in ((socket.SO_SNDBUF, self.going), (socket.SO_RCVBUF, self.coming)):
+            if pipe is not None and name in self.buffers:
+                pipe.capacity = self.buffers[name]
 
     def getsockopt(self, level: int, name: int, size: int = 0) -> Any:
         """As `socket.getsockopt`: nothing is wrong."""
@@ -293,6 +302,9 @@ class Socket(Named):
         listener = self.network.listener(host, address[1])
         server = self.__class__(self.family)
         self.join(server, CAPACITY)
+        server.buffers = listener.buffers.copy()
+        self.resize()
+        server.resize()
         server.name = self.peer = (host, *address[1:])
         self.name = server.peer = (host, next(self.network.ports), *address[2:])
         listener.calls.append(server)

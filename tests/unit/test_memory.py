@@ -318,6 +318,21 @@ def test_sockets_between_fibers() -> None:
         thread.join(60)
 
 
+def test_buffers_are_as_small_as_asked_before_there_is_a_connection() -> None:
+    listener, client = socket.create_server(("127.0.0.1", 0)), socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 3000)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1000)
+    client.connect(listener.getsockname())
+    server, _ = listener.accept()
+    for end, room in ((client, 6000), (server, 2000)):
+        end.settimeout(0)
+        assert end.send(b"x" * 100_000) == room
+        with pytest.raises(BlockingIOError):
+            end.send(b"x")
+    for end in (client, server, listener):
+        end.close()
+
+
 # --- what Python lacks in a browser ----------------------------------------------------------------------------------
 
 

@@ -17,6 +17,8 @@ HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 FOLDERS = ("", "extra", "solutions")           # of notebooks
 STAND_IN = ("*Python has no TLS in a browser. A stand-in does here what TLS does, and protects nothing; with `make "
             "lab` the real one runs.*")
+LAB = {"cell_type": "code", "id": "lab", "metadata": {}, "source": "from smtp_from_scratch import lab", "outputs": [],
+       "execution_count": None}
 SETTINGS = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
@@ -40,11 +42,17 @@ def contents(to: Path) -> None:
         for path in sorted((ROOT / "notebooks" / folder).glob("*.ipynb")):
             notebook = json.loads(path.read_text(encoding="utf-8"))
             reasons = {} if folder == "solutions" else reasons_of(table, path.stem)
-            for cell in notebook["cells"]:
+            code = ""
+            for cell in notebook["cells"][:]:
                 if reason := reasons.pop(cell["id"], ""):
                     name = f"{path.stem}/{cell['id']}"
                     stored[name] = cell["outputs"]
                     cell["source"] = f"%%elsewhere {reason} {name}\n" + "".join(cell["source"])
+                    if "lab" not in code:      # which brings %%elsewhere
+                        notebook["cells"].insert(1, LAB)
+                        code = "lab"
+                elif cell["cell_type"] == "code":
+                    code += "".join(cell["source"])
             assert not reasons, f"elsewhere.toml: {path.stem} has no cell {', '.join(reasons)}"
             if any(cell["cell_type"] == "code" and has_tls("".join(cell["source"])) for cell in notebook["cells"]):
                 notebook["cells"][0]["source"] = "".join(notebook["cells"][0]["source"]) + f"\n\n{STAND_IN}"
