@@ -32,7 +32,7 @@ help:
 	@echo "make export    notebooks -> modules            (ARGS=\"09 11\" for some chapters only)"
 	@echo "make refresh   export, run every notebook afresh, store what it showed"
 	@echo "make measure   the same, and renew the measured outputs too"
-	@echo "make bench     measure against other software; the table goes into docs/benchmarks.md, too"
+	@echo "make bench     measure against other software; the table goes into tests/bench/measured.md, too"
 	@echo "make clean     remove what was built; the environment too with 'rm -rf .venv'"
 
 test-env: have-python
@@ -87,7 +87,7 @@ measure: test-env
 	@$(BIN)/python tools/refresh.py --measure $(ARGS)
 
 bench: test-env
-	@$(BIN)/python -m tests.bench --write docs/benchmarks.md $(ARGS)
+	@$(BIN)/python -m tests.bench --write tests/bench/measured.md $(ARGS)
 
 # For maintainers: newer versions (needs uv), and what Binder would build (no Docker needed).
 constraints: test-env
