@@ -25,7 +25,8 @@ class Layer(Protocol):
 class Channel:
     """Octets that have arrived, octets that wait to be sent. It does no I/O: a stage carries them."""
 
-    def __init__(self, role: str = "", tap: Tap | None = None, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, role: str = "", tap: Tap | None = None,
+                 now: Callable[[], float] = lambda: time.monotonic()) -> None:     # looked up late: it may be in memory
         self.role, self.tap, self.now = role, tap, now
         self.peer = ""                         # whom the tap believes to hear; empty: only what we say is tapped
         self.inbox = Inbox()

@@ -59,9 +59,9 @@ def put(patches: list[Patch]) -> None:
 
 @contextlib.contextmanager
 def installed() -> Iterator[Network]:
-    """Sockets in memory, and servers that play on while somebody waits, until the block ends."""
+    """Sockets in memory, servers that play on while somebody waits, and their clock, until the block ends."""
     network = Network(Turns())
-    patches = sockets(network) + servers()
+    patches = sockets(network) + servers() + clock(network.turns)
     before = [(target, name, vars(target).get(name, ...)) for target, name, _ in patches]
     put(patches)
     try:

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Iterator
 from email.message import EmailMessage
@@ -25,7 +24,7 @@ from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.memory import browser
 from smtp_from_scratch.memory.fibers import Fibers, Handle, Lock
 from smtp_from_scratch.memory.stretch import pbkdf2_hmac
-from smtp_from_scratch.memory.turns import NobodyLeft, Turns
+from smtp_from_scratch.memory.turns import NobodyLeft, Turns, monotonic
 from smtp_from_scratch.refusals import SMTPTimeout
 from smtp_from_scratch.server import ThreadedServer
 from smtp_from_scratch.wire import Reply
@@ -116,13 +115,13 @@ def test_a_caller_that_is_gone_leaves_no_trace(network: memory.Network) -> None:
 
 
 def test_time_that_nobody_needs_is_skipped(network: memory.Network) -> None:
-    begun = time.monotonic()
+    begun = monotonic()
     with Server(timeout=250.0) as server:
         line = socket.create_connection(server.address)
         assert line.recv(1000).startswith(b"220 ")
         assert line.recv(1000).startswith(b"421 ")
     assert network.turns.skipped >= 249.0
-    assert time.monotonic() - begun < 100
+    assert monotonic() - begun < 100
 
 
 def test_a_client_hears_that_nobody_answers() -> None:
