@@ -5,7 +5,7 @@
 BIN := .venv/bin
 ARGS ?=
 CHAPTER ?=
-JOBS ?= 2
+JOBS ?= 3
 MINUTES ?= 10
 export PYTHON
 
