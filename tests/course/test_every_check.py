@@ -51,7 +51,7 @@ ANSWERS: list[Any] = [raises, leaves, spins, yields_for_ever, Broken, print, 42,
 @pytest.mark.parametrize("name", every_check())
 def test_a_check_answers_whatever_it_is_given(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     check = every_check()[name]
-    monkeypatch.setattr(check, "seconds", 0.2)
+    monkeypatch.setattr(check, "seconds", 0.05)
     before = set(threading.enumerate())
     for answer in ANSWERS:
         verdict = check(answer)

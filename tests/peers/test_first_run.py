@@ -10,7 +10,7 @@ from tests.peers import NAMES, missing, running
 from tests.peers.conformity import dialogues, differences, name_of
 
 
-@pytest.mark.slow
+@pytest.mark.long                               # test_recordings asks the same of what they answered once
 @pytest.mark.parametrize("name", NAMES)
 def test_an_address_is_enough(name: str) -> None:
     """Recorded are the differences that show with all options; each new one has failed twice."""
