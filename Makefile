@@ -5,7 +5,7 @@
 BIN := .venv/bin
 ARGS ?=
 CHAPTER ?=
-JOBS ?= 3
+JOBS ?= 4
 MINUTES ?= 10
 export PYTHON
 

@@ -225,7 +225,8 @@ while True:
     open("called", "w").close()
 """)
     check = subprocess.Popen([*COMMAND, "check", "--stages", "--patience", "60", "--", *words], cwd=tmp_path,
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     try:
         wait_for(called.exists)
         check.send_signal(number)
