@@ -173,15 +173,17 @@ from smtp_from_scratch.cli import processes
 processes.PATIENCE = 1
 def work(listeners, over):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    print(os.getpid(), flush=True)
+    os.write(1, b"%d\\n" % os.getpid())         # in one piece, also where Python does not buffer
     while True:
         time.sleep(60)
 sys.exit(processes.family(work, {"smtp": ("127.0.0.1", 0)}, 2).run())
 """
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout
-        born = [int(run.stdout.readline()) for _ in range(2)]
-        run.terminate()
+        try:
+            born = [int(run.stdout.readline()) for _ in range(2)]
+        finally:
+            run.terminate()
         assert run.wait(60) == 0 and not any(map(there, born))
 
 
