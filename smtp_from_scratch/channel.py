@@ -11,6 +11,8 @@ from .wire import Inbox
 
 __all__ = ["Channel", "Layer"]
 
+bytearray(1 << 20)                             # once freed, it teaches malloc to keep blocks up to that size
+
 
 class Layer(Protocol):
     """Turns octets into octets between the conversation and the wire (TLS is one)."""

@@ -190,7 +190,7 @@ def go_on(call: Call, happened: int = 0) -> None:
     if call.parting or call.unsent:
         return
     call.busy = play(call)
-    if len(call.unsent):
+    if len(call.unsent) > 0:
         return
     if call.actor.done:
         return call.part()
@@ -306,7 +306,6 @@ class Loop(Calls):
 
     def __init__(self, calls: dict[Any, Any], workers: int = 1) -> None:
         super().__init__(calls)
-        bytearray(1 << 20)                     # once freed, it teaches malloc to keep blocks up to that size
         self.worker = Worker(workers)
         self.selector.register(self.worker.bell, EVENT_READ, self.collect)
 

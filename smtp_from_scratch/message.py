@@ -16,7 +16,6 @@ from .transaction import OutgoingMessage
 __all__ = ["BLOCK", "Body", "addressees", "outgoing", "prepare"]
 
 BLOCK = 262_144                                 # octets read at a time
-bytearray(4 * BLOCK)                            # once freed, it teaches malloc to keep blocks up to that size
 
 
 class HasRead(Protocol):

@@ -12,11 +12,11 @@ from smtp_from_scratch.conformance.client.runner import (
     Command,
     check,
 )
-from smtp_from_scratch.conformance.notation import Dialogue
 from smtp_from_scratch.conformance.report import failure
 from smtp_from_scratch.conformance.server.runner import FAILED, PASSED
 from tests.our_client import DIALOGUES
 from tests.peers.clients import COMMANDS, PEERS, installed
+from tests.peers.conformity import name_of
 
 PEERS_FILES = Path(__file__).parents[1] / "peers"
 
@@ -35,7 +35,7 @@ def test_other_clients_differ_where_we_know_it(peer: str, part: str, authority: 
         pytest.skip(f"{peer} is not installed: tools/peers.sh brings it")
     monkeypatch.setenv("NODE_PATH", str(PEERS / "node" / "node_modules"))
     words = tuple(COMMANDS[peer])
-    others = [dialogue for dialogue in DIALOGUES if called(dialogue) not in DIFFERENCES[peer]]
+    others = [dialogue for dialogue in DIALOGUES if name_of(dialogue) not in DIFFERENCES[peer]]
     wanted = DIALOGUES if part == "all" else others[::5]
     outcomes = list(check(ClientTarget(Command(words), words, authority=authority, patience=8.0), wanted, 3))
     new = [outcome for outcome in outcomes if outcome.status == FAILED and outcome.dialogue in others]
@@ -43,12 +43,7 @@ def test_other_clients_differ_where_we_know_it(peer: str, part: str, authority: 
     assert sum(outcome.status == PASSED for outcome in outcomes) > (90 if part == "all" else 15)
 
 
-def called(dialogue: Dialogue) -> str:
-    """A dialogue's name in the list of differences."""
-    return f"{dialogue.rfc} {dialogue.title}"
-
-
 def test_known_differences_are_about_dialogues_that_exist() -> None:
-    names = set(map(called, DIALOGUES))
+    names = set(map(name_of, DIALOGUES))
     for peer, differences in DIFFERENCES.items():
         assert peer in COMMANDS and set(differences) <= names, set(differences) - names

@@ -42,19 +42,16 @@ def contents(to: Path) -> None:
         for path in sorted((ROOT / "notebooks" / folder).glob("*.ipynb")):
             notebook = json.loads(path.read_text(encoding="utf-8"))
             reasons = {} if folder == "solutions" else reasons_of(table, path.stem)
-            code = ""
-            for cell in notebook["cells"][:]:
+            code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+            if reasons and not any("import lab" in source for source in code):
+                notebook["cells"].insert(1, LAB)       # which brings %%elsewhere
+            for cell in notebook["cells"]:
                 if reason := reasons.pop(cell["id"], ""):
                     name = f"{path.stem}/{cell['id']}"
                     stored[name] = cell["outputs"]
                     cell["source"] = f"%%elsewhere {reason} {name}\n" + "".join(cell["source"])
-                    if "lab" not in code:      # which brings %%elsewhere
-                        notebook["cells"].insert(1, LAB)
-                        code = "lab"
-                elif cell["cell_type"] == "code":
-                    code += "".join(cell["source"])
             assert not reasons, f"elsewhere.toml: {path.stem} has no cell {', '.join(reasons)}"
-            if any(cell["cell_type"] == "code" and has_tls("".join(cell["source"])) for cell in notebook["cells"]):
+            if any(map(has_tls, code)):
                 notebook["cells"][0]["source"] = "".join(notebook["cells"][0]["source"]) + f"\n\n{STAND_IN}"
             (to / folder / path.name).write_text(json.dumps(notebook), encoding="utf-8")
     (to / "data" / "elsewhere.json").write_text(json.dumps(stored), encoding="utf-8")
