@@ -43,7 +43,7 @@ def contents(to: Path) -> None:
             notebook = json.loads(path.read_text(encoding="utf-8"))
             reasons = {} if folder == "solutions" else reasons_of(table, path.stem)
             code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
-            if reasons and not any("import lab" in source for source in code):
+            if reasons and not any(re.search(r"\bimport\b.*\blab\b", source) for source in code):
                 notebook["cells"].insert(1, LAB)       # which brings %%elsewhere
             for cell in notebook["cells"]:
                 if reason := reasons.pop(cell["id"], ""):
