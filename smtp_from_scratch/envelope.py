@@ -101,7 +101,7 @@ def check_path(path: Path, octets: int) -> None:
 
 
 # %% parse-path
-_NEVER = r"\x00-\x1f\x7f\ud800-\udfff"         # what may not be there; all beyond ASCII may (RFC 6531 §3.3)
+_NEVER = r"\x00-\x1f\x7f"                    # what may not be there; all text beyond ASCII may (RFC 6531 §3.3)
 _ATOM = rf'[^{_NEVER} "(),.:;<>@\[-\]]+'
 _DOT_STRING = rf"{_ATOM}(?:\.{_ATOM})*"
 _QUOTED = rf'"(?:[^{_NEVER}"\\]|\\[ -~])*"'
@@ -121,7 +121,7 @@ def parse_path(text: str) -> tuple[Path, str]:
     if text[:12].lower() == "<postmaster>":
         return Path(text[1:11], ""), text[12:]
     match = PATH.match(text)
-    if not match:
+    if not match or re.search(r"[\ud800-\udfff]", match[0]):     # octets that are not UTF-8 (Python's PEP 383)
         raise BadPath(f"expected <local-part@domain>, got {text[:80]!r}")
     path = Path(match["local"], match["domain"], tuple(re.findall("@([^,]+)", match["route"] or "")))
     check_path(path, len(match[0].encode()))

@@ -199,8 +199,12 @@ SLOW_PATH = re.compile(
 
 
 def matched(pattern: re.Pattern[str], text: str) -> tuple[str | None, ...] | None:
-    """What a pattern makes of a path."""
+    """What a pattern makes of a path; octets that are no text are none, and only the slow one knows that itself."""
     found = pattern.match(text)
+    if found and re.search("[\ud800-\udfff]", found[0]):
+        with pytest.raises(BadPath):
+            parse_path(text)
+        return None
     return found and (found[0], *found.groups())
 
 
