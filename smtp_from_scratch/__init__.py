@@ -8,9 +8,9 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOME = {
-    "Client": "smtp", "Server": "smtp", "ReceivedMessage": "smtp", "deliver": "smtp",
+    "Client": "smtp.client", "deliver": "smtp.client", "Server": "smtp.server", "ReceivedMessage": "smtp.server",
     "AsyncClient": "smtp.aio", "send_all": "smtp.many",
-    "client_extensions": "smtp", "server_extensions": "smtp",
+    "client_extensions": "smtp.sets", "server_extensions": "smtp.sets",
     "Extension": "ehlo", "Size": "ehlo", "EightBitMime": "ehlo", "EnhancedStatusCodes": "status",
     "Pipelining": "pipelining", "Chunking": "chunking", "BinaryMime": "chunking", "StartTLS": "starttls",
     "Auth": "auth", "Passwords": "auth", "UserFile": "users", "SmtpUtf8": "smtputf8", "Submission": "submission",

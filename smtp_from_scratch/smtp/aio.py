@@ -7,7 +7,7 @@ import contextlib
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from email.message import Message
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from smtp_from_scratch.aio import AsyncConnection, dial
 from smtp_from_scratch.client import Receipt, SMTPException, SMTPServerDisconnected
@@ -15,24 +15,25 @@ from smtp_from_scratch.conversation import Conversation
 from smtp_from_scratch.dsn import request
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.message import Body, outgoing, prepare
-from smtp_from_scratch.oauth import Token
 from smtp_from_scratch.refusals import raise_for_refusal
-from smtp_from_scratch.sasl import Mechanism
 from smtp_from_scratch.smtp.base import (
     AnyClient,
-    AnyToken,
     host_and_port,
     proving,
     resetting,
     saying,
+    sealing,
     sending_one,
     verifying,
 )
 from smtp_from_scratch.smtp.sending import Sending
-from smtp_from_scratch.smtp.sets import MECHANISMS
-from smtp_from_scratch.starttls import start_tls
 from smtp_from_scratch.transaction import hello, leave
 from smtp_from_scratch.wire import Reply
+
+if TYPE_CHECKING:
+    from smtp_from_scratch.oauth import Token
+    from smtp_from_scratch.sasl import Mechanism
+    from smtp_from_scratch.smtp.base import AnyToken
 
 T = TypeVar("T")
 Messages = Iterable[Message] | AsyncIterable[Message]
@@ -141,9 +142,9 @@ class AsyncCommands(AsyncLine):
 
     async def starttls(self, context: ssl.SSLContext | None = None) -> None:
         """Seal the line now. Raises SMTPNotSupportedError, SMTPResponseException, ssl.SSLError (RFC 3207)."""
-        await self.play(start_tls(self.session, context or self._context or ssl.create_default_context()))
+        await self.play(sealing(self.session, context or self._context))
 
-    async def login(self, user: str, password: str, *, mechanisms: Iterable[Mechanism] = MECHANISMS,
+    async def login(self, user: str, password: str, *, mechanisms: Iterable[Mechanism] | None = None,
                     insecure: bool = False) -> str:
         """Prove who we are, and return the mechanism that it was done by; see `Client.login`."""
         return await self.play(proving(self.session, user, password, mechanisms, insecure or self._insecure))

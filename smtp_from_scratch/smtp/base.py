@@ -10,9 +10,8 @@ import ssl
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from email.message import Message
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from smtp_from_scratch.auth import log_in
 from smtp_from_scratch.client import (
     SMTPNotSupportedError,
     SMTPResponseException,
@@ -23,24 +22,24 @@ from smtp_from_scratch.client import (
 from smtp_from_scratch.conversation import Conversation, Disconnected, Timeout
 from smtp_from_scratch.ehlo import Extension, check_requirements
 from smtp_from_scratch.envelope import Envelope
-from smtp_from_scratch.lmtp import PORT as LMTP_PORT
-from smtp_from_scratch.lmtp import LmtpClientSession
 from smtp_from_scratch.message import Body, addressees, outgoing, prepare
-from smtp_from_scratch.oauth import Token
 from smtp_from_scratch.printable import printable
 from smtp_from_scratch.refusals import SMTPTimeout
-from smtp_from_scratch.sasl import Mechanism
 from smtp_from_scratch.smtp.sending import Sending
 from smtp_from_scratch.smtp.sets import EVERYTHING, Extensions, client_extensions, client_security, joined
-from smtp_from_scratch.starttls import secure_client
 from smtp_from_scratch.status import CodedClientSession
 from smtp_from_scratch.transaction import ClientSession, open_session
 from smtp_from_scratch.transcript import Reader, Said, Tap
 from smtp_from_scratch.unix import path_of
 from smtp_from_scratch.wire import Reply, WireError, encode_command
 
+if TYPE_CHECKING:                               # what only some clients need is imported where they need it
+    from smtp_from_scratch.oauth import Token
+    from smtp_from_scratch.sasl import Mechanism
+
+    AnyToken = Token | Callable[[], Awaitable[str]]
+
 T = TypeVar("T")
-AnyToken = Token | Callable[[], Awaitable[str]]
 
 
 class HasName(Protocol):
@@ -95,7 +94,7 @@ class Options:
         if lmtp and extensions is None:
             raise ValueError("LMTP has extensions: give a list, or leave extensions out")
         self._implicit, self._insecure, self._lmtp = implicit_tls, insecure_auth, lmtp
-        self._port = LMTP_PORT if lmtp else 465 if implicit_tls else 587 if user else 25
+        self._port = default_port(lmtp, implicit_tls, bool(user))
         asked = client_security(None if implicit_tls else self._context, True, user, password, insecure_auth,
                                 token=self.plain(token))
         self._extensions = client_set(extensions, asked, insecure_auth and not user)
@@ -127,18 +126,37 @@ class AnyClient(Guard, Options):
 
     def opening(self, host: str, ours: HasName) -> Conversation[Reply]:
         """On a new line: TLS, where it begins at once, greeting and hello; from `ours`, this end of the line."""
-        kind = LmtpClientSession if self._lmtp else CodedClientSession
-        session = self.session = kind(self.local_hostname or host_literal(ours), self._extensions or (),
-                                      "" if path_of(host) else host)
+        session = self.session = session_kind(self._lmtp)(
+            self.local_hostname or host_literal(ours), self._extensions or (), "" if path_of(host) else host)
 
         def talk() -> Conversation[Reply]:
             if self._implicit and self._context:
+                from smtp_from_scratch.starttls import secure_client
+
                 yield from secure_client(session, self._context)
             if self._extensions is None:
                 return (yield from quit_if_refused(greet(session.hostname)))
             return (yield from quit_if_refused(advised(session, open_session(session))))
 
         return talk()
+
+
+def session_kind(lmtp: bool) -> type[ClientSession]:
+    """What a session is an instance of."""
+    if lmtp:
+        from smtp_from_scratch.lmtp import LmtpClientSession
+
+        return LmtpClientSession
+    return CodedClientSession
+
+
+def default_port(lmtp: bool, implicit_tls: bool, login: bool) -> int:
+    """The port where nobody names one."""
+    if lmtp:
+        from smtp_from_scratch.lmtp import PORT
+
+        return PORT
+    return 465 if implicit_tls else 587 if login else 25
 
 
 def saying(session: ClientSession, verb: str, argument: str = "") -> Conversation[Reply]:
@@ -163,10 +181,19 @@ def verifying(session: ClientSession, address: str) -> Conversation[Reply]:
     return saying(session, "VRFY", address if address.isascii() else f"{address} SMTPUTF8")
 
 
-def proving(session: ClientSession, user: str, password: str, mechanisms: Iterable[Mechanism],
+def sealing(session: ClientSession, context: ssl.SSLContext | None) -> Conversation[None]:
+    """STARTTLS; without a context, with the system's certificates."""
+    from smtp_from_scratch.starttls import start_tls
+
+    return start_tls(session, context or ssl.create_default_context())
+
+
+def proving(session: ClientSession, user: str, password: str, mechanisms: Iterable[Mechanism] | None,
             insecure: bool) -> Conversation[str]:
     """AUTH; returns the mechanism."""
-    chosen = yield from advised(session, log_in(session, user, password, mechanisms, insecure))
+    from smtp_from_scratch.smtp.logins import logging_in
+
+    chosen = yield from advised(session, logging_in(session, user, password, mechanisms, insecure))
     yield from session.read_replies()
     return chosen
 

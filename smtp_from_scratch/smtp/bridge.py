@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
 from functools import partial
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.rules import Deliver, Outcome, Policy
 from smtp_from_scratch.wire import Reply
+
+if TYPE_CHECKING:                               # `asyncio` is large, and few servers have async functions
+    import asyncio
+    from concurrent.futures import Future
 
 AnyDeliver = Deliver | Callable[[Envelope, IO[bytes]], Awaitable[Outcome]]
 AnyPolicy = Policy | Callable[[str, Envelope], Awaitable[Reply | None]]
@@ -32,7 +34,7 @@ class Bridge:
         self._stage = stage
         self._loop: asyncio.AbstractEventLoop | None = None
         self._names: list[str] = []             # the functions that need the loop
-        self._awaited = set[Future[Any]]()
+        self._awaited: set[Future[Any]] = set()
 
     def plain(self, name: str, function: Any) -> Any:
         """The function, as a thread can call it. TypeError, by name, for what nobody can call and wait for."""
@@ -56,6 +58,8 @@ class Bridge:
         self._loop = loop
 
     def _wait_for(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        import asyncio
+
         assert self._loop
         coroutine = function(*arguments)
         try:

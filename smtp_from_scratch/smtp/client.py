@@ -7,7 +7,7 @@ import socket
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from email.message import Message
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from smtp_from_scratch.client import Receipt, SMTPException, SMTPServerDisconnected
 from smtp_from_scratch.connection import Connection
@@ -16,22 +16,23 @@ from smtp_from_scratch.dsn import request
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.message import Body, outgoing, prepare
 from smtp_from_scratch.refusals import raise_for_refusal
-from smtp_from_scratch.sasl import Mechanism
 from smtp_from_scratch.smtp.base import (
     AnyClient,
     host_and_port,
     proving,
     resetting,
     saying,
+    sealing,
     sending_one,
     verifying,
 )
 from smtp_from_scratch.smtp.sending import Sending
-from smtp_from_scratch.smtp.sets import MECHANISMS
-from smtp_from_scratch.starttls import start_tls
 from smtp_from_scratch.transaction import hello, leave
 from smtp_from_scratch.unix import connect, path_of
 from smtp_from_scratch.wire import Reply
+
+if TYPE_CHECKING:
+    from smtp_from_scratch.sasl import Mechanism
 
 T = TypeVar("T")
 
@@ -219,14 +220,14 @@ class Identity(SeriesSender):
 
     def starttls(self, context: ssl.SSLContext | None = None) -> None:
         """Seal the line now. Raises SMTPNotSupportedError, SMTPResponseException, ssl.SSLError (RFC 3207)."""
-        self.play(start_tls(self.session, context or self._context or ssl.create_default_context()))
+        self.play(sealing(self.session, context or self._context))
 
-    def login(self, user: str, password: str, *, mechanisms: Iterable[Mechanism] = MECHANISMS,
+    def login(self, user: str, password: str, *, mechanisms: Iterable[Mechanism] | None = None,
               insecure: bool = False) -> str:
         """Prove who we are, and return the mechanism that it was done by, such as "SCRAM-SHA-256".
 
-        Without TLS only if `insecure`, here or as `insecure_auth`. Raises SMTPAuthenticationError,
-        SMTPNotSupportedError (RFC 4954).
+        `mechanisms`: those that may be used, the best first; None: all of them. Without TLS only if `insecure`, here
+        or as `insecure_auth`. Raises SMTPAuthenticationError, SMTPNotSupportedError (RFC 4954).
         """
         return self.play(proving(self.session, user, password, mechanisms, insecure or self._insecure))
 

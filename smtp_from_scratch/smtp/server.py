@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
-import ssl
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from email import message_from_bytes, policy
-from email.message import EmailMessage
-from typing import IO, Self
+from typing import IO, TYPE_CHECKING, Self
 
-from smtp_from_scratch.auth import Users
 from smtp_from_scratch.conversation import Closing, Conversation, Disconnected, Timeout
 from smtp_from_scratch.ehlo import Extension, ExtensionSet
 from smtp_from_scratch.envelope import Envelope
-from smtp_from_scratch.lmtp import LmtpSession, LmtpSet
-from smtp_from_scratch.loop import LoopServer
 from smtp_from_scratch.server import Places, ThreadedServer
 from smtp_from_scratch.session import Deliver, Limits, Policy, Session, serve
 from smtp_from_scratch.smtp.bridge import AnyDeliver, AnyPolicy, Bridge
 from smtp_from_scratch.smtp.sets import EVERYTHING, Extensions, joined, server_extensions, server_security
-from smtp_from_scratch.starttls import secure_server
 from smtp_from_scratch.status import CodedSession
-from smtp_from_scratch.submission import Submission
 from smtp_from_scratch.transcript import Tap
 
+if TYPE_CHECKING:
+    import asyncio
+    import ssl
+    from email.message import EmailMessage
+
+    from smtp_from_scratch.passwords import Users
+    from smtp_from_scratch.submission import Submission
+
+# What only some servers need is imported where they need it: the loop, LMTP, TLS, asyncio, and the parser of `email`.
+
 MAX_SIZE = 200_000_000                          # octets of a message
-STAGES: dict[str, type[ThreadedServer | LoopServer]] = {"threads": ThreadedServer, "loop": LoopServer}
+
+
+def threads() -> type[ThreadedServer]:
+    """A stage with a thread for each caller."""
+    return ThreadedServer
+
+
+def loop() -> type[ThreadedServer]:
+    """A stage with one thread for all callers."""
+    from smtp_from_scratch.loop import LoopServer
+
+    return LoopServer
+
+
+STAGES: dict[str, Callable[[], type[ThreadedServer]]] = {"threads": threads, "loop": loop}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +56,8 @@ class ReceivedMessage:
     @property
     def message(self) -> EmailMessage:
         """The message, parsed; line ends are `\n` in it, as in an EmailMessage that somebody has written."""
+        from email import message_from_bytes, policy
+
         return message_from_bytes(self.data.replace(b"\r\n", b"\n"), policy=policy.default)
 
 
@@ -73,7 +91,7 @@ class Inbox:
 class Running:
     """A server that starts, stops, and keeps what came in."""
 
-    def __init__(self, stage: ThreadedServer | LoopServer, inbox: Inbox, bridge: Bridge) -> None:
+    def __init__(self, stage: ThreadedServer, inbox: Inbox, bridge: Bridge) -> None:
         self._stage, self._inbox, self._bridge = stage, inbox, bridge
         self.address = stage.address
 
@@ -111,14 +129,20 @@ class Running:
 
     async def serve_forever(self) -> None:
         """Serve until the task is canceled; async functions run in its event loop, as in `async with`."""
+        import asyncio
+
         async with self:
             await asyncio.get_running_loop().create_future()
 
     async def __aenter__(self) -> Self:
+        import asyncio
+
         self._begin(asyncio.get_running_loop())
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        import asyncio
+
         try:
             await asyncio.to_thread(self.stop)  # meanwhile the loop goes on with what sessions wait for
         finally:
@@ -192,16 +216,25 @@ class Server(Talking):
             raise ValueError("implicit_tls needs a context with a certificate, tls=…, and a list of extensions, if an "
                              "empty one: in 1982 there was no TLS")
         asked = server_security(None if implicit_tls else tls, False, users, require_auth, insecure_auth)
-        self._kind = LmtpSession if lmtp else CodedSession
+        self._kind = session_kind(lmtp)
         self.extensions = server_set(extensions, asked, implicit_tls, users is None or insecure_auth, lmtp)
         if lmtp and (submission is not None or port == 25):
             raise ValueError("LMTP is not for port 25, nor for submission (RFC 2033 §5)")
         self._implicit = tls if implicit_tls else None
         several = {"workers": getattr(deliver, "at_once", 1) or 1} if stage == "loop" else {}
-        place = STAGES[stage](self._conversation, host, port, tap=tap,
-                              places=Places(max_connections, max_connections_per_address), **several)
+        place = STAGES[stage]()(self._conversation, host, port, tap=tap,
+                                places=Places(max_connections, max_connections_per_address), **several)
         place.longest_wait, place.longest_session = timeout, session_timeout
         super().__init__(place, inbox, bridge)
+
+
+def session_kind(lmtp: bool) -> type[CodedSession]:
+    """What a session with extensions is an instance of."""
+    if lmtp:
+        from smtp_from_scratch.lmtp import LmtpSession
+
+        return LmtpSession
+    return CodedSession
 
 
 def server_set(extensions: Extensions, asked: list[Extension], implicit_tls: bool,
@@ -211,6 +244,8 @@ def server_set(extensions: Extensions, asked: list[Extension], implicit_tls: boo
     if not (open_login or implicit_tls or any(e.keyword == "STARTTLS" for e in found or ())):
         raise ValueError("users log in under TLS only: give tls=…, or insecure_auth=True")
     if lmtp:
+        from smtp_from_scratch.lmtp import LmtpSet
+
         return LmtpSet(found or ())
     return None if found is None else ExtensionSet(found)
 
@@ -229,6 +264,8 @@ def handlers(bridge: Bridge, hostname: str, deliver: AnyDeliver, accept_sender: 
 
 def sealed(session: CodedSession, context: ssl.SSLContext, conversation: Conversation[None]) -> Conversation[None]:
     """A session that shakes hands before the greeting (RFC 8314 §3.3)."""
+    from smtp_from_scratch.starttls import secure_server
+
     try:
         ready = yield from secure_server(session, context)
     except (Timeout, Disconnected, Closing):

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
-from smtp_from_scratch import auth
-from smtp_from_scratch.auth import Auth, Users
 from smtp_from_scratch.chunking import BinaryMime, Chunking
 from smtp_from_scratch.dsn import Dsn
 from smtp_from_scratch.ehlo import EightBitMime, Extension, Size
-from smtp_from_scratch.oauth import OAuthBearer, Token, XOAuth2
 from smtp_from_scratch.pipelining import Pipelining
-from smtp_from_scratch.sasl import Mechanism
-from smtp_from_scratch.scram import ScramSha256
 from smtp_from_scratch.smtputf8 import SmtpUtf8
-from smtp_from_scratch.starttls import StartTLS
 from smtp_from_scratch.status import EnhancedStatusCodes
 
-MECHANISMS: tuple[Mechanism, ...] = (ScramSha256(), *auth.MECHANISMS)           # the best first
-TOKEN_MECHANISMS: tuple[Mechanism, ...] = (OAuthBearer(), XOAuth2())
+if TYPE_CHECKING:                               # what has no part in a session in the clear is imported where it has
+    from smtp_from_scratch.oauth import Token
+    from smtp_from_scratch.passwords import Users
+    from smtp_from_scratch.sasl import Mechanism
+
 KEYWORDS = ("SIZE", "8BITMIME", "ENHANCEDSTATUSCODES", "PIPELINING", "CHUNKING", "BINARYMIME", "SMTPUTF8",
             "DSN", "STARTTLS", "AUTH")
 
@@ -39,11 +37,12 @@ def server_extensions(*, tls: ssl.SSLContext | None = None, require_tls: bool = 
 
 def client_extensions(*, tls: ssl.SSLContext | None = None, require_tls: bool = True, user: str = "",
                       password: str = "", token: Token = "", insecure_auth: bool = False, eager: bool = False,
-                      mechanisms: Iterable[Mechanism] = MECHANISMS, without: Iterable[str] = ()) -> list[Extension]:
+                      mechanisms: Iterable[Mechanism] | None = None, without: Iterable[str] = ()) -> list[Extension]:
     """Everything that a client can make use of: STARTTLS with a TLS context, AUTH with a user and a password or token.
 
-    `eager`: see `Chunking`. What follows from others, such as SMTPUTF8 from 8BITMIME, leaves with them. ValueError for
-    what cannot take effect: see `client_security`, `leave_out`.
+    `mechanisms`: those that may be used, the best first; None: all of them. `eager`: see `Chunking`. What follows from
+    others, such as SMTPUTF8 from 8BITMIME, leaves with them. ValueError for what cannot take effect: see
+    `client_security`, `leave_out`.
     """
     everything: list[Extension] = [Size(), EightBitMime(), EnhancedStatusCodes(), Pipelining(), Chunking(eager),
                                    BinaryMime(), SmtpUtf8(), Dsn()]
@@ -71,18 +70,27 @@ def leave_out(extensions: Iterable[Extension], without: Iterable[str],
 
 
 def client_security(tls: ssl.SSLContext | None, require_tls: bool, user: str, password: str, insecure_auth: bool,
-                    mechanisms: Iterable[Mechanism] = MECHANISMS, token: Token = "") -> list[Extension]:
+                    mechanisms: Iterable[Mechanism] | None = None, token: Token = "") -> list[Extension]:
     """STARTTLS and AUTH for a client; ValueError for a user who has no password or token, or two, or the reverse."""
     if bool(user) != bool(password or token):
         raise ValueError(f"user and password go together: there is no {'password' if user else 'user'}")
     if password and token:
         raise ValueError("a password and a token: leave one of them out")
-    asked: list[Extension] = [StartTLS(tls, require_tls)] if tls else []
-    if token:
-        mechanisms = (OAuthBearer(token), XOAuth2(token))
+    asked = starttls_with(tls, require_tls)
     if user:
-        asked.append(Auth(user=user, password=password, insecure=insecure_auth, mechanisms=mechanisms))
+        from smtp_from_scratch.smtp.logins import client_auth
+
+        asked.append(client_auth(user, password, token, insecure_auth, mechanisms))
     return asked
+
+
+def starttls_with(tls: ssl.SSLContext | None, required: bool) -> list[Extension]:
+    """STARTTLS, if there is a context for it."""
+    if not tls:
+        return []
+    from smtp_from_scratch.starttls import StartTLS
+
+    return [StartTLS(tls, required)]
 
 
 def server_security(tls: ssl.SSLContext | None, require_tls: bool, users: Users | None, require_auth: bool,
@@ -95,10 +103,11 @@ def server_security(tls: ssl.SSLContext | None, require_tls: bool, users: Users 
     if users is None and (require_auth or insecure_auth):
         raise ValueError(f"{'require_auth' if require_auth else 'insecure_auth'} is about users: say who they are by "
                          "users=…; an Auth(…) in extensions has arguments of its own")
-    asked: list[Extension] = [StartTLS(tls, require_tls)] if tls else []
+    asked = starttls_with(tls, require_tls)
     if users is not None:
-        asked.append(Auth(users, required=require_auth, insecure=insecure_auth,
-                          mechanisms=(*MECHANISMS, *TOKEN_MECHANISMS)))
+        from smtp_from_scratch.smtp.logins import server_auth
+
+        asked.append(server_auth(users, require_auth, insecure_auth))
     return asked
 
 

@@ -10,8 +10,9 @@ from smtp_from_scratch.conformance.notation import Dialogue
 from smtp_from_scratch.conformance.report import failure
 from smtp_from_scratch.conformance.server.player import Difference, NotReached
 from smtp_from_scratch.conformance.server.runner import EXCUSE, PASSED, Outcome, all_dialogues, check, obstacle
+from smtp_from_scratch.smtp.logins import MECHANISMS
 from smtp_from_scratch.smtp.server import STAGES
-from smtp_from_scratch.smtp.sets import KEYWORDS, MECHANISMS
+from smtp_from_scratch.smtp.sets import KEYWORDS
 from tests.ours import ROLES, rehearsed
 
 DIALOGUES = [dialogue for dialogue in all_dialogues() if dialogue.end == "server"]
