@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 
+from tests.bench.servers import STAGES, Served, children, python_server
 from tests.peers.servers import Postfix
 from tests.peers.stage import Stage
 
@@ -23,20 +24,18 @@ with Server(deliver=Maildir(sys.argv[2], "mx.peer.example"), stage=sys.argv[1]) 
 
 
 @contextlib.contextmanager
-def durable_servers(stages: tuple[str, ...]) -> Iterator[dict[str, int]]:
-    """Their ports by name; no Postfix where none can be started."""
+def durable_servers() -> Iterator[dict[str, Served]]:
+    """By name; no Postfix where none can be started."""
     with contextlib.ExitStack() as stack:
-        ports = {}
-        for name in stages:
+        found = {}
+        for name in STAGES:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
-            run = stack.enter_context(subprocess.Popen([sys.executable, "-c", KEEPING, name, folder],
-                                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE))
-            stack.callback(run.terminate)
-            assert run.stdout
-            ports[f"durable {name}"] = int(run.stdout.readline())
+            found[name] = stack.enter_context(python_server(name, [sys.executable, "-c", KEEPING, name, folder]))
         if not Postfix().missing():
+            before = children(os.getpid())
             stage = stack.enter_context(Stage.set_up())
             stack.enter_context(Postfix().started(stage))
-            ports["Postfix"] = stage.ports["smtp"]
+            [master] = children(os.getpid()) - before
+            found["Postfix"] = Served("Postfix", stage.ports["smtp"], master)
             time.sleep(1.0)                     # its first processes
-        yield ports
+        yield found

@@ -3,68 +3,99 @@ from __future__ import annotations
 
 import selectors
 import socket
-import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 
-LETTER = b"Subject: x\r\n\r\n" + (b"x" * 76 + b"\r\n") * 12 + b".\r\n"
-STEPS = ((b"MAIL FROM:<ana@rio.example>\r\n", b"250"), (b"RCPT TO:<kenji@tokyo.example>\r\n", b"250"),
-         (b"DATA\r\n", b"354"), (LETTER, b"250"))
-FASTER = 1.5                                    # times what the work has grown: more than noise
+from tests.bench.driver import CODES, said
+from tests.bench.figures import Spent
+from tests.bench.loads import Load, at, idle, pipelined, smtp_source
+from tests.bench.servers import Served
+
+CALLERS = (8, 32, 256)
+LETTER = said("")
+
+
+def called(port: int) -> socket.socket:
+    """A caller who has said HELO."""
+    sock = socket.create_connection(("127.0.0.1", port), 60)
+    sock.recv(1000)
+    sock.sendall(b"HELO rio.example\r\n")
+    assert sock.recv(1000).startswith(b"250")
+    return sock
 
 
 def latencies(port: int, callers: int, letters: int) -> list[float]:
-    """Seconds of each letter of 1 KB from MAIL to the last 250, while so many callers send one after another."""
+    """Seconds of each letter of 1 KB from MAIL to the last 250, while so many callers send one after another.
+
+    Each caller's first one is left out: until all have begun, there are fewer.
+    """
     taken: list[float] = []
     with ExitStack() as stack:
         selector = stack.enter_context(selectors.DefaultSelector())
-        for _ in range(callers):
-            sock = stack.enter_context(socket.create_connection(("127.0.0.1", port), 60))
-            sock.recv(1000)
-            sock.sendall(b"HELO rio.example\r\n")
-            assert sock.recv(1000).startswith(b"250")
+        socks = [stack.enter_context(called(port)) for _ in range(callers)]
+        for sock in socks:
             selector.register(sock, selectors.EVENT_READ, [0, time.perf_counter()])
-            sock.sendall(STEPS[0][0])
-        while len(taken) < letters:
-            for key, _ in selector.select(60):
+            sock.sendall(LETTER[0])
+        while len(taken) < letters + callers:
+            ready = selector.select(60)
+            assert ready, "the server has not answered anybody for a minute"
+            for key, _ in ready:
                 reply, state = key.fileobj.recv(1000), key.data          # type: ignore[union-attr]
-                assert reply.startswith(STEPS[state[0]][1]), reply
-                state[0] = (state[0] + 1) % len(STEPS)
+                assert reply.startswith(CODES[state[0]]), reply
+                state[0] = (state[0] + 1) % len(CODES)
                 if state[0] == 0:
                     taken.append(time.perf_counter() - state[1])
                     state[1] = time.perf_counter()
-                key.fileobj.sendall(STEPS[state[0]][0])                  # type: ignore[union-attr]
-    return taken
+                key.fileobj.sendall(LETTER[state[0]])                    # type: ignore[union-attr]
+    return taken[callers:]
 
 
-def tails(ports: dict[str, int]) -> Iterator[tuple[str, float, float]]:
-    """Who, and for how many callers; the median and the 99th percentile of a letter, in milliseconds."""
-    for callers in (8, 32, 256):
-        for name, port in ports.items():
-            hundredths = statistics.quantiles(latencies(port, callers, 10 * callers + 1000), n=100)
-            yield f"{name}: a letter among {callers} callers", hundredths[49] * 1000, hundredths[98] * 1000
+# --- what it grows with ----------------------------------------------------------------------------------------------
 
 
-def growth(worked: Callable[[], float], sized: Callable[[int, int, int], Callable[[], float]],
-           addressed: Callable[[int, int], Callable[[], float]]) -> Iterator[tuple[str, float, str]]:
-    """What, microseconds of processors for each unit of it, and a remark where these grow faster than the work.
+@dataclass(frozen=True)
+class Axis:
+    """Loads of growing size: what each is called, and what makes it. A unit of each ought to cost the same, or less."""
 
-    `sized(callers, letters, octets)` and `addressed(recipients, letters)` make a load; `worked` is the server's clock.
-    """
-    rows: dict[str, list[tuple[str, Callable[[], float], float]]] = {
-        "KB": [(f"a letter of {size:,} KB", sized(1, max(3, 1000 // size), size * 1000), max(3, 1000 // size) * size)
-               for size in (1, 10, 100, 1000, 10_000, 100_000)],
-        "recipient": [(f"{count:,} recipients", addressed(count, 400 // count + 3), (400 // count + 3) * count)
-                      for count in (1, 10, 100, 1000)],
-        "letter": [(f"{count} callers", sized(count, 20 * count + 2000, 1000), 20 * count + 2000)
-                   for count in (1, 8, 32, 128, 256)],
-    }
-    for unit, loads in rows.items():
-        least = float("inf")
-        for what, load, units in loads:
-            before = worked()
-            load()
-            cost = (worked() - before) / units * 1e6
-            yield f"{what}, for each {unit}", cost, "grows faster than its work" if cost > FASTER * least else ""
-            least = min(least, cost)
+    unit: str
+    loads: tuple[tuple[str, Load], ...]
+
+
+def among_idle(served: Served, count: int, letters: int) -> Load:
+    """Letters of 1 KB from eight callers, while so many others say nothing."""
+    load = at(served, letters, smtp_source(served.port, 8, letters, 1000, True))
+
+    def run() -> Spent:
+        with ExitStack() as silent:
+            for sock in idle(served.port, count):
+                silent.enter_context(sock)
+            return load()
+
+    return run
+
+
+def axes(served: Served) -> Iterator[Axis]:
+    """Size, recipients, callers at once, sessions one after another, callers who say nothing."""
+    def sized(kilobytes: int) -> Load:
+        letters = max(3, 1000 // kilobytes)
+        return at(served, letters * kilobytes, smtp_source(served.port, 1, letters, kilobytes * 1000, True))
+
+    def addressed(count: int) -> Load:
+        letters = 1000 // count + 3
+        return at(served, letters * count, pipelined(served.port, count, letters))
+
+    def among(count: int) -> Load:
+        letters = 10 * count + 1500
+        return at(served, letters, smtp_source(served.port, count, letters, 1000, True))
+
+    def dialed(count: int) -> Load:
+        return at(served, count, smtp_source(served.port, 8, count, 1000, False))
+
+    yield Axis("KB", tuple((f"a letter of {size:,} KB", sized(size)) for size in (1, 10, 100, 1000, 10_000, 100_000)))
+    yield Axis("recipient", tuple((f"{count:,} recipients", addressed(count)) for count in (1, 10, 100, 1000)))
+    yield Axis("letter", tuple((f"{count} callers", among(count)) for count in (1, 8, 32, 128, 256)))
+    yield Axis("session", tuple((f"{count:,} sessions", dialed(count)) for count in (100, 300, 1000, 3000)))
+    yield Axis("letter", tuple((f"8 callers beside {count:,} silent ones", among_idle(served, count, 1000))
+                               for count in (0, 100, 1000, 4000)))
