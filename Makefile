@@ -32,7 +32,7 @@ help:
 	@echo "make export    notebooks -> modules            (ARGS=\"09 11\" for some chapters only)"
 	@echo "make refresh   export, run every notebook afresh, store what it showed"
 	@echo "make measure   the same, and renew the measured outputs too"
-	@echo "make bench     measure against other software; the table goes into tests/bench/measured.md, too"
+	@echo "make bench     measure against other software, into tests/bench/measured.md too (ARGS=\"S1 tail\": these rows, only shown)"
 	@echo "make clean     remove what was built; the environment too with 'rm -rf .venv'"
 
 test-env: have-python

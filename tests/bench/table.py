@@ -14,6 +14,7 @@ from tests.bench.loads import Load
 
 HEAD = ("row", "what", "ours", "CPU", "against", "ratio", "CPU ratio", "goal")
 FEWEST = 2                                      # rounds, however long they take
+BUSY = 0.5                                      # load average before the bench's own
 READ = """\
 "Ours" is what one letter takes by the clock, and "CPU" how long processors worked for it: the server's, with all its
 threads and children, or in rows that begin with "client" the client's. A ratio is the peer's time to ours: the median
@@ -52,10 +53,12 @@ class Table:
     def __init__(self, rounds: int) -> None:
         self.began, self.rounds = time.monotonic(), rounds
         self.load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-        self.machine = (f"{platform.platform()}, {os.cpu_count()} cores, of which {self.load:.1f} were busy before, "
+        self.machine = (f"{platform.platform()}, {os.cpu_count()} cores, load average {self.load:.1f} before, "
                         f"{time.strftime('%Y-%m-%d')}. {described()}. aiosmtpd {version('aiosmtpd')}")
         self.rows = [HEAD]
         print(self.machine)
+        if self.load > BUSY:
+            print("This machine is busy: look at the ratios of CPU, and do not keep this table.")
         self._print(HEAD)
 
     def add(self, row: str, what: str, ours: str, cpu: str = "", against: str = "", ratio: str = "",
