@@ -16,7 +16,8 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -27,7 +28,7 @@ os.environ["PATH"] = os.pathsep.join([str(Path(os.environ.get("PEERS", ROOT / ".
 from tests.bench import counted, quotes, rows  # noqa: E402
 from tests.bench.durable import durable_servers  # noqa: E402
 from tests.bench.figures import cpus, growth_named, median_duration, walls  # noqa: E402
-from tests.bench.growth import axes  # noqa: E402
+from tests.bench.growth import Axis, axes  # noqa: E402
 from tests.bench.loads import smtp_source  # noqa: E402
 from tests.bench.servers import PROC, PROGRAMS, STAGES, Served, running  # noqa: E402
 from tests.bench.table import Group, Table, in_turns  # noqa: E402
@@ -37,78 +38,91 @@ SECONDS = 40.0                                  # for the rounds of one group
 
 
 class Bench:
-    """One run: which rows, with how many rounds, until when."""
+    """One run: which rows, with how many rounds, until when. A row that fails says so, and the next one begins."""
 
     def __init__(self, chosen: argparse.Namespace) -> None:
         self.rows, self.rounds = set(chosen.rows or ROWS), chosen.rounds
         self.end, self.table = time.monotonic() + chosen.minutes * 60, Table(chosen.rounds)
+        self.lost = 0                           # rows that failed, or were left out
 
-    def wants(self, *names: str) -> bool:
-        """Whether one of these rows is asked for, and there is still time for it."""
-        asked = bool(self.rows & set(names))
-        if asked and time.monotonic() > self.end:
-            self.table.add(" ".join(names), "left out", "no time left")
-            return False
-        return asked
+    def run(self, row: str, what: str, measure: Callable[[], None]) -> None:
+        """Measure this, if its row is asked for, and there is still time for it."""
+        if row not in self.rows:
+            return
+        why = "left out: no time left" if time.monotonic() > self.end else ""
+        try:
+            if not why:
+                measure()
+        except (AssertionError, ImportError, OSError, subprocess.SubprocessError) as error:
+            why = f"failed: {type(error).__name__} {error}".splitlines()[0][:100]
+        if why:
+            self.lost += 1
+            self.table.add(row, what, "", goal=why)
 
     def add(self, groups: Iterator[Group]) -> None:
         """Measure those that are asked for."""
         for group in groups:
-            if group.row in self.rows and self.wants(group.row):
-                loads = {**group.ours, **group.peers}
-                self.table.add_group(group, in_turns(loads, self.rounds, SECONDS))
+            def measure(group: Group = group) -> None:
+                self.table.add_group(group, in_turns({**group.ours, **group.peers}, self.rounds, SECONDS))
 
-    def timed(self, servers: dict[str, Served]) -> None:
+            self.run(group.row, group.what, measure)
+
+    def all(self, servers: dict[str, Served]) -> None:
         self.add(rows.received(servers))
         self.add(rows.in_one_flight(servers))
-        if self.wants("S10"):
-            with durable_servers() as durable:
-                self.add(rows.kept(durable))
+        self.run("S10", "durable delivery", self.durable)
         self.add(rows.sent(servers))
         self.add(rows.alone())
-        if self.wants("S12"):
+        if "S12" in self.rows:
             self.table.add("S12", "the whole course, executed and compared", "not here", goal="≤ 3 min: pytest --nbval")
         with tempfile.TemporaryDirectory() as folder:
             self.add(rows.imported(folder))
-
-    def counted(self, servers: dict[str, Served]) -> None:
-        if self.wants("S7"):
-            for what, ours, smtplibs, goal in counted.round_trips():
-                self.table.add("S7", what, f"{ours} round trips", "", f"smtplib: {smtplibs}" if smtplibs else "",
-                               goal=f"≤ {goal}")
+        self.run("S7", "round trips", self.round_trips)
         if PROC.joinpath("self/clear_refs").exists():
-            self.memory([name for name in ("aiosmtpd", "smtp-sink") if name in servers], servers["loop"].port)
+            self.run("S6", "idle connections", lambda: self.idle(servers))
+            self.run("S9", "100 MB", lambda: self.large(servers["loop"].port))
+        self.run("tail", "a letter among many callers", lambda: self.tail(servers))
+        for stage in STAGES if shutil.which("smtp-source") else ():
+            for axis in axes(servers[stage]):
+                self.run("grow", f"{stage}: {axis.loads[-1][0]}", partial(self.grow, stage, axis))
 
-    def memory(self, peers: list[str], port: int) -> None:
-        if self.wants("S6"):
-            for count in (2000, 10_000):        # of smtp-sink's, 10,000 would fill more than a gigabyte
-                there = [peer for peer in peers if peer != "smtp-sink" or count < 10_000]
-                beside = ", ".join(f"{peer}: {counted.idle_memory(peer, count):.1f} KiB" for peer in there)
-                for stage in STAGES:
-                    self.table.add("S6", f"{stage}: {count:,} idle connections",
-                                   f"{counted.idle_memory(stage, count):.1f} KiB", against=beside, goal="≤ 4 KiB")
-        if self.wants("S9"):
-            with counted.large_file() as file:
-                ours, theirs = (counted.client_memory(port, file, client) for client in ("ours", "smtplib"))
-                self.table.add("S9", "client: 100 MB from a file", f"{ours:.1f} MiB", "", f"smtplib: {theirs:.0f} MiB",
-                               goal="≤ 2 MiB")
-                for stage in STAGES:
-                    self.table.add("S9", f"{stage}: 100 MB, spooled", f"{counted.server_memory(stage, file):.1f} MiB",
-                                   goal="≤ 4 MiB")
+    def durable(self) -> None:
+        with durable_servers() as durable:
+            self.add(rows.kept(durable))
+
+    def round_trips(self) -> None:
+        for what, ours, smtplibs, goal in counted.round_trips():
+            self.table.add("S7", what, f"{ours} round trips", "", f"smtplib: {smtplibs}" if smtplibs else "",
+                           goal=f"≤ {goal}")
+
+    def idle(self, servers: dict[str, Served]) -> None:
+        for count, peers in ((2000, ("aiosmtpd", "smtp-sink")), (10_000, ("aiosmtpd",))):
+            beside = ", ".join(f"{peer}: {counted.idle_memory(peer, count):.1f} KiB" for peer in peers
+                               if peer in servers)
+            for stage in STAGES:
+                self.table.add("S6", f"{stage}: {count:,} idle connections",
+                               f"{counted.idle_memory(stage, count):.1f} KiB", against=beside, goal="≤ 4 KiB")
+
+    def large(self, port: int) -> None:
+        with counted.large_file() as file:
+            ours, theirs = (counted.client_memory(port, file, client) for client in ("ours", "smtplib"))
+            self.table.add("S9", "client: 100 MB from a file", f"{ours:.1f} MiB", "", f"smtplib: {theirs:.0f} MiB",
+                           goal="≤ 2 MiB")
+            for stage in STAGES:
+                self.table.add("S9", f"{stage}: 100 MB, spooled", f"{counted.server_memory(stage, file):.1f} MiB",
+                               goal="≤ 4 MiB")
 
     def tail(self, servers: dict[str, Served]) -> None:
-        for group, found in rows.tail(servers, self.rounds, SECONDS) if self.wants("tail") else ():
+        for group, found in rows.tail(servers, self.rounds, SECONDS):
             self.table.add_group(group, found)
 
-    def grow(self, servers: dict[str, Served]) -> None:
+    def grow(self, stage: str, axis: Axis) -> None:
         """A line for each load; words where a unit costs more than in a smaller one."""
-        for stage in STAGES:
-            for axis in axes(servers[stage]) if shutil.which("smtp-source") and self.wants("grow") else ():
-                found = in_turns(dict(axis.loads), min(self.rounds, 3), SECONDS)
-                costs = [(what, statistics.median(cpus(spent) or walls(spent))) for what, spent in found.items()]
-                for (what, spent), words in zip(found.items(), growth_named(costs), strict=True):
-                    self.table.add("grow", f"{stage}: {what}, for each {axis.unit}", median_duration(walls(spent)),
-                                   median_duration(cpus(spent)), goal=words)
+        found = in_turns(dict(axis.loads), min(self.rounds, 3), SECONDS)
+        costs = [(what, statistics.median(cpus(spent) or walls(spent))) for what, spent in found.items()]
+        for (what, spent), words in zip(found.items(), growth_named(costs), strict=True):
+            self.table.add("grow", f"{stage}: {what}, for each {axis.unit}", median_duration(walls(spent)),
+                           median_duration(cpus(spent)), goal=words)
 
 
 @contextlib.contextmanager
@@ -161,14 +175,11 @@ def main() -> int:
     raise_limit()
     bench = Bench(chosen)
     with all_servers() as servers:
-        bench.timed(servers)
-        bench.counted(servers)
-        bench.tail(servers)
-        bench.grow(servers)
+        bench.all(servers)
     if chosen.write and not chosen.rows:
         chosen.write.write_text(bench.table.markdown(), encoding="utf-8")
         print(*quotes.renew(), sep="\n")
-    return 0
+    return 1 if bench.lost else 0
 
 
 if __name__ == "__main__":

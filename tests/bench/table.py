@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
-from tests.bench.figures import Spent, cpus, median_duration, ratios, times, walls
+from tests.bench.figures import LEAST, NEIGHBORS, Spent, cpus, median_duration, ratios, times, walls
 from tests.bench.interpreter import described
 from tests.bench.loads import Load
 
@@ -19,7 +19,8 @@ READ = """\
 "Ours" is what one letter takes by the clock, and "CPU" how long processors worked for it: the server's, with all its
 threads and children, or in rows that begin with "client" the client's. A ratio is the peer's time to ours: the median
 of {rounds} rounds, in which all take turns, and the middle half of them. "Cold" means that no address is ever said
-twice. Loopback only. No figure is a promise about another machine."""
+twice. In rows of "grow", words say where a unit costs more than {neighbors:g} times as much as with the load before, or
+{least:g} times the least so far. Loopback only. No figure is a promise about another machine."""
 
 
 @dataclass(frozen=True)
@@ -85,5 +86,5 @@ class Table:
         head, *rest = ("| " + " | ".join(row) + " |" for row in self.rows)
         minutes = (time.monotonic() - self.began) / 60
         where = f"By `make bench`, in {minutes:.0f} minutes, on {self.machine}."
-        return "\n".join(["# Measured", "", where, "", READ.format(rounds=self.rounds), "", head,
-                          "|---" * len(HEAD) + "|", *rest, ""])
+        read = READ.format(rounds=self.rounds, neighbors=NEIGHBORS, least=LEAST)
+        return "\n".join(["# Measured", "", where, "", read, "", head, "|---" * len(HEAD) + "|", *rest, ""])
