@@ -1,10 +1,8 @@
 """Where a body waits until it is delivered: in memory while there is room, then on disk."""
 from __future__ import annotations
 
-import shutil
 import threading
 from io import BytesIO, IncrementalNewlineDecoder
-from tempfile import TemporaryFile
 from typing import IO
 
 from .printable import logger
@@ -60,6 +58,13 @@ MEMORY = Memory()                                       # of this process
 SPOOL_IN_MEMORY = 1_048_576                             # octets of one body kept in memory, the rest on disk
 
 
+def file_on_disk() -> IO[bytes]:
+    """A file without a name; `tempfile` brings much along, and few bodies are so large."""
+    from tempfile import TemporaryFile
+
+    return TemporaryFile()
+
+
 class Spool:
     """A body on its way in: counted, its line ends checked; in memory as long as there is room, then on disk.
 
@@ -94,9 +99,9 @@ class Spool:
             return
         self._on_disk = self._in_memory + octets > SPOOL_IN_MEMORY or not self.memory.take(octets)
         if self._on_disk:
-            before, self.file = self.file, TemporaryFile()
+            before, self.file = self.file, file_on_disk()
             before.seek(0)
-            shutil.copyfileobj(before, self.file)
+            self.file.write(before.read())              # at most SPOOL_IN_MEMORY, and no copy
             self._give_back()
         else:
             self._in_memory += octets

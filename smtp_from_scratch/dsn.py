@@ -7,11 +7,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .auth import decode_xtext, encode_xtext
 from .ehlo import ExtendedSession, Extension, Parameter
 from .envelope import Envelope
 from .transaction import Plan
 from .wire import Reply
+from .xtext import decode_xtext, encode_xtext
 
 __all__ = [
     "EVENTS", "parse_notify", "parse_ret", "parse_envid", "parse_orcpt", "readable", "ON_MAIL", "ON_RCPT", "Dsn",

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from email.message import Message
 from functools import lru_cache
 
+from .addresses import addresses_in
 from .channel import Channel
 from .conversation import NOT_YET, NotYet
-from .parts import addresses_in
 from .stream import Stream
 from .wire import CRLF
 

@@ -8,13 +8,12 @@ import re
 from collections.abc import Mapping
 from email import message_from_bytes
 from email import policy as email_policy
-from email.errors import InvalidHeaderDefect
 from email.header import decode_header, make_header
 from email.message import EmailMessage, Message, MIMEPart
 from email.parser import BytesHeaderParser
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-__all__ = ["Part", "addresses_in", "fields_of", "has_long_field", "message_in", "parts_of", "read_part", "value_of"]
+__all__ = ["Part", "fields_of", "has_long_field", "message_in", "parts_of", "read_part", "value_of"]
 
 # --- as the library reads it, where that is safe ----------------------------------------------------------------------
 
@@ -100,21 +99,6 @@ def fields_of(header: bytes) -> dict[str, str]:
             lines = found.setdefault(name, []) if colon and name not in found else []
         lines.append(line.strip())
     return {name: " ".join(filter(None, lines)) for name, lines in found.items()}
-
-
-def addresses_in(message: Message, name: str) -> list[str]:
-    """The addresses that a message's fields of this name hold; ValueError when not all of them can be read.
-
-    `email.utils.getaddresses` is of no use: newer Pythons answer a comma in a comment with no address at all.
-    """
-    found: list[str] = []
-    for value in message.get_all(name, []):
-        known = hasattr(value, "addresses")    # an `EmailMessage` has parsed it already
-        field: Any = value if known else email_policy.default.header_factory(name, "".join(str(value).splitlines()))
-        if any(isinstance(defect, InvalidHeaderDefect) for defect in field.defects):
-            raise ValueError(f"cannot read the addresses in {name}: {str(value)[:80]!r}")
-        found += [address.addr_spec for address in field.addresses]
-    return found
 
 
 def content_type(value: str) -> tuple[str, dict[str, str]]:

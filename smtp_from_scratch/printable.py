@@ -1,8 +1,11 @@
 """Text made fit for its place: what strangers said, in a terminal or a log; what we say, in lines of limited length."""
 from __future__ import annotations
 
-import logging
-import traceback
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import logging
 
 __all__ = ["folded", "logger", "printable"]
 
@@ -31,13 +34,31 @@ def printable_record(record: logging.LogRecord) -> bool:
     if isinstance(record.args, tuple):
         record.args = tuple(a if isinstance(a, int | float) else printable(str(a)) for a in record.args)
     if record.exc_info and not record.exc_text:
+        import traceback
+
         lines = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n").split("\n")
         record.exc_text = "\n".join(f"  {printable(line)}" for line in lines)
     return True
 
 
-def logger(name: str) -> logging.Logger:
+class Log:
+    """A logger; `logging`, a tenth of what a client would import, is loaded when there is something to log."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @cached_property
+    def _logger(self) -> logging.Logger:
+        from logging import getLogger
+
+        found = getLogger(self.name)
+        found.addFilter(printable_record)
+        return found
+
+    def __getattr__(self, method: str) -> Any:             # info, error, exception, …
+        return getattr(self._logger, method)
+
+
+def logger(name: str) -> Log:
     """The logger of that name; what strangers said stands in its records as `printable` writes it."""
-    log = logging.getLogger(name)
-    log.addFilter(printable_record)
-    return log
+    return Log(name)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from smtp_from_scratch import lab
+from smtp_from_scratch.addresses import addresses_in
 from smtp_from_scratch.bodies import Newlines
 from smtp_from_scratch.envelope import (
     BadPath,
@@ -22,7 +23,6 @@ from smtp_from_scratch.envelope import (
     split_tail,
     stuff,
 )
-from smtp_from_scratch.parts import addresses_in
 from smtp_from_scratch.wire import Reply
 from tests.solutions import solution
 

@@ -27,20 +27,21 @@ HELLO = ENDS | {"ehlo", "transaction"}
 EXTENSIONS = {"status", "pipelining", "chunking", "starttls", "auth", "scram", "smtputf8", "dsn"}
 STAGES = {"connection", "server", "loop"}
 PROTOCOL = HELLO | EXTENSIONS | STAGES | {"maildir", "report", "submission"}
-BY_HAND = {"aio", "lmtp", "message", "oauth", "parts", "passwords", "refusals", "sasl", "stream", "throttle", "unix",
-           "users", "xtext"}
+BY_HAND = {"addresses", "aio", "lmtp", "message", "oauth", "parts", "passwords", "refusals", "sasl", "stream",
+           "throttle", "unix", "users", "xtext"}
 FRONT_DOOR = PROTOCOL | BY_HAND | {"saslprep", "smtp", "transcript"}
 ALLOWED: dict[str, set[str]] = {
-    "__init__": {"memory"}, "printable": set(), "parts": set(), "saslprep": set(), "transcript": set(),
+    "__init__": {"memory"}, "addresses": set(), "printable": set(), "parts": set(), "saslprep": set(),
+    "transcript": set(),
     "throttle": LINE | {"conversation"}, "passwords": {"saslprep"}, "xtext": {"wire"},
     "oauth": {"conversation", "sasl"}, "sasl": {"client", "conversation", "passwords", "saslprep"},
     "wire": {"printable"}, "channel": WIRE | {"transcript"}, "conversation": LINE, "stream": {"conversation"},
-    "envelope": LINE | {"conversation", "parts", "stream"}, "bodies": WIRE,
+    "envelope": LINE | {"addresses", "conversation", "stream"}, "bodies": WIRE,
     "rules": TALK | {"bodies"}, "client": TALK, "session": TALK | {"bodies", "rules"},
     "ehlo": ENDS, "transaction": ENDS | {"ehlo"}, **dict.fromkeys(EXTENSIONS, HELLO),
     "auth": HELLO | {"passwords", "sasl", "saslprep", "throttle", "xtext"},
     "scram": HELLO | {"auth", "passwords", "sasl", "saslprep"},        # one more mechanism
-    "dsn": HELLO | {"auth"},                    # xtext
+    "dsn": HELLO | {"xtext"},
     "lmtp": HELLO | {"rules", "status"}, "unix": set(), "submission": ENDS, "report": ENDS | {"dsn", "parts"},
     "connection": LINE | {"conversation"}, "server": LINE | {"conversation", "connection", "throttle", "unix"},
     "loop": LINE | {"conversation", "connection", "server", "throttle"},

@@ -1,0 +1,29 @@
+"""The addresses in a message's fields, as the library reads them (RFC 5322 §3.4)."""
+from __future__ import annotations
+
+from email.errors import InvalidHeaderDefect
+from email.message import Message
+from typing import Any
+
+__all__ = ["addresses_in"]
+
+
+def addresses_in(message: Message, name: str) -> list[str]:
+    """The addresses that a message's fields of this name hold; ValueError when not all of them can be read.
+
+    `email.utils.getaddresses` is of no use: newer Pythons answer a comma in a comment with no address at all.
+    """
+    found: list[str] = []
+    for value in message.get_all(name, []):
+        field: Any = value if hasattr(value, "addresses") else parsed(name, value)
+        if any(isinstance(defect, InvalidHeaderDefect) for defect in field.defects):
+            raise ValueError(f"cannot read the addresses in {name}: {str(value)[:80]!r}")
+        found += [address.addr_spec for address in field.addresses]
+    return found
+
+
+def parsed(name: str, value: object) -> Any:
+    """A field as an `EmailMessage` would have parsed it; a server never needs that large parser."""
+    from email.policy import default
+
+    return default.header_factory(name, "".join(str(value).splitlines()))
