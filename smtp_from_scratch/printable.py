@@ -55,8 +55,25 @@ class Log:
         found.addFilter(printable_record)
         return found
 
-    def __getattr__(self, method: str) -> Any:             # info, error, exception, …
-        return getattr(self._logger, method)
+    def debug(self, text: str, *values: object, exc_info: Any = None) -> None:
+        """What only somebody who looks for a fault wants to know."""
+        self._logger.debug(text, *values, exc_info=exc_info, stacklevel=2)     # the caller's line is the record's
+
+    def info(self, text: str, *values: object) -> None:
+        """What happens every day."""
+        self._logger.info(text, *values, stacklevel=2)
+
+    def warning(self, text: str, *values: object) -> None:
+        """What somebody should look at."""
+        self._logger.warning(text, *values, stacklevel=2)
+
+    def error(self, text: str, *values: object, exc_info: Any = None) -> None:
+        """What went wrong."""
+        self._logger.error(text, *values, exc_info=exc_info, stacklevel=2)
+
+    def exception(self, text: str, *values: object) -> None:
+        """What went wrong, with the traceback of the exception in hand."""
+        self._logger.exception(text, *values, stacklevel=2)
 
 
 def logger(name: str) -> Log:

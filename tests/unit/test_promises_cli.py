@@ -146,11 +146,17 @@ def test_every_logger_of_the_package_passes_the_filter(caplog: pytest.LogCapture
         if path.name != "printable.py" and "lab" not in path.parts:
             assert "getLogger" not in text, f"{path.name}: printable.logger makes printable what strangers say"
     log = logger("smtp_from_scratch.test")
-    assert logger("smtp_from_scratch.test").filters == log.filters and len(log.filters) == 1
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.DEBUG):
         log.info("%s: %d %.1f %s", "a\x1bb", 3, 0.5, Reply(250, "c\x9b"))
-        log.info("no values")
-    assert caplog.messages == ["a\\x1bb: 3 0.5 250 c\\x9b", "no values"]
+        for say in (log.debug, log.info, log.warning, log.error, log.exception):
+            say("no values")
+        logger("smtp_from_scratch.test").info("again")
+    assert caplog.messages == ["a\\x1bb: 3 0.5 250 c\\x9b", *["no values"] * 5, "again"]
+    assert len(logging.getLogger("smtp_from_scratch.test").filters) == 1
+    assert {(record.funcName, record.filename) for record in caplog.records} == {
+        ("test_every_logger_of_the_package_passes_the_filter", "test_promises_cli.py")}
+    levels = [logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.ERROR]
+    assert [record.levelno for record in caplog.records[1:6]] == levels
 
 
 # --- the commands, with a hostile stranger at the other end ----------------------------------------------------------

@@ -247,8 +247,8 @@ def test_a_record_is_one_line_and_an_indented_traceback() -> None:
     assert printable_record(record) and record.exc_text == before
     plain = logging.LogRecord("x", 20, "f", 1, "no values", None, None)
     assert printable_record(plain) and not plain.exc_text and plain.getMessage() == "no values"
-    log = logger("smtp_from_scratch.test_rules")
-    assert log.name == "smtp_from_scratch.test_rules" and log.filters == [printable_record]
+    logger("smtp_from_scratch.test_rules").debug("there it is")
+    assert logging.getLogger("smtp_from_scratch.test_rules").filters == [printable_record]
 
 
 def test_commands() -> None:
