@@ -13,16 +13,18 @@ import socket
 import time
 from collections.abc import Iterable, Iterator
 from email.utils import formatdate
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
 from .envelope import Envelope, few_quotes
+from .together import Steps, in_steps, sync_folder
 from .wire import Reply
 
 __all__ = [
-    "unique_name", "folder_name", "sync_folder", "make_folder", "FOLDERS", "make_maildir", "with_lf", "write_durably",
-    "trace", "BLOCK", "field_end", "own_return_path", "publish", "Maildir",
+    "unique_name", "folder_name", "make_folder", "FOLDERS", "make_maildir", "with_lf", "write_durably", "date_of",
+    "trace", "BLOCK", "field_end", "own_return_path", "publish", "put", "Maildir",
 ]
 
 
@@ -37,6 +39,7 @@ def unique_name(hostname: str) -> str:
 
 
 # %% folder-name
+@lru_cache(1000)
 def folder_name(address: str) -> str:
     """A recipient's folder: the address in lower case, in hex what confuses a file system; `"ana"` is `ana`."""
     name = quote(few_quotes(address).lower(), safe="@+=!#$&'*~", errors="surrogateescape")
@@ -44,17 +47,6 @@ def folder_name(address: str) -> str:
 
 
 # %% sync
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable; Windows cannot, and does without."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def make_folder(folder: Path) -> None:
     """Create a folder for its owner alone, and those above it; its name is durable, also if it was there."""
     if folder.is_dir():
@@ -107,16 +99,22 @@ def with_lf(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 # %% write-durably
-def write_durably(path: Path, blocks: Iterable[bytes]) -> None:
-    """Write a new file that only its owner may read, and wait until the disk has it."""
+def write_durably(path: str, blocks: Iterable[bytes]) -> Steps[None]:
+    """Write a new file that only its owner may read, and go on when the disk has it."""
     with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        path.chmod(0o600)                      # whatever the umask
+        os.chmod(path, 0o600)                  # whatever the umask
         file.writelines(blocks)
         file.flush()
-        os.fsync(file.fileno())
+        yield [file.fileno()]
 
 
 # %% trace
+@lru_cache(1)
+def date_of(second: int) -> str:
+    """A moment, in seconds since 1970, as a header has it; letters of one second share it."""
+    return formatdate(second, localtime=True)
+
+
 def trace(envelope: Envelope, hostname: str, identity: str) -> bytes:
     """Return-Path and Received: where a bounce goes, and which way the message came (RFC 5321 §4.4)."""
     whom = f"\r\n\tfor <{envelope.recipients[0]}>" if len(envelope.recipients) == 1 else ""
@@ -125,7 +123,7 @@ def trace(envelope: Envelope, hostname: str, identity: str) -> bytes:
         f"Return-Path: <{envelope.sender}>\r\n"
         f"Received: from {envelope.hello or 'unknown'}{peer}\r\n"
         f"\tby {hostname} with {envelope.protocol} id {identity}{whom};\r\n"
-        f"\t{formatdate(localtime=True)}\r\n"
+        f"\t{date_of(int(time.time()))}\r\n"
     ).encode(errors="surrogateescape")
 
 
@@ -157,59 +155,69 @@ def own_return_path(head: bytes, body: IO[bytes]) -> Iterator[bytes]:
 
 
 # %% publish
-def publish(temporary: Path, names: list[Path]) -> None:
+def publish(temporary: str, names: list[str]) -> Steps[None]:
     """Give a finished file its names, all or none; a name appears whole or not at all."""
-    done: list[Path] = []
+    done: list[str] = []
     try:
         for name in names:
             os.link(temporary, name)
             done.append(name)
-        for name in names:
-            sync_folder(name.parent)
+        yield [os.path.dirname(name) for name in names]
     except OSError:
         for name in done:
-            name.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
         raise
+
+
+def put(message: Iterable[bytes], name: str, folders: list[str]) -> Steps[None]:
+    """Keep a message as a file with this name in each folder's `new`, and nothing in `tmp`."""
+    temporary = f"{folders[0]}/tmp/{name}"
+    try:
+        yield from write_durably(temporary, message)
+        yield from publish(temporary, [f"{folder}/new/{name}" for folder in folders])
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
 
 
 # %% maildir
 class Maildir:
     """A `deliver` into `root/ADDRESS/new`, on disk before 250; `hostname` is for Received and file names."""
 
-    at_once = 16                               # letters that a loop hands over: disks sync several like one
+    at_once = 16                               # large letters that a loop hands over
 
     def __init__(self, root: str | os.PathLike[str], hostname: str = "") -> None:
         self.root, self.hostname = Path(root), hostname or socket.gethostname() or "localhost"
         make_folder(self.root)
-        self._seen: dict[Path, float] = {}     # mailboxes that the disk has, and when we looked after them
+        self._seen: dict[str, float] = {}      # mailboxes that the disk has, and when we looked after them
 
-    def mailbox(self, folder: Path) -> None:
-        """Look after a mailbox: the disk has it, nothing of it is missing, nothing stale is in its tmp."""
-        whole = all((folder / name).is_dir() for name in FOLDERS)
-        if not whole or time.monotonic() - self._seen.get(folder, -HOUR) >= HOUR:
-            make_maildir(folder)
-            sweep(folder / "tmp")
+    def look_after(self, folder: str, again: bool) -> None:
+        """Once an hour, or `again`: the disk has a mailbox whole, and nothing stale is in its tmp."""
+        if again or time.monotonic() - self._seen.get(folder, -HOUR) >= HOUR:
+            make_maildir(Path(folder))
+            sweep(Path(folder, "tmp"))
             if len(self._seen) >= REMEMBERED:
                 self._seen.clear()
             self._seen[folder] = time.monotonic()
 
-    def __call__(self, envelope: Envelope, body: IO[bytes]) -> Reply:
+    @in_steps
+    def __call__(self, envelope: Envelope, body: IO[bytes]) -> Steps[Reply]:
         """Deliver to all recipients or to none: 452 when the disk is full; raises OSError otherwise."""
-        name = unique_name(self.hostname)
-        folders = [self.root / folder for folder in dict.fromkeys(map(folder_name, envelope.recipients))]
-        temporary = folders[0] / "tmp" / name
-        message = own_return_path(trace(envelope, self.hostname, name), body)
+        name, again = unique_name(self.hostname), False
+        folders = [f"{self.root}/{folder}" for folder in dict.fromkeys(map(folder_name, envelope.recipients))]
         binary = (envelope.parameters.get("BODY") or "").upper() == "BINARYMIME"     # chunking (RFC 3030 §3)
-        try:
-            for folder in folders:
-                self.mailbox(folder)
-            write_durably(temporary, message if binary else with_lf(message))
-            publish(temporary, [folder / "new" / name for folder in folders])
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                return Reply(452, "the disk is full; please try again later")
-            raise
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-        return Reply(250, f"kept as {name}")
+        while True:
+            message = own_return_path(trace(envelope, self.hostname, name), body)
+            try:
+                for folder in folders:
+                    self.look_after(folder, again)
+                yield from put(message if binary else with_lf(message), name, folders)
+                return Reply(250, f"kept as {name}")
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    return Reply(452, "the disk is full; please try again later")
+                if again or error.errno != errno.ENOENT:
+                    raise
+            again = True                       # a folder was removed since we looked: begin once more
+            body.seek(0)

@@ -4,14 +4,16 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from typing import IO
 
 from .bodies import MEMORY, Memory
 from .envelope import Envelope
 from .printable import logger
+from .together import Steps, alone, steps_of
 from .wire import Reply, encode_reply
 
-__all__ = ["BROKEN", "Deliver", "Limits", "Outcome", "Policy", "as_reply", "ask_deliver", "ask_policy",
+__all__ = ["BROKEN", "Deliver", "Delivery", "Limits", "Outcome", "Policy", "as_reply", "ask_policy",
            "reply_for_each"]
 
 log = logger(__name__)
@@ -62,14 +64,35 @@ def ask_policy(policy: Policy, address: str, envelope: Envelope) -> Reply | None
         return BROKEN
 
 
-def ask_deliver(deliver: Deliver, envelope: Envelope, body: IO[bytes]) -> dict[str, Reply]:
-    """What became of a message for each recipient; 451 if `deliver` breaks: the client keeps it (RFC 5321 §4.2.5)."""
-    try:
-        body.seek(0)
-        return reply_for_each(envelope.recipients, deliver(envelope, body))
-    except Exception:
-        log.exception("%s: delivery failed", envelope.peer)
-        return dict.fromkeys(envelope.recipients, BROKEN)
+@dataclass(slots=True)
+class Delivery:
+    """A message for `deliver`. Called, it says what became of it for each recipient.
+
+    451 if `deliver` breaks: the client keeps the message (RFC 5321 §4.2.5).
+    """
+
+    deliver: Deliver
+    envelope: Envelope
+    body: IO[bytes]
+
+    @property
+    def together(self) -> bool:
+        """Whether `steps` may be played with those of others. A letter too large for memory would hold them up."""
+        return isinstance(self.body, BytesIO) and steps_of(self.deliver) is not None
+
+    def __call__(self) -> dict[str, Reply]:
+        return alone(self.steps())
+
+    def steps(self) -> Steps[dict[str, Reply]]:
+        """The same in steps, those of `deliver` if it has some."""
+        recipients, steps = self.envelope.recipients, steps_of(self.deliver)
+        try:
+            self.body.seek(0)
+            outcome = (yield from steps(self.envelope, self.body)) if steps else self.deliver(self.envelope, self.body)
+            return reply_for_each(recipients, outcome)
+        except Exception:
+            log.exception("%s: delivery failed", self.envelope.peer)
+            return dict.fromkeys(recipients, BROKEN)
 
 
 def reply_for_each(recipients: Collection[str], outcome: object) -> dict[str, Reply]:

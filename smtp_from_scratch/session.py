@@ -7,14 +7,13 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, ClassVar
 
 from .bodies import Spool
 from .conversation import FLUSH, Closing, Conversation, Disconnected, Line, Timeout, Work
 from .envelope import NULL_PATH, BadPath, Body, BodyCutter, Envelope, Path, parse_path
 from .printable import logger
-from .rules import BROKEN, ask_deliver, ask_policy
+from .rules import BROKEN, Delivery, ask_policy
 from .rules import Deliver as Deliver
 from .rules import Limits as Limits
 from .rules import Policy as Policy
@@ -298,7 +297,7 @@ def data(session: Session, argument: str) -> Conversation[Reply]:
 
 def finish(session: Session, spool: Spool) -> Conversation[Reply]:
     """The end of a body, however it came: deliver it, and say what became of it."""
-    keep = partial(ask_deliver, session.deliver, session.envelope, spool.file)
+    keep = Delivery(session.deliver, session.envelope, spool.file)
     quick = getattr(session.deliver, "at_once", 1) == 0        # it never blocks: why wake another thread
     reply = spool.finish() or one_reply(keep() if quick else (yield Work(keep)))
     log.info("%s from=<%s> to=%d size=%d: %s", session.peer, session.envelope.sender,

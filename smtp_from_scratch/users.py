@@ -11,10 +11,10 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from .auth import decode64
-from .maildir import sync_folder
 from .sasl import encode64
 from .saslprep import saslprep
 from .scram import ITERATIONS, Keys, ScramKeys, scram_keys
+from .together import sync_folder
 
 __all__ = ["BadUserFile", "UserFile"]
 

@@ -20,6 +20,7 @@ import pytest
 
 from smtp_from_scratch import lab, maildir
 from smtp_from_scratch.envelope import few_quotes
+from smtp_from_scratch.together import Steps, alone
 from tests.solutions import solution
 
 SOLVED = "08_maildir"
@@ -126,38 +127,45 @@ def test_with_lf_in_any_style(answer: Any) -> None:
 
 def write(mode: str = "xb", flush: bool = True, sync: bool = True, first: int = 0) -> Any:
     """A way to write a file, with a mistake or without."""
-    def my_write(path: Path, blocks: Iterable[bytes]) -> None:
+    def my_write(path: str, blocks: Iterable[bytes]) -> Steps[None]:
         with open(path, mode) as file:
             for block in itertools.islice(blocks, first, None):
                 file.write(block)
             if flush:
                 file.flush()
             if sync:
-                os.fsync(file)
+                yield [file.fileno()]
     return my_write
 
 
-def early(path: Path, blocks: Iterable[bytes]) -> None:
+def early(path: str, blocks: Iterable[bytes]) -> Steps[None]:
     with open(path, "xb", buffering=0) as file:
-        os.fsync(file.fileno())
+        yield [file.fileno()]
         file.writelines(blocks)
 
 
+def by_itself(path: str, blocks: Iterable[bytes]) -> None:
+    with open(path, "xb") as file:
+        file.writelines(blocks)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 @pytest.mark.parametrize("answer, says", [
-    (lambda path, blocks: print(end=""), "no file"), (lambda path, blocks: ..., "Not yet"),
-    (write(sync=False), "no fsync"),
-    (write(flush=False), "fsync when the file had"), (early, "fsync when the file had 0"),
+    (lambda path, blocks: print(end=""), "no generator"), (lambda path, blocks: (_ for _ in ()), "no file"),
+    (lambda path, blocks: ..., "Not yet"), (by_itself, "no generator"), (write(sync=False), "no sync"),
+    (write(flush=False), "synced when the file had"), (early, "synced when the file had 0"),
     (write("wb"), "Yesterday"), (write(first=1), "not 200025"),
 ])
 def test_write_refuses(answer: Any, says: str) -> None:
     wrong(lab.check_write(answer), says)
 
 
-def low(path: Path, blocks: Iterable[bytes]) -> None:
+def low(path: str, blocks: Iterable[bytes]) -> Steps[None]:
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     for block in blocks:
         os.write(descriptor, block)
-    os.fsync(descriptor)
+    yield (descriptor,)
     os.close(descriptor)
 
 
@@ -166,55 +174,77 @@ def test_write_in_any_style(answer: Any) -> None:
     assert lab.check_write(answer).passed
 
 
-def publish(undo: bool = True, sync: bool = True, everything: bool = False, raises: bool = True) -> Any:
+def publish(undo: bool = True, sync: bool = True, everything: bool = False, raises: bool = True,
+            outside: bool = False) -> Any:
     """A way to give names, with a mistake or without."""
-    def my_publish(temporary: Path, names: list[Path]) -> None:
-        done: list[Path] = []
+    def my_publish(temporary: str, names: list[str]) -> Steps[None]:
+        done: list[str] = []
         try:
             for name in names:
                 os.link(temporary, name)
                 done.append(name)
-            for name in names if sync else []:
-                maildir.sync_folder(name.parent)
+            if sync and not outside:
+                yield [os.path.dirname(name) for name in names]
         except OSError:
             for name in names if everything else done if undo else []:
-                name.unlink(missing_ok=True)
+                Path(name).unlink(missing_ok=True)
             if raises:
                 raise
+        if outside:
+            yield [os.path.dirname(name) for name in names]
     return my_publish
 
 
-def renames(temporary: Path, names: list[Path]) -> None:
+def renames(temporary: str, names: list[str]) -> Steps[None]:
     for name in names[1:]:
         os.link(temporary, name)
     os.rename(temporary, names[0])
-    for name in names:
-        maildir.sync_folder(name.parent)
+    yield list(map(os.path.dirname, names))
 
 
-def synced_before(temporary: Path, names: list[Path]) -> None:
-    for name in names:
-        maildir.sync_folder(name.parent)
-    publish(sync=False)(temporary, names)
+def synced_before(temporary: str, names: list[str]) -> Steps[None]:
+    yield list(map(os.path.dirname, names))
+    yield from publish(sync=False)(temporary, names)
+
+
+def syncs_itself(temporary: str, names: list[str]) -> None:
+    alone(publish()(temporary, names))
+
+
+def forgets_a_failed_sync(temporary: str, names: list[str]) -> Steps[None]:
+    yield from publish(sync=False)(temporary, names)
+    with contextlib.suppress(OSError):
+        yield list(map(os.path.dirname, names))
 
 
 @posix
 @pytest.mark.parametrize("answer, says", [
     (lambda temporary, names: None, "Not yet"), (publish(undo=False), "twice"), (publish(sync=False), "The cable"),
     (publish(everything=True), "yesterday"), (publish(raises=False), "no error"), (renames, "tmp is gone"),
-    (lambda temporary, names: os.link(temporary, names[0]), "1 of 3"), (synced_before, "The cable"),
+    (lambda temporary, names: os.link(temporary, names[0]), "no generator"), (synced_before, "The cable"),
+    (syncs_itself, "no generator"), (publish(outside=True), "an error at the `yield`"),
+    (forgets_a_failed_sync, "cannot be synced"),
 ])
 def test_publish_refuses(answer: Any, says: str) -> None:
     wrong(lab.check_publish(answer), says)
 
 
-def looks_first(temporary: Path, names: list[Path]) -> None:
+def one_gets_it(temporary: str, names: list[str]) -> Steps[None]:
+    os.link(temporary, names[0])
+    yield [os.path.dirname(names[0])]
+
+
+def test_publish_is_for_all() -> None:
+    wrong(lab.check_publish(one_gets_it), "1 of 3")
+
+
+def looks_first(temporary: str, names: list[str]) -> Steps[None]:
     with contextlib.ExitStack() as undo:
         for name in names:
-            name.hardlink_to(temporary)
-            undo.callback(name.unlink)
-        for folder in {name.parent for name in names}:
-            maildir.sync_folder(folder)
+            Path(name).hardlink_to(temporary)
+            undo.callback(os.unlink, name)
+        for folder in {os.path.dirname(name) for name in names}:
+            yield [Path(folder)]
         undo.pop_all()
 
 

@@ -22,13 +22,13 @@ HERE = ROOT / PACKAGE
 WIRE = {"printable", "wire"}
 LINE = WIRE | {"channel", "transcript"}
 TALK = LINE | {"conversation", "envelope", "stream"}
-ENDS = TALK | {"bodies", "rules", "client", "session"}
+ENDS = TALK | {"bodies", "rules", "together", "client", "session"}
 HELLO = ENDS | {"ehlo", "transaction"}
 EXTENSIONS = {"status", "pipelining", "chunking", "starttls", "auth", "scram", "smtputf8", "dsn"}
 STAGES = {"connection", "server", "loop"}
 PROTOCOL = HELLO | EXTENSIONS | STAGES | {"maildir", "report", "submission"}
 BY_HAND = {"addresses", "aio", "lmtp", "message", "oauth", "parts", "passwords", "refusals", "sasl", "stream",
-           "throttle", "unix", "users", "xtext"}
+           "throttle", "together", "unix", "users", "xtext"}
 FRONT_DOOR = PROTOCOL | BY_HAND | {"saslprep", "smtp", "transcript"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": {"memory"}, "addresses": set(), "printable": set(), "parts": set(), "saslprep": set(),
@@ -37,16 +37,16 @@ ALLOWED: dict[str, set[str]] = {
     "oauth": {"conversation", "sasl"}, "sasl": {"client", "conversation", "passwords", "saslprep"},
     "wire": {"printable"}, "channel": WIRE | {"transcript"}, "conversation": LINE, "stream": {"conversation"},
     "envelope": LINE | {"addresses", "conversation", "stream"}, "bodies": WIRE,
-    "rules": TALK | {"bodies"}, "client": TALK, "session": TALK | {"bodies", "rules"},
+    "together": set(), "rules": TALK | {"bodies", "together"}, "client": TALK, "session": TALK | {"bodies", "rules"},
     "ehlo": ENDS, "transaction": ENDS | {"ehlo"}, **dict.fromkeys(EXTENSIONS, HELLO),
     "auth": HELLO | {"passwords", "sasl", "saslprep", "throttle", "xtext"},
     "scram": HELLO | {"auth", "passwords", "sasl", "saslprep"},        # one more mechanism
     "dsn": HELLO | {"xtext"},
     "lmtp": HELLO | {"rules", "status"}, "unix": set(), "submission": ENDS, "report": ENDS | {"dsn", "parts"},
     "connection": LINE | {"conversation"}, "server": LINE | {"conversation", "connection", "throttle", "unix"},
-    "loop": LINE | {"conversation", "connection", "server", "throttle"},
+    "loop": LINE | {"conversation", "connection", "server", "throttle", "together"},
     "aio": LINE | {"conversation", "connection", "unix"},
-    "maildir": WIRE | {"envelope"}, "users": HELLO | {"auth", "maildir", "passwords", "sasl", "saslprep", "scram"},
+    "maildir": WIRE | {"envelope", "together"}, "users": HELLO | {"auth", "passwords", "sasl", "saslprep", "scram"},
     "refusals": {"client", "wire"}, "message": ENDS | {"transaction"}, "smtp": PROTOCOL | BY_HAND,
     # An examiner shares what is transport with the examined, and no rule of SMTP.
     "conformance": TALK | {"bodies", "chunking", "connection", "starttls"},

@@ -24,9 +24,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from smtp_from_scratch import Envelope, Maildir, Reply, Server
+from smtp_from_scratch import Envelope, Maildir, Reply, Server, together
 from smtp_from_scratch import maildir as module
 from smtp_from_scratch.maildir import folder_name, trace, unique_name
+from smtp_from_scratch.together import alone, sync_folder
 from smtp_from_scratch.users import UserFile
 from tests.disk import Disk
 
@@ -114,14 +115,14 @@ class OldMakeMaildir(Maildir):
             if not (folder / "new").is_dir():
                 for each in ("tmp", "cur", "new"):
                     (folder / each).mkdir(parents=True, exist_ok=True)
-                module.sync_folder(folder)
-                module.sync_folder(folder.parent)
+                sync_folder(folder)
+                sync_folder(folder.parent)
         return self.put(folders, name, trace(envelope, self.hostname, name), body)
 
     def put(self, folders: list[Path], name: str, head: bytes, body: IO[bytes]) -> Reply:
         temporary = folders[0] / "tmp" / name
-        module.write_durably(temporary, module.with_lf([head, body.read()]))
-        module.publish(temporary, [folder / "new" / name for folder in folders])
+        alone(module.write_durably(temporary, module.with_lf([head, body.read()])))
+        alone(module.publish(temporary, [folder / "new" / name for folder in folders]))
         temporary.unlink()
         return Reply(250, "kept")
 
@@ -132,8 +133,8 @@ class InPlace(OldMakeMaildir):
     def put(self, folders: list[Path], name: str, head: bytes, body: IO[bytes]) -> Reply:
         for folder in folders:
             body.seek(0)
-            module.write_durably(folder / "new" / name, module.with_lf([head, body.read()]))
-            module.sync_folder(folder / "new")
+            alone(module.write_durably(folder / "new" / name, module.with_lf([head, body.read()])))
+            sync_folder(folder / "new")
         return Reply(250, "kept")
 
 
@@ -142,7 +143,7 @@ class FileNotSynced(OldMakeMaildir):
 
     def put(self, folders: list[Path], name: str, head: bytes, body: IO[bytes]) -> Reply:
         (folders[0] / "tmp" / name).write_bytes(head + body.read().replace(b"\r\n", b"\n"))
-        module.publish(folders[0] / "tmp" / name, [folder / "new" / name for folder in folders])
+        alone(module.publish(folders[0] / "tmp" / name, [folder / "new" / name for folder in folders]))
         return Reply(250, "kept")
 
 
@@ -150,7 +151,7 @@ class NameNotSynced(OldMakeMaildir):
     """The octets are durable, the name is not."""
 
     def put(self, folders: list[Path], name: str, head: bytes, body: IO[bytes]) -> Reply:
-        module.write_durably(folders[0] / "tmp" / name, module.with_lf([head, body.read()]))
+        alone(module.write_durably(folders[0] / "tmp" / name, module.with_lf([head, body.read()])))
         for folder in folders:
             os.link(folders[0] / "tmp" / name, folder / "new" / name)
         return Reply(250, "kept")
@@ -223,7 +224,7 @@ def test_the_root_and_what_is_above_it_are_durable_too(tmp_path: Path) -> None:
                 folder = folder / name
                 folder.mkdir()
                 if name != "abc"[depth - 1]:
-                    module.sync_folder(folder.parent)
+                    sync_folder(folder.parent)
             post(disk, Maildir(top / "a" / "b" / "c"), FIRST, KENJI)
         judge(disk)
 
@@ -489,8 +490,11 @@ def test_wherever_a_block_ends_every_return_path_goes(text: bytes, block: int) -
 
 
 @pytest.mark.parametrize("missing", ["tmp", "new", "cur"])
-def test_a_missing_folder_is_made_again(tmp_path: Path, missing: str) -> None:
+def test_a_missing_folder_is_made_again(tmp_path: Path, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once where we need it. `cur` is for readers: within the hour, which is over at once here."""
     deliver = Maildir(tmp_path)
+    if missing == "cur":
+        monkeypatch.setattr(module, "HOUR", 0.0)
     for expected in (1, 2):
         assert deliver(envelope(KENJI), BytesIO(LETTER)).code == 250
         assert len(kept(tmp_path)) == expected or missing == "new"
@@ -598,8 +602,14 @@ def test_a_folder_name_fits_whatever_the_address(tmp_path: Path) -> None:
 def test_the_names_of_new_folders_are_synced_before_the_letter_has_one(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    sync, link = module.sync_folder, os.link
-    monkeypatch.setattr(module, "sync_folder", lambda folder: (calls.append(folder.name), sync(folder))[1])
+    link = os.link
+
+    def noted(folder: Path | str) -> None:
+        calls.append(Path(folder).name)
+        sync_folder(folder)
+
+    monkeypatch.setattr(module, "sync_folder", noted)
+    monkeypatch.setattr(together, "sync_folder", noted)
     monkeypatch.setattr(os, "link", lambda *names: (calls.append("link"), link(*names))[1])
     deliver = Maildir(tmp_path / "mail")
     assert calls[-1] == tmp_path.name                      # where the root's name is

@@ -4,12 +4,13 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from smtp_from_scratch.lab.check import NotYet, Problem, check
+from smtp_from_scratch.together import alone
 
 # --- your turn: write ------------------------------------------------------------------------------------------------
 
@@ -17,14 +18,14 @@ from smtp_from_scratch.lab.check import NotYet, Problem, check
 @check(
     hints=(
         "Whose buffers does flush empty, and whose does fsync?",
-        'open(path, "xb"), then file.flush() and os.fsync(file.fileno()) before the with ends',
+        'open(path, "xb"), then file.flush() and yield [file.fileno()] before the with ends',
         "Python keeps octets in a buffer, and the system keeps them in another one. `flush` empties the first into "
-        "the second, and `os.fsync` the second onto the disk, so both are needed, in this order. The mode "
-        "`x` makes it an error when the name exists already.",
+        "the second. Whoever plays your steps calls `os.fsync`, which empties the second onto the disk: so flush, then "
+        "yield. The mode `x` makes it an error when the name exists already.",
     ),
     passed="The octets are in the file, the disk was asked, and an older letter is safe.",
 )
-def check_write(my_write: Callable[[Path, Iterable[bytes]], Any]) -> Problem | None:
+def check_write(my_write: Callable[[str, Iterable[bytes]], Any]) -> Problem | None:
     """The file is new, whole and synced."""
     for text in (b"x" * 200_000 + b"\nthe end\n", b"Monday, at nine.\n"):
         if problem := written(my_write, [b"Return-Path: <>\n", text]):
@@ -32,7 +33,16 @@ def check_write(my_write: Callable[[Path, Iterable[bytes]], Any]) -> Problem | N
     return None
 
 
-def written(my_write: Callable[[Path, Iterable[bytes]], Any], blocks: list[bytes]) -> Problem | None:
+def played(steps: Any, what: str) -> Problem | None:
+    """Play what a generator asks for; a problem if it is none."""
+    if not isinstance(steps, Generator):
+        return Problem("no generator", "It waits for the disk by itself, and nobody can ask for eight at once.",
+                       f"`yield {what}` says what to wait for.")
+    alone(steps)
+    return None
+
+
+def written(my_write: Callable[[str, Iterable[bytes]], Any], blocks: list[bytes]) -> Problem | None:
     """One letter; a short one stays in Python's buffer until somebody flushes it."""
     synced: list[int] = []
     real, whole = os.fsync, b"".join(blocks)
@@ -45,23 +55,25 @@ def written(my_write: Callable[[Path, Iterable[bytes]], Any], blocks: list[bytes
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "letter"
         with patch("os.fsync", fsync):
-            if my_write(path, iter(blocks)) is ...:
-                raise NotYet("open the file, write all blocks, and ask the disk.")
+            if (steps := my_write(str(path), iter(blocks))) is ...:
+                raise NotYet("open the file, write all blocks, and yield its number.")
+            if problem := played(steps, "[file.fileno()]"):
+                return problem
         if not path.exists():
             return Problem("no file", "Kenji's mailbox stays empty.", "Open the path with a mode that creates a file.")
         if path.read_bytes() != whole:
             return Problem(f"a file of {path.stat().st_size} octets, not {len(whole)}",
                            "Kenji gets another letter than Ana wrote.", "Write all blocks, in their order.")
         if not synced:
-            return Problem("no fsync", "Tokyo says 250, the cable goes, the letter is gone.",
-                           "`os.fsync` asks the disk (RFC 5321 §6.1).")
+            return Problem("no sync of the file", "Tokyo says 250, the cable goes, the letter is gone.",
+                           "`yield [file.fileno()]` asks the disk (RFC 5321 §6.1).")
         if synced[-1] != len(whole):
-            return Problem(f"fsync when the file had {synced[-1]} octets",
+            return Problem(f"synced when the file had {synced[-1]} octets",
                            "The rest was still in Python's buffer: half a letter survives.",
                            "`file.flush()` comes first.")
         path.write_bytes(b"an older letter\n")
         try:
-            my_write(path, iter(blocks))
+            alone(my_write(str(path), iter(blocks)))
         except FileExistsError:
             return None if path.read_bytes() == b"an older letter\n" else Problem(
                 "a name that is taken, and the letter under it is gone", "Yesterday's letter is overwritten.",
@@ -218,12 +230,12 @@ def check_with_lf(my_with_lf: Callable[[Iterable[bytes]], Any]) -> Problem | Non
     hints=(
         "Which names must go if the last one fails, and which must never go?",
         "done.append(name) after each os.link; in `except OSError`: unlink what is in done, and raise",
-        "Give the names one by one with os.link and note which you have given. Then sync the folder of each. If "
-        "anything fails on the way, take away those that you gave and no others, and let the error rise.",
+        "Give the names one by one with os.link and note which you have given. Then yield the list of their folders. "
+        "If anything fails, also at the yield, take away those that you gave and no others, and let the error rise.",
     ),
     passed="All or none, durable, and nobody else's letter is touched.",
 )
-def check_publish(my_publish: Callable[[Path, list[Path]], Any]) -> Iterator[Problem]:
+def check_publish(my_publish: Callable[[str, list[str]], Any]) -> Iterator[Problem]:
     """All names or none."""
     with tempfile.TemporaryDirectory() as top:
         file, boxes = Path(top) / "letter", [Path(top) / name for name in ("kenji", "yui", "li")]
@@ -240,28 +252,29 @@ def check_publish(my_publish: Callable[[Path, list[Path]], Any]) -> Iterator[Pro
             real(descriptor)
 
         with patch("os.fsync", fsync):
-            if my_publish(file, names) is ... or not any(name.exists() for name in names):
-                raise NotYet("give `temporary` each of the names.")
+            problem = played(my_publish(str(file), list(map(str, names))), "[os.path.dirname(name), …]")
+        if not any(name.exists() for name in names):
+            raise NotYet("give `temporary` each of the names.")
+        yield from filter(None, [problem])
         if not all(name.exists() and name.read_bytes() == b"Monday\n" for name in names):
             yield Problem(f"{sum(name.exists() for name in names)} of 3 names", "Somebody gets no letter.",
                           "`os.link` gives a name: call it for each.")
         if os.name != "nt" and set(synced) != {box.name for box in boxes}:
-            yield Problem(f"synced with its name in it: {sorted(set(synced)) or 'nothing'}",
-                          "The cable goes after the 250, and the name with it.", "`sync_folder(name.parent)` for each")
+            yield Problem(f"synced with its name in it: {sorted(set(synced)) or 'nothing'}", "The cable goes after the "
+                          "250, and the name with it.", "`yield` the folders of all names, once these are given.")
         if not file.exists():
             yield Problem("the file in tmp is gone", "The next of its names has nothing to be linked to.",
                           "`os.link`, and not `os.rename`: whoever calls removes the name in tmp.")
-            return
         yield from all_or_none(my_publish, file, names)
 
 
-def all_or_none(my_publish: Callable[[Path, list[Path]], Any], file: Path, names: list[Path]) -> Iterator[Problem]:
+def all_or_none(my_publish: Callable[[str, list[str]], Any], file: Path, names: list[Path]) -> Iterator[Problem]:
     """What is left when the last name is taken."""
     for name in names:
         name.unlink(missing_ok=True)
     names[2].write_bytes(b"an older letter\n")
     try:
-        my_publish(file, names)
+        alone(my_publish(str(file), list(map(str, names))))
         yield Problem("no error when a name is taken", "Li's older letter, or this one, is lost.",
                       "`os.link` refuses a name that exists: let its error rise.")
     except OSError:
@@ -271,6 +284,25 @@ def all_or_none(my_publish: Callable[[Path, list[Path]], Any], file: Path, names
         if left := [name.parent.name for name in names[:2] if name.exists()]:
             yield Problem(f"names for {' and '.join(left)}, and an error", "Ana sends it again: they get it twice.",
                           "All or none: take away what you gave.")
+    yield from or_the_disk_fails(my_publish, file, names)
+
+
+def or_the_disk_fails(my_publish: Callable[[str, list[str]], Any], file: Path, names: list[Path]) -> Iterator[Problem]:
+    """What is left when the folders cannot be synced."""
+    for name in names:
+        name.unlink(missing_ok=True)
+    steps = my_publish(str(file), list(map(str, names)))
+    next(steps)
+    try:
+        while True:
+            steps.throw(OSError("the disk is broken"))
+    except StopIteration:
+        yield Problem("no error when a folder cannot be synced", "250 is said, and the name is gone with the cable.",
+                      "The error rises at the `yield`: let it out.")
+    except OSError:
+        if left := [name.parent.name for name in names if name.exists()]:
+            yield Problem(f"names for {' and '.join(left)}, and an error at the `yield`",
+                          "Ana sends it again: they get it twice.", "The `yield` belongs into the `try`.")
 
 
 # --- exercise 1 ------------------------------------------------------------------------------------------------------
