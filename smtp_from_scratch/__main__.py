@@ -5,17 +5,22 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from importlib import import_module
 
 from smtp_from_scratch import __version__
-from smtp_from_scratch.cli import check, check_client, class_, inbox, send, serve, talk, user
 
-COMMANDS = (serve, send, inbox, class_, check, check_client, talk, user)
+COMMANDS = {                                    # each is a file in `cli`
+    "serve": "take in mail", "send": "send messages", "inbox": "look at the mail that a program sends",
+    "class": "one mail server for a room", "check": "does a server conform?",
+    "check-client": "does a client conform?", "talk": "type SMTP by hand", "user": "who may log in",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command, and return its exit code."""
-    options = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    options = parser(words).parse_args(words)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")      # what this terminal has no sign for is no reason to fail
     try:
@@ -26,13 +31,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
 
 
-def parser() -> argparse.ArgumentParser:
-    """The grammar of the command line."""
+def parser(words: Container[str] = COMMANDS) -> argparse.ArgumentParser:
+    """The grammar of the command line: all commands, and options for those among these words; no other is loaded."""
     top = argparse.ArgumentParser("smtp-from-scratch", description="A mail system whose source code is a course.")
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in COMMANDS:
-        command.add_parser(commands)
+    for name, what in COMMANDS.items():
+        command = commands.add_parser(name, help=what)
+        if name in words:
+            file = name.replace("-", "_") if name != "class" else "class_"
+            import_module(f"smtp_from_scratch.cli.{file}").add_options(command)
     return top
 
 

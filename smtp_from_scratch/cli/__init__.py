@@ -1,1 +1,1 @@
-"""The command line: a file for each command, each with `add_parser` and `run`."""
+"""The command line: a file for each command, each with `add_options` and `run`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from smtp_from_scratch.cli import examine, stages
 from smtp_from_scratch.cli.common import (
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     pass
 
 
-def add_parser(commands: Any) -> None:
+def add_options(check: argparse.ArgumentParser) -> None:
     """The options."""
-    check = commands.add_parser("check", help="does a server conform?", usage=(
-        "smtp-from-scratch check [options] HOST:PORT\n       smtp-from-scratch check --stages [options] -- COMMAND… "
-        "(with {port} in it)"), description="Plays dialogues from the RFCs at a server, and says where it differs.")
+    check.usage = ("smtp-from-scratch check [options] HOST:PORT\n"
+                   "       smtp-from-scratch check --stages [options] -- COMMAND… (with {port} in it)")
+    check.description = "Plays dialogues from the RFCs at a server, and says where it differs."
     check.add_argument("target", nargs="*", metavar="HOST:PORT",
                        help="the server; HOST alone: its port 25. With --stages, it may be a command after --")
     check.add_argument("--stages", action="store_true", help=stages.HELP)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
 
 from smtp_from_scratch.cli import examine, stages
 from smtp_from_scratch.cli.common import OK, UNREACHABLE, USAGE, complain, octets
 from smtp_from_scratch.printable import printable
 
 
-def add_parser(commands: Any) -> None:
+def add_options(client: argparse.ArgumentParser) -> None:
     """The options."""
-    client = commands.add_parser("check-client", help="does a client conform?", usage=(
-        "smtp-from-scratch check-client [options] -- COMMAND… (with {host} and {port} in it)"),
-        description="Plays the server's part of dialogues from the RFCs at a command that sends mail. In COMMAND, "
+    client.usage = "smtp-from-scratch check-client [options] -- COMMAND… (with {host} and {port} in it)"
+    client.description = (
+        "Plays the server's part of dialogues from the RFCs at a command that sends mail. In COMMAND, "
         "{host}, {port}, {sender}, {recipient}, {recipients} (repeated, with the option before it), {recipients,}, "
         "{file} (the message), {user}, {password}, {password_file}, {ca_file} and others are filled in; words between "
         "[ and ] are left out when a dialogue has no use for what stands in braces there.")

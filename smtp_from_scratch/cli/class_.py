@@ -7,7 +7,6 @@ import contextlib
 import secrets
 import threading
 from collections.abc import Mapping
-from typing import Any
 
 from smtp_from_scratch.auth import Auth
 from smtp_from_scratch.classroom.state import Room
@@ -33,10 +32,10 @@ class Page(Extension):
         return {"HELP": Verb(here, STAY, "HELP", now=True, idle=True)}
 
 
-def add_parser(commands: Any) -> None:
+def add_options(room: argparse.ArgumentParser) -> None:
     """The options."""
-    room = commands.add_parser("class", help="one mail server for a room", description="Takes in the mail of a room, "
-                               "keeps it in memory, and shows on a page who has come how far. Nothing leaves the room.")
+    room.description = ("Takes in the mail of a room, keeps it in memory, and shows on a page who has come how far. "
+                        "Nothing leaves the room.")
     room.add_argument("--smtp", type=host_port, metavar="HOST:PORT", default=("127.0.0.1", 2525),
                       help="take in mail here (default 127.0.0.1:2525; 0.0.0.0:2525 for a room)")
     room.add_argument("--http", type=host_port, metavar="HOST:PORT", default=("127.0.0.1", 8080),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import threading
-from typing import Any
 
 from smtp_from_scratch.auth import Auth
 from smtp_from_scratch.cli.common import OK, UNREACHABLE, complain, count, host_port, octets, until_told, where
@@ -31,11 +30,9 @@ class Anybody:
         """Not asked for."""
 
 
-def add_parser(commands: Any) -> None:
+def add_options(inbox: argparse.ArgumentParser) -> None:
     """The options."""
-    inbox = commands.add_parser(
-        "inbox", help="look at the mail that a program sends",
-        description="Takes in mail from a program that is being written, delivers none, and shows it on a page.")
+    inbox.description = "Takes in mail from a program that is being written, delivers none, and shows it on a page."
     inbox.add_argument("--smtp", type=host_port, metavar="HOST:PORT", default=("127.0.0.1", 1025),
                        help="take in mail here (default 127.0.0.1:1025; port 0: the system chooses)")
     inbox.add_argument("--http", type=host_port, metavar="HOST:PORT", default=("127.0.0.1", 8025),

@@ -31,10 +31,10 @@ from smtp_from_scratch.starttls import unverified
 from smtp_from_scratch.transcript import Transcript
 
 
-def add_parser(commands: Any) -> None:
+def add_options(send: argparse.ArgumentParser) -> None:
     """The options."""
-    send = commands.add_parser("send", help="send messages", description="Sends messages from files, as they are, or "
-                               "one that is made of a subject, a text and attachments.")
+    send.description = ("Sends messages from files, as they are, or one that is made of a subject, a text and "
+                        "attachments.")
     send.add_argument("--server", type=host_port_or_path, metavar="HOST:PORT", required=True,
                       help="whom to call; unix:PATH for a socket with a path")
     send.add_argument("--from", dest="sender", type=mailbox_or_null, metavar="A",

@@ -39,9 +39,9 @@ from smtp_from_scratch.users import BadUserFile, UserFile
 from smtp_from_scratch.wire import Reply
 
 
-def add_parser(commands: Any) -> None:
+def add_options(serve: argparse.ArgumentParser) -> None:
     """The options."""
-    serve = commands.add_parser("serve", help="take in mail", description="Takes in mail, into Maildirs.")
+    serve.description = "Takes in mail, into Maildirs."
     serve.add_argument("--smtp", type=host_port, metavar="HOST:PORT",
                        help="take in mail from anywhere, as on port 25 (without any of the four: 127.0.0.1:2525; "
                        "port 0: the system chooses)")

@@ -9,7 +9,6 @@ import socket
 import ssl
 import sys
 import threading
-from typing import Any
 
 from smtp_from_scratch.cli.common import OK, UNREACHABLE, complain, host_port, trusting
 from smtp_from_scratch.connection import Connection
@@ -19,10 +18,9 @@ from smtp_from_scratch.starttls import unverified
 from smtp_from_scratch.wire import Reply, WireError
 
 
-def add_parser(commands: Any) -> None:
+def add_options(talk: argparse.ArgumentParser) -> None:
     """The options."""
-    talk = commands.add_parser("talk", help="type SMTP by hand",
-                               description="A telnet that ends lines with CR LF, and shows the octets.")
+    talk.description = "A telnet that ends lines with CR LF, and shows the octets."
     talk.add_argument("address", type=host_port, metavar="HOST:PORT")
     talk.add_argument("--starttls", action="store_true", help="say EHLO and STARTTLS first")
     talk.add_argument("--implicit-tls", action="store_true", help="TLS from the first octet on")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import getpass
 import sys
-from typing import Any
 
 from smtp_from_scratch.cli.common import OK, REFUSED, USAGE, complain
 from smtp_from_scratch.printable import printable
@@ -13,10 +12,10 @@ from smtp_from_scratch.saslprep import saslprep
 from smtp_from_scratch.users import BadUserFile, UserFile
 
 
-def add_parser(commands: Any) -> None:
+def add_options(user: argparse.ArgumentParser) -> None:
     """`user add`, `user remove`, `user list`."""
-    user = commands.add_parser("user", help="who may log in", description="Keeps a file of users for `serve --users`: "
-                               "their names, and keys for SCRAM-SHA-256 in place of their passwords.")
+    user.description = ("Keeps a file of users for `serve --users`: their names, and keys for SCRAM-SHA-256 in place "
+                        "of their passwords.")
     actions = user.add_subparsers(title="what to do", required=True, metavar="ACTION")
     for action, what in (("add", "add a user, or give one another password, which is asked for, or read from the "
                           "first line of standard input"), ("remove", "take a user out"), ("list", "say who is in it")):
