@@ -154,9 +154,10 @@ def answered_for_each(body: Callable[[Plan], Iterator[PlannedCommand]], receipt:
             yield from (PlannedCommand("", timeout=command.timeout, may_fly=True, settle=settle) for _ in range(others))
 
 
-@dataclass(slots=True)
 class LmtpClientSession(CodedClientSession):
     """A client's session that says LHLO, and hears a reply for each recipient."""
+
+    __slots__ = ()
 
     def learn(self, offered: Mapping[str, str]) -> None:
         """As in SMTP; and what is never offered."""

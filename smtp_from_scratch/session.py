@@ -206,9 +206,10 @@ def limit_errors(session: SessionState, reply: Reply, verb: Verb) -> Reply:
 
 
 # %% session-class
-@dataclass(slots=True)
 class Session(SessionState):
     """One end of a session: each command comes in by `dispatch`, each reply leaves by `reply`."""
+
+    __slots__ = ()                                      # no fields of its own, so no dataclass again
 
     def line(self) -> Line:
         """The want for the next command; before a transaction nothing is lost if the client is sent away."""

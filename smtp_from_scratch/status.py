@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 
 from .ehlo import ExtendedSession, Extension
@@ -46,13 +45,14 @@ def _coded(verb: str, reply: Reply) -> Reply:
     return Reply(reply.code, reply.text, usual_code(verb, reply.code))
 
 
-@dataclass(slots=True)
 class CodedSession(ExtendedSession):
     """A session whose replies say why, where that is offered."""
 
+    __slots__ = ()
+
     def reply(self, reply: Reply, verb: Verb | None = None) -> Reply:
         """A code on each 2yz, 4yz and 5yz, but not on the greeting or the reply to EHLO, HELO (RFC 2034 §4)."""
-        reply = ExtendedSession.reply(self, reply, verb)
+        reply = super().reply(reply, verb)
         if reply.enhanced or reply.code // 100 == 3 or self.verb in ("EHLO", "HELO"):
             return reply
         if "ENHANCEDSTATUSCODES" not in self.extensions.keywords:
@@ -76,9 +76,10 @@ def split_enhanced(reply: Reply) -> Reply:
 
 
 # %% coded-client-session
-@dataclass(slots=True)
 class CodedClientSession(ClientSession):
     """A client's session that reads why, where the server says so."""
+
+    __slots__ = ()
 
     def accept(self, reply: Reply) -> Reply:
         return split_enhanced(reply) if self.uses("ENHANCEDSTATUSCODES") else reply
