@@ -4,7 +4,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from .transcript import Said, Tap
 from .wire import Inbox
@@ -24,12 +24,19 @@ class Layer(Protocol):
     def send(self, data: bytes) -> bytes: ...
 
 
+class Waited(Protocol):
+    """What somebody waits for, and until when."""
+
+    @property
+    def timeout(self) -> float: ...
+    def deadline(self, now: float) -> float: ...
+
+
 class Channel:
     """Octets that have arrived, octets that wait to be sent. It does no I/O: a stage carries them."""
 
-    def __init__(self, role: str = "", tap: Tap | None = None,
-                 now: Callable[[], float] = lambda: time.monotonic()) -> None:     # looked up late: it may be in memory
-        self.role, self.tap, self.now = role, tap, now
+    def __init__(self, role: str = "", tap: Tap | None = None, now: Callable[[], float] | None = None) -> None:
+        self.role, self.tap, self.now = role, tap, now or time.monotonic       # looked up late: it may be in memory
         self.peer = ""                         # whom the tap believes to hear; empty: only what we say is tapped
         self.inbox = Inbox()
         self._outbox, self._sealed = list[bytes](), b""        # to be sent; what is sealed has passed its layer
@@ -37,6 +44,7 @@ class Channel:
         self.layer: Layer | None = None
         self.over = False                      # nothing more is read: the layer has ended
         self.failure: OSError | None = None    # what it raised, if it ended so
+        self.work: Callable[[Any], Any] | None = None    # does what may block in place of the conversation's thread
         self.longest_wait = self.deadline = math.inf    # seconds that cap every timeout; the time that ends all waits
 
     def say(self, data: bytes) -> None:
@@ -78,8 +86,9 @@ class Channel:
         self._sealed, self.layer = self.output(), layer
         self.receive(self.inbox.octets(len(self.inbox)))
 
-    def capped(self, deadline: float, timeout: float) -> float:
-        """When a wait ends: a shorter `longest_wait` takes as much off the deadline as it takes off the timeout."""
-        if timeout > self.longest_wait:        # asked for each line that is waited for: no min and no max
-            deadline -= timeout - self.longest_wait
+    def until(self, want: Waited) -> float:
+        """When the wait for a want ends: a shorter `longest_wait` takes as much off it as it takes off the timeout."""
+        deadline = want.deadline(self.now())
+        if want.timeout > self.longest_wait:   # asked for each line that is waited for: no min and no max
+            deadline -= want.timeout - self.longest_wait
         return deadline if deadline < self.deadline else self.deadline

@@ -193,8 +193,7 @@ class BinaryMime(Extension):
 
     def check(self, session: ExtendedSession, command: Command) -> Reply | None:
         """DATA cannot carry it (RFC 3030 §3)."""
-        body = session.envelope.parameters.get("BODY") or ""
-        if command.verb == "DATA" and body.upper() == "BINARYMIME":
+        if command.verb == "DATA" and (session.envelope.parameters.get("BODY") or "").upper() == "BINARYMIME":
             return Reply(503, "a binary message comes by BDAT", "5.5.1")
         return None
 

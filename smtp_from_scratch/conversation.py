@@ -86,7 +86,8 @@ class Work(Want):
     function: Callable[[], Any]
 
     def take(self, channel: Channel) -> Any:
-        return NOT_YET if channel.waiting else self.function()
+        if channel.waiting: return NOT_YET
+        return channel.work(self) if channel.work and self is not FLUSH else self.function()
 
 
 FLUSH = Work(lambda: None)                     # only the wait: all that was said has left (RFC 2920 §3.2)
@@ -110,14 +111,16 @@ class Actor:
         talk, channel = self.conversation, self.channel
         try:
             said: Any = talk.throw(error) if error else talk.send(value)
-            while (kind := type(said)) is Reply or kind is bytes:
-                channel.say(encode_reply(said) if kind is Reply else said)
+            while not isinstance(said, Want):
+                if type(said) is Reply:
+                    said = encode_reply(said)
+                elif type(said) is not bytes:
+                    raise TypeError(f"a conversation yields bytes, a Reply or a want, not {said!r}")
+                channel.say(said)
                 said = FLUSH if channel.waiting >= OUTBOX_LIMIT else talk.send(None)
         except StopIteration as end:
             self.done, self.result = True, end.value
             return
-        if not isinstance(said, Want):
-            raise TypeError(f"a conversation yields bytes, a Reply or a want, not {said!r}")
         self.want, self.deadline = said, 0.0
 
     def run(self) -> None:
@@ -134,7 +137,8 @@ class Actor:
             elif channel.over and not channel.waiting:
                 self.resume(error=channel.failure or Disconnected())
             else:
-                self.deadline = self.deadline or channel.capped(want.deadline(channel.now()), want.timeout)
+                if want is not FLUSH:          # that waits for nobody else: what was said leaves next
+                    self.deadline = self.deadline or channel.until(want)
                 return
 
 

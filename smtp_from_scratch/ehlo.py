@@ -134,7 +134,9 @@ def path_and_parameters(session: ExtendedSession, verb: str,
     if isinstance(found, Reply):
         return found
     path, rest = found
-    parameters = read_parameters(rest) if rest else {}         # nearly every RCPT has none
+    if not rest:                                               # nearly every RCPT
+        return path, {}
+    parameters = read_parameters(rest)
     if isinstance(parameters, Reply):
         return parameters
     return check_parameters(session, verb, parameters) or (path, parameters)
@@ -262,8 +264,12 @@ class ExtendedSession(Session):
 
     def objection(self, command: Command) -> Reply | None:
         """What the first extension says that does not want a command dispatched; 530 comes before others."""
-        found = [no for check in self.extensions.checks if (no := check(self, command))]
-        return min(found, key=lambda reply: reply.code != 530) if found else None
+        objection = None
+        for check in self.extensions.checks:
+            refusal = check(self, command)
+            if refusal and (objection is None or refusal.code == 530 != objection.code):
+                objection = refusal
+        return objection
 
 
 # %% size

@@ -113,7 +113,6 @@ PATH = re.compile(
     rf"(?P<domain>{_DOMAIN}|\[(?:[Ii][Pp][Vv]6:)?[0-9A-Fa-f:.]+\])>")
 
 
-@lru_cache(1024)                               # those who write, and whom they write to, come again
 def parse_path(text: str) -> tuple[Path, str]:
     """The path at the start of `text`, and what follows it; raises BadPath (RFC 5321 §4.1.2)."""
     if text[:2] == "<>":
@@ -140,7 +139,7 @@ def few_quotes(address: str) -> str:
     return text + (match[2] or "")
 
 
-@lru_cache(1024)                               # as above
+@lru_cache(1024)                               # those who write, and whom they write to, come again
 def encode_path(address: str) -> str:
     """`<address>` as it stands in MAIL and RCPT; raises BadPath unless it is one whole mailbox."""
     path, rest = parse_path(f"<{address}>")
@@ -234,7 +233,8 @@ class Body(Stream):
     def take(self, channel: Channel) -> bytes | NotYet:
         if not self.cutter.ended and (data := channel.inbox.octets(len(channel.inbox))):
             block, rest = self.cutter.cut(data)
-            channel.inbox.feed(rest)                   # the next command
+            if rest:
+                channel.inbox.feed(rest)               # the next command
             if block:
                 return self.earn(block)
         return b"" if self.cutter.ended else NOT_YET

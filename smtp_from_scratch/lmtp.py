@@ -37,7 +37,7 @@ class LmtpSession(CodedSession):
 
     def objection(self, command: Command) -> Reply | None:
         """As in SMTP; what may come before TLS or AUTH, LHLO may."""
-        return CodedSession.objection(self, replace(command, verb="EHLO") if command.verb == "LHLO" else command)
+        return CodedSession.objection(self, command._replace(verb="EHLO") if command.verb == "LHLO" else command)
 
 
 class LmtpSet(ExtensionSet):

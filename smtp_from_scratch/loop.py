@@ -19,7 +19,7 @@ from typing import Any
 
 from .channel import Channel
 from .connection import INBOX_LIMIT, SEND_TIMEOUT, Connection
-from .conversation import FLUSH, NOT_YET, Actor, Closing, Conversation, Disconnected, Timeout, Want, Work
+from .conversation import NOT_YET, Actor, Closing, Conversation, Disconnected, Timeout, Want, Work
 from .printable import logger
 from .server import Caller, Places, ThreadedServer, shut_down
 from .throttle import Pause, origin
@@ -52,12 +52,13 @@ class NonBlocking(Connection):
 
     def send(self, data: bytes) -> None:
         """Send what the line takes. A broken one is noticed by reading: the other end may have said why."""
-        waited, channel = bool(self.unsent), self.channel
+        waited = self.unsent
         try:
             self.unsent = b"" if self.write_failed else send_some(self.socket, data)
         except OSError:
             self.unsent, self.write_failed = b"", True
         if self.unsent and not waited:
+            channel = self.channel
             self.deadline = min(channel.now() + min(SEND_TIMEOUT, channel.longest_wait), channel.deadline)
 
     def hear(self, size: int) -> bytes | None:
@@ -103,38 +104,42 @@ class Job(Want):
 
 
 # %% delegating
-class Delegating(Actor):
-    """An actor that does no work itself: where the conversation wants `Work`, it waits for a `Job`."""
+class Delegating(NonBlocking):
+    """A line whose conversation does no work itself: it becomes a job for somebody else."""
 
-    def resume(self, value: Any = None, error: BaseException | None = None) -> None:
-        super().resume(value, error)
-        if isinstance(work := self.want, Work) and work is not FLUSH:
+    def __init__(self, sock: socket.socket, tap: Tap | None = None) -> None:
+        super().__init__(sock, tap)
+        self.job: Job | None = None            # what must be done before the conversation goes on
+        self.channel.work = self.work
+
+    def work(self, work: Work) -> Any:
+        """The outcome of some work, and NOT_YET until there is one; raises what it raised."""
+        job, self.job = self.job, None
+        if job is None:
             pause = work.seconds if isinstance(work, Pause) else math.inf
-            self.want = Job(work.function, self.channel.now() + pause)
+            job = Job(work.function, self.channel.now() + pause)
+        outcome = job.take(self.channel)
+        if outcome is NOT_YET:
+            self.job = job
+        return outcome
 
 
 # %% call
-class Call(NonBlocking):
+class Call(Delegating):
     """A caller, and a conversation that goes on whenever it can."""
 
     def __init__(self, sock: socket.socket, peer: str, talk: Conversation[Any], tap: Tap | None = None) -> None:
         super().__init__(sock, tap)
-        self.peer, self.actor = peer, Delegating(talk, self.channel)
+        self.peer, self.actor = peer, Actor(talk, self.channel)
         self.busy = False                      # more to do than fits into a turn
         self.awaited = self.watched = 0        # events that it waits for; those that are looked for
-
-    @property
-    def job(self) -> Job | None:
-        """What somebody else must do before the conversation goes on."""
-        want = self.actor.want
-        return want if type(want) is Job and not (self.actor.done or self.parting or self.unsent) else None
 
     def take_in(self) -> None:
         """Hand on what has arrived, and the end of it when all is sent: who says no more may still listen."""
         data = self.hear(self.actor.want.block)
-        if data and not self.parting:
-            self.channel.receive(data)
-        elif data == b"":
+        if data:
+            if not self.parting: self.channel.receive(data)
+        elif data is not None:
             self.gone, self.deaf = self.parting, bool(self.unsent)
             if not (self.gone or self.deaf):
                 self.actor.resume(error=Closing() if self.closing else Disconnected())
@@ -155,12 +160,13 @@ FLIGHTS = 8                                    # that may leave in one turn
 
 def play(call: Call) -> bool:
     """Play on until something must come, or the line is full; True when a turn is not enough for that."""
+    actor, channel = call.actor, call.channel
     for _ in range(FLIGHTS):
-        call.actor.run()
-        waiting, flight = call.channel.waiting, call.channel.output()
+        actor.run()
+        waiting, flight = channel.waiting, channel.output()
         if flight:
             call.send(flight)
-        settled = not (call.channel.over or isinstance(call.actor.want, Work))     # it needs octets, not room
+        settled = not (channel.over or isinstance(actor.want, Work) and not call.job)      # it needs no room
         if settled or call.unsent or not (flight or waiting):      # a broken layer swallows what was said
             return False
     return True
@@ -180,25 +186,26 @@ LATE = 4                                       # what may happen beside EVENT_RE
 
 def go_on(call: Call, happened: int = 0) -> None:
     """Act on what has happened to a call, play on, and note what it waits for then."""
-    call.idle = call.busy = False
     if happened & LATE:
         call.give_up()
+    call.idle = call.busy = False
     if happened & EVENT_READ:                  # first: while something is unsent, the end is not the end yet
         call.take_in()
     if happened & EVENT_WRITE:
         call.send(call.unsent)
-    if call.parting or call.unsent:
+    if call.parting or len(call.unsent):
         return
-    call.busy = play(call)
-    if len(call.unsent) > 0:
+    call.busy, actor = play(call), call.actor
+    if call.unsent:
         return
-    if call.actor.done:
+    if actor.done:
         return call.part()
-    job = call.job
-    call.deadline = math.inf if call.busy else job.until if job else call.actor.deadline
-    call.idle = not call.busy and call.actor.want.idle
+    if call.busy or call.job:
+        call.deadline = call.job.until if call.job else math.inf
+    else:
+        call.deadline, call.idle = actor.deadline, actor.want.idle
     if call.closing and call.idle:
-        call.actor.resume(error=Closing())
+        actor.resume(error=Closing())
         call.busy = True
 
 
@@ -278,20 +285,24 @@ class Calls:
             note = log.info if isinstance(error, ConnectionError) else log.exception
             note("%s: the session broke off: %s", call.peer, error)
             call.part()
-        self.leave(call) if call.gone else self.watch(call)
+        if call.gone:
+            return self.leave(call)
+        call.awaited = events = events_for(call)
+        if not events or events != call.watched:
+            self.watch(call)
+        if call.deadline < self.alarm:
+            self.alarm = call.deadline
 
     def watch(self, call: Call) -> None:
-        """Note what a call waits for."""
+        """It waits for something new: somebody's work, its next turn, or other events."""
         if call.busy:
             self.busy.add(call)
-        elif (job := call.job) and job.until == math.inf:
+        elif call.job and call.job.until == math.inf:
             self.batch.append(call)
-        self.alarm = min(self.alarm, call.deadline)
-        call.awaited = events = events_for(call)
-        if events and events != call.watched:
+        if call.awaited:
             tell = self.selector.modify if call.watched else self.selector.register
-            tell(call.socket, events, partial(self.attend, call))
-            call.watched = events
+            tell(call.socket, call.awaited, partial(self.attend, call))
+            call.watched = call.awaited
 
     def leave(self, call: Call) -> None:
         """Both ends have said all."""
@@ -387,16 +398,17 @@ class LoopServer(ThreadedServer):
     def __init__(self, conversation: Callable[[str], Conversation[Any]],
                  host: str | socket.socket = "127.0.0.1", port: int = 0, *, places: Places = PLACES,
                  tap: Tap | None = None, workers: int = 1) -> None:
-        def begin(peer: str) -> Conversation[Any]:
-            yield FLUSH                        # whatever goes wrong from here on is the end of one call alone
-            yield from conversation(peer)
-        super().__init__(begin, host, port, places=places, tap=tap)
+        super().__init__(conversation, host, port, places=places, tap=tap)
         self.loop = Loop(self.callers, workers)
         self.door = Door(self.listener, self.loop, self.accept)
 
     def admit(self, sock: socket.socket, peer: str) -> None:
         """Begin to play with a caller."""
-        call = Call(sock, peer, self.conversation(peer), self.tap)
+        try:
+            call = Call(sock, peer, self.conversation(peer), self.tap)
+        except Exception:                      # of the conversation's first words: the end of this call alone
+            log.exception("%s: the session failed", peer)
+            return sock.close()
         call.channel.longest_wait = self.longest_wait
         call.channel.deadline = call.channel.now() + self.longest_session
         self.callers[call] = Caller(call, self._doorman, origin(peer))

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from .bodies import Spool
@@ -111,9 +112,12 @@ class SessionState:
 
 
 # %% rset-helo
+_reply = lru_cache(64)(Reply)                   # what is said to everybody is made once
+
+
 def saying(code: int, text: str) -> Handler:
     """A handler that always says the same; `{}` in its text is the name of this host."""
-    return lambda session, argument: Reply(code, text.replace("{}", session.hostname))
+    return lambda session, argument: _reply(code, text.replace("{}", session.hostname))
 
 
 UNKNOWN = Verb(saying(500, "no such command"), STAY, "", now=True)
@@ -134,10 +138,11 @@ def helo(session: Session, argument: str) -> Reply:
         return Reply(501, "say HELO and the name of your host, or its address in brackets")
     session.reset()
     session.envelope.hello = argument
-    return Reply(250, session.hostname)
+    return _reply(250, session.hostname)
 
 
 # %% path-argument
+@lru_cache(1024)                               # those who write, and whom they write to, come again
 def path_argument(argument: str, keyword: str) -> tuple[Path, str] | Reply:
     """The path after `FROM:` or `TO:` and what follows it, or the reply that says what is wrong (§4.1.1.2)."""
     if argument[: len(keyword)].upper() != keyword:
@@ -171,9 +176,10 @@ def note_sender(session: Session, path: Path) -> Reply:
     """MAIL: a transaction begins, if the sender is acceptable (RFC 5321 §4.1.1.2)."""
     if not path.domain and path != NULL_PATH:
         return Reply(501, "a reverse-path has a domain, or is <>")
-    refusal = ask_policy(session.accept_sender, path.mailbox, session.envelope)
+    mailbox, envelope = path.mailbox, session.envelope
+    refusal = ask_policy(session.accept_sender, mailbox, envelope)
     if refusal is None or refusal.positive:
-        session.envelope.sender = path.mailbox
+        envelope.sender = mailbox
     return refusal or _SENDER_NOTED
 
 
@@ -181,11 +187,12 @@ def note_recipient(session: Session, path: Path) -> Reply:
     """RCPT: one more recipient, if acceptable (RFC 5321 §4.1.1.3), and not too many (§4.5.3.1.10)."""
     if not path.local:
         return Reply(501, "a forward-path names somebody")
-    if len(session.envelope.recipients) >= session.limits.max_recipients:
+    mailbox, envelope = path.mailbox, session.envelope
+    if len(envelope.recipients) >= session.limits.max_recipients:
         return Reply(452, f"no more than {session.limits.max_recipients} recipients in one transaction")
-    refusal = ask_policy(session.accept_recipient, path.mailbox, session.envelope)
+    refusal = ask_policy(session.accept_recipient, mailbox, envelope)
     if refusal is None or refusal.positive:
-        session.envelope.recipients.append(path.mailbox)
+        envelope.recipients.append(mailbox)
     else:
         session.counts["refused recipients"] += refusal.code not in (452, 552)      # those say "too many"
     return refusal or _RECIPIENT_NOTED
@@ -232,7 +239,7 @@ class Session(SessionState):
         answer = self.refuse(line, command) or verb.handler(self, command.argument)
         reply = answer if isinstance(answer, Reply) else (yield from answer)
         if reply:
-            if reply.positive and self.state == before:
+            if reply.code < 300 and self.state == before:
                 self.state = verb.moves[before]
             yield self.reply(reply, verb)
         if verb.now:
@@ -240,6 +247,8 @@ class Session(SessionState):
 
     def reply(self, reply: Reply, verb: Verb | None = None) -> Reply:
         """A reply as it leaves: the last one to a verb may be 421 instead; after 421 the session is over."""
+        if reply.code < 400 and self.state in ("mail", "rcpt") and not (verb and verb.idle):
+            return reply                       # it leads somewhere: most do
         if verb and reply.code != 421:
             reply = limit_errors(self, reply, verb)
         if reply.code == 421:
@@ -251,7 +260,7 @@ class Session(SessionState):
 def serve(session: Session) -> Conversation[None]:
     """A whole session, from the greeting to the goodbye (RFC 5321 §3.1 to §3.8)."""
     try:
-        yield Reply(220, f"{session.hostname} {session.service} ready")
+        yield _reply(220, f"{session.hostname} {session.service} ready")
         while session.state != "closed":
             try:
                 line = yield session.line()
@@ -278,7 +287,8 @@ def one_reply(outcome: Mapping[str, Reply]) -> Reply:
 
     451 for a message without recipients: nobody has it.
     """
-    return min(outcome.values(), key=lambda reply: (reply.positive, reply.permanent), default=BROKEN)
+    several = {id(reply): reply for reply in outcome.values()}      # mostly all have the same
+    return min(several.values(), key=lambda reply: (reply.positive, reply.permanent), default=BROKEN)
 
 
 # %% data

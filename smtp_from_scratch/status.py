@@ -41,7 +41,9 @@ def usual_code(verb: str, code: int) -> str:
 # %% coded-session
 @lru_cache(256)                                # a server says few things, and says them often
 def _coded(verb: str, reply: Reply) -> Reply:
-    """The same reply, with the code that it usually has."""
+    """The same reply, with the code that it usually has, unless it has one, or must not have one (RFC 2034 §4)."""
+    if reply.enhanced or reply.code // 100 == 3 or verb in ("EHLO", "HELO"):
+        return reply
     return Reply(reply.code, reply.text, usual_code(verb, reply.code))
 
 
@@ -53,11 +55,7 @@ class CodedSession(ExtendedSession):
     def reply(self, reply: Reply, verb: Verb | None = None) -> Reply:
         """A code on each 2yz, 4yz and 5yz, but not on the greeting or the reply to EHLO, HELO (RFC 2034 §4)."""
         reply = super().reply(reply, verb)
-        if reply.enhanced or reply.code // 100 == 3 or self.verb in ("EHLO", "HELO"):
-            return reply
-        if "ENHANCEDSTATUSCODES" not in self.extensions.keywords:
-            return reply
-        return _coded(self.verb, reply)
+        return _coded(self.verb, reply) if "ENHANCEDSTATUSCODES" in self.extensions.keywords else reply
 
 
 # %% split-enhanced

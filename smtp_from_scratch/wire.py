@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from .printable import folded, printable
 
@@ -124,6 +125,9 @@ class Reply:
         if "\r" in self.text or "\0" in self.text or "\r" in self.enhanced or "\n" in self.enhanced:
             raise ValueError("the text of a reply may not contain CR or NUL; separate its lines by LF")
 
+    def __hash__(self) -> int:
+        return hash(self.text)                 # which keeps its own: asked for each reply that leaves
+
     @property
     def lines(self) -> list[str]:
         return self.text.split("\n")
@@ -181,8 +185,7 @@ def parse_reply(lines: Sequence[bytes]) -> Reply:
 
 
 # %% command
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """A client's line: a verb in upper case, and whatever follows it (RFC 5321 §2.4, §4.1.1)."""
 
     verb: str

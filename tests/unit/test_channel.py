@@ -6,6 +6,7 @@ import math
 import pytest
 
 from smtp_from_scratch.channel import Channel
+from smtp_from_scratch.conversation import Want
 from smtp_from_scratch.transcript import Said
 
 
@@ -71,6 +72,6 @@ def test_nothing_is_read_after_a_layer_has_ended(last: bytes, failure: type) -> 
 @pytest.mark.parametrize("longest, end, ends", [(math.inf, math.inf, 310.0), (20.0, math.inf, 30.0),
                                                 (900.0, math.inf, 310.0), (20.0, 25.0, 25.0), (math.inf, 25.0, 25.0)])
 def test_a_cap_takes_as_much_off_the_deadline_as_off_the_timeout(longest: float, end: float, ends: float) -> None:
-    channel = Channel()
+    channel = Channel(now=lambda: 10.0)
     channel.longest_wait, channel.deadline = longest, end
-    assert channel.capped(deadline=310.0, timeout=300.0) == ends
+    assert channel.until(Want()) == ends

@@ -149,6 +149,7 @@ class Played:
         self.channel = Channel()
         self.actor = Actor(talk, self.channel)
         self.room, self.flights, self.unsent, self.lost = room, list[bytes](), b"", False
+        self.job = None
 
     def send(self, data: bytes) -> None:
         self.lost = self.lost or bool(self.unsent)
