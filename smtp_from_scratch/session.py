@@ -247,8 +247,9 @@ class Session(SessionState):
 
     def reply(self, reply: Reply, verb: Verb | None = None) -> Reply:
         """A reply as it leaves: the last one to a verb may be 421 instead; after 421 the session is over."""
-        if reply.code < 400 and self.state in ("mail", "rcpt") and not (verb and verb.idle):
-            return reply                       # it leads somewhere: most do
+        doubtful = verb and (verb.idle or verb.counts_octets)      # an empty chunk leads nowhere
+        if reply.code < 400 and self.state in ("mail", "rcpt") and not doubtful:
+            return reply
         if verb and reply.code != 421:
             reply = limit_errors(self, reply, verb)
         if reply.code == 421:
