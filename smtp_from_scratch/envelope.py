@@ -105,8 +105,7 @@ _NEVER = r"\x00-\x1f\x7f"                    # what may not be there; all text b
 _ATOM = rf'[^{_NEVER} "(),.:;<>@\[-\]]+'
 _DOT_STRING = rf"{_ATOM}(?:\.{_ATOM})*"
 _QUOTED = rf'"(?:[^{_NEVER}"\\]|\\[ -~])*"'
-_NO_LABEL = rf"{_NEVER} -,./:-@\[-`{{-~"       # and a hyphen neither begins nor ends a label
-_LABEL = rf"[^-{_NO_LABEL}](?:[^{_NO_LABEL}]*[^-{_NO_LABEL}])?"
+_LABEL = rf"(?!-)[^{_NEVER} -,./:-@\[-`{{-~]+(?<!-)"     # a hyphen neither begins nor ends it
 _DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*"
 PATH = re.compile(
     rf"<(?:(?P<route>@{_DOMAIN}(?:,@{_DOMAIN})*):)?(?P<local>{_DOT_STRING}|{_QUOTED})@"
