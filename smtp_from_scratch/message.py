@@ -27,8 +27,7 @@ class HasRead(Protocol):
     def seek(self, offset: int, whence: int = 0, /) -> int: ...
 
 
-Source = bytes | HasRead | Iterable[bytes]
-Body = Source | str | bytearray | memoryview
+Body = bytes | HasRead | Iterable[bytes] | str | bytearray | memoryview
 
 
 def is_file(body: object) -> TypeGuard[HasRead]:
@@ -58,7 +57,7 @@ def prepare(message: Message, sender: str | None, recipients: str | Iterable[str
     if hasattr(message.policy, "utf8"):         # a header in UTF-8 needs SMTPUTF8, as such an envelope does
         form["utf8"] = international
     octets = public.as_bytes(policy=message.policy.clone(**form))
-    if not is_utf8(header_of(octets)):
+    if not is_utf8(header_of(Octets(octets))):
         octets = public.as_bytes(policy=message.policy.clone(**form | {"cte_type": "7bit"}))
     return envelope, octets
 
@@ -77,40 +76,77 @@ def addressees(message: Message) -> list[str]:
 class Blocks:
     """A source's octets in blocks; from its start each time, where it can be read again."""
 
-    def __init__(self, source: Source) -> None:
-        self.source, self.clean = source, False     # clean: every line end is CR LF, and nobody can change that
-        self._start = source.tell() if is_file(source) and source.seekable() else 0
+    clean = False                               # every line end is CR LF, and nobody can change that
 
-    @property
-    def rereadable(self) -> bool:
-        """Whether it can be read more than once."""
-        source = self.source
-        if is_file(source):
-            return source.seekable()
-        return not isinstance(source, Iterator) and iter(source) is not iter(source)   # type: ignore[arg-type]
-
-    @property
-    def countable(self) -> bool:
-        """Whether it costs nobody anything to read it beforehand."""
-        source = self.source
-        return isinstance(source, bytes | list | tuple) or (is_file(source) and source.seekable())
+    def __init__(self, source: Iterable[bytes]) -> None:
+        self.source = source
+        self.countable = isinstance(source, list | tuple)      # it costs nobody anything to read it beforehand
+        self.rereadable = not isinstance(source, Iterator) and iter(source) is not iter(source)
 
     def __iter__(self) -> Iterator[bytes]:
-        source = self.source
-        if isinstance(source, bytes):
-            return (source[start : start + BLOCK] for start in range(0, len(source), BLOCK))
-        if not is_file(source):
-            return iter(source)                 # type: ignore[arg-type]
+        return iter(self.source)
+
+    def top(self) -> bytes:
+        """The first octets, in which the header is; nothing, where they could not be read again."""
+        top = b""
+        for block in self if self.countable else ():
+            top += block[: BLOCK - len(top)]
+            if len(top) == BLOCK:
+                break
         self.rewind()
-        return iter(lambda: source.read(BLOCK), b"")
+        return top
 
     def rewind(self) -> None:
-        """Back to where a file stood."""
-        if is_file(self.source) and self.source.seekable():
-            self.source.seek(self._start)
+        """Back to the start."""
 
 
-_FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
+class Octets(Blocks):
+    """Octets in memory."""
+
+    countable = rereadable = True
+
+    def __init__(self, octets: bytes) -> None:
+        self.octets = octets
+
+    def __iter__(self) -> Iterator[bytes]:
+        octets = self.octets
+        if len(octets) <= BLOCK:                # nearly every letter
+            return iter((octets,))
+        return (octets[start : start + BLOCK] for start in range(0, len(octets), BLOCK))
+
+    def top(self) -> bytes:
+        return self.octets[:BLOCK]
+
+
+class OpenFile(Blocks):
+    """An open file, from where it stands."""
+
+    def __init__(self, file: HasRead) -> None:
+        self.file = file
+        self.countable = self.rereadable = file.seekable()
+        self._start = file.tell() if self.rereadable else 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        self.rewind()
+        return iter(lambda: self.file.read(BLOCK), b"")
+
+    def rewind(self) -> None:
+        if self.rereadable:
+            self.file.seek(self._start)
+
+
+def blocks_of(body: Body) -> Blocks:
+    """A body's octets in blocks; text becomes UTF-8."""
+    if isinstance(body, bytes):
+        return Octets(body)
+    if isinstance(body, str):
+        return Octets(body.encode())
+    if isinstance(body, bytearray | memoryview):
+        return Octets(bytes(body))
+    return OpenFile(body) if is_file(body) else Blocks(body)    # type: ignore[arg-type]
+
+
+_FIELD = re.compile(rb"[!-9;-~]++[ \t]*+:")
 _BINARY = re.compile(rb"^content-transfer-encoding:\s*binary\s*$", re.IGNORECASE | re.MULTILINE)
 NOT_UTF8 = ("the header has octets that are neither ASCII nor UTF-8, and no extension lets them travel: "
             "write them as encoded words (RFC 2047)")
@@ -122,23 +158,23 @@ def outgoing(envelope: Envelope, body: Body, *, eight_bit: bool, binary: bool = 
     `eight_bit`: the server takes 8-bit octets, so what is not known may be announced. `binary`: no octet is changed;
     so it is, too, if the header says so. Raises ValueError for a header that can travel nowhere.
     """
-    source = Blocks(body.encode() if isinstance(body, str) else bytes(body)
-                    if isinstance(body, bytearray | memoryview) else body)
-    header = header_of(source)
-    if not (header.isascii() or is_utf8(header)):
+    blocks = blocks_of(body)
+    header = header_of(blocks)
+    plain = header.isascii()
+    if not (plain or is_utf8(header)):
         raise ValueError(NOT_UTF8)
-    binary = binary or bool(_BINARY.search(header))
-    if not (eight_bit or binary or source.countable):
-        source = Blocks(list(source))
+    binary = binary or (b"binary" in header.lower() and bool(_BINARY.search(header)))
+    if not (eight_bit or binary or blocks.countable):
+        blocks = Blocks(list(blocks))
     size = None
-    if source.countable:
-        size, eight_bit, sound = survey(source, binary)
-        source.clean = sound and isinstance(source.source, bytes)
-        source.rewind()
-    needs = {"BINARYMIME"} if binary else {"8BITMIME"} if eight_bit else set()
-    if not header.isascii():
-        needs.add("SMTPUTF8")                   # RFC 6531 §3.4; 8BITMIME is about the text below (RFC 6152 §3)
-    return OutgoingMessage(envelope, source, size, frozenset(needs), binary)
+    if blocks.countable:
+        size, eight_bit, sound = survey(blocks, binary)
+        blocks.clean = sound and isinstance(blocks, Octets)
+        blocks.rewind()
+    needs = ["BINARYMIME"] if binary else ["8BITMIME"] if eight_bit else []
+    if not plain:
+        needs.append("SMTPUTF8")                # RFC 6531 §3.4; 8BITMIME is about the text below (RFC 6152 §3)
+    return OutgoingMessage(envelope, blocks, size, frozenset(needs), binary)
 
 
 def survey(text: Iterable[bytes], binary: bool) -> tuple[int, bool, bool]:
@@ -168,20 +204,12 @@ def is_utf8(header: bytes) -> bool:
     return True
 
 
-def header_of(message: Blocks | bytes) -> bytes:
+def header_of(message: Blocks) -> bytes:
     """What is above a message's first empty line, where it can be read and be read again; else nothing.
 
     A message whose first line is no field has no header (RFC 5322 §2.2).
     """
-    source = Blocks(message) if isinstance(message, bytes) else message
-    if not source.countable:
-        return b""
-    top = b""
-    for block in source:
-        top += block[: BLOCK - len(top)]
-        if len(top) == BLOCK:
-            break
-    source.rewind()
+    top = message.top()
     if not _FIELD.match(top):
         return b""
     ends = [end for end in map(top.find, (b"\r\n\r\n", b"\n\n", b"\r\r")) if end >= 0]

@@ -16,7 +16,7 @@ from typing import IO
 
 from smtp_from_scratch.dsn import request
 from smtp_from_scratch.envelope import Envelope, envelope_of
-from smtp_from_scratch.message import Blocks, header_of
+from smtp_from_scratch.message import OpenFile, header_of
 
 Body = IO[bytes] | bytes
 
@@ -40,7 +40,7 @@ def envelope_for(options: argparse.Namespace, file: IO[bytes] | None) -> Envelop
     if sender is None or not recipients:
         if file is None:
             raise ValueError("say --from and --to: this message is made of them")
-        header = BytesHeaderParser(policy=policy.default).parsebytes(header_of(Blocks(file)))
+        header = BytesHeaderParser(policy=policy.default).parsebytes(header_of(OpenFile(file)))
         if not recipients and any(header.get_all(name) for name in ("Bcc", "Resent-Bcc")):
             raise ValueError("the message has a Bcc field, which everybody would see: take it out, and name those by "
                              "--to")
