@@ -7,7 +7,7 @@ import datetime
 import math
 import socket
 import sys
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from smtp_from_scratch.client import SMTPResponseException, SMTPServerDisconnected
 from smtp_from_scratch.compat.answers import Answer, addr_only, answered, refusal, saying
@@ -72,11 +72,17 @@ class Session(Guard):
         """Play a conversation to its end, and return its result."""
         connection = self.check_connected()
         try:
-            with self.guarded(conversation):
-                return connection.play(conversation)
-        except SMTPServerDisconnected as error:
-            if isinstance(error.__cause__, LineTooLong):
-                raise refusal(SMTPResponseException, (500, b"Line too long.")) from error
+            return connection.play(conversation)
+        except BaseException as error:
+            self.fail(conversation, error)
+
+    def fail(self, conversation: Conversation[T], error: BaseException) -> NoReturn:
+        """As in `Client`; for a line that is too long, 500."""
+        try:
+            super().fail(conversation, error)
+        except SMTPServerDisconnected as lost:
+            if isinstance(error, LineTooLong):
+                raise refusal(SMTPResponseException, (500, b"Line too long.")) from lost
             raise
 
     def close(self) -> None:

@@ -107,8 +107,10 @@ class AsyncLine(Patient):
 
     async def _play(self, conversation: Conversation[T]) -> T:
         connection = self.check_connected()
-        with self.guarded(conversation):
+        try:
             return await connection.play(conversation)
+        except BaseException as error:
+            self.fail(conversation, error)
 
     def close(self) -> None:
         """Close the connection without a word."""
@@ -202,8 +204,10 @@ class AsyncSender(AsyncCommands):
             self.check_connected()
             sending = Sending(self.session)
             plan = sending.begin(message)       # an error here costs no connection
-            with sending.accounting():
+            try:
                 await self._play(sending.carry_out(plan, alone=True))
+            except BaseException as error:
+                sending.ended(error)
             return plan.receipt
 
 

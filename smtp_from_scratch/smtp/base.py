@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import itertools
 import socket
 import ssl
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from email.message import Message
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 from smtp_from_scratch.client import (
     SMTPNotSupportedError,
@@ -57,25 +56,21 @@ class Guard:
         """Close the connection without a word."""
         raise NotImplementedError
 
-    @contextlib.contextmanager
-    def guarded(self, conversation: Conversation[T]) -> Iterator[None]:
-        """While a conversation is played: whatever leaves the line in an unknown state closes it."""
-        try:
-            yield
-        except SMTPResponseException:
+    def fail(self, conversation: Conversation[T], error: BaseException) -> NoReturn:
+        """A conversation has raised this. Whatever leaves the line in an unknown state closes it."""
+        if isinstance(error, SMTPResponseException):
             if self.session.unanswered:         # more was said than has been answered
                 self.close()
-            raise                               # a refusal; the session goes on
-        except BaseException as error:
-            conversation.close()                # it may have somebody to account for
-            self.close()                        # half a command or half a body may be out: no way back
-            if isinstance(error, Disconnected):
-                raise SMTPServerDisconnected("the server hung up") from None
-            if isinstance(error, Timeout):
-                raise SMTPTimeout("the server did not answer in time") from None
-            if isinstance(error, WireError):
-                raise SMTPServerDisconnected(f"the server does not speak SMTP: {error}") from error
-            raise
+            raise error                         # a refusal; the session goes on
+        conversation.close()                    # it may have somebody to account for
+        self.close()                            # half a command or half a body may be out: no way back
+        if isinstance(error, Disconnected):
+            raise SMTPServerDisconnected("the server hung up") from None
+        if isinstance(error, Timeout):
+            raise SMTPTimeout("the server did not answer in time") from None
+        if isinstance(error, WireError):
+            raise SMTPServerDisconnected(f"the server does not speak SMTP: {error}") from error
+        raise error
 
 
 class Options:

@@ -82,8 +82,10 @@ class Line(AnyClient):
     def play(self, conversation: Conversation[T]) -> T:
         """Play a conversation; whatever leaves the line in an unknown state closes it."""
         connection = self.check_connected()
-        with self.guarded(conversation):
+        try:
             return connection.play(conversation)
+        except BaseException as error:
+            self.fail(conversation, error)
 
     def close(self) -> None:
         """Close the connection without a word."""
@@ -172,8 +174,10 @@ class Sender(Commands):
         self.check_connected()
         sending = Sending(self.session)
         plan = sending.begin(message)           # an error here costs no connection
-        with sending.accounting():
+        try:
             self.play(sending.carry_out(plan, alone=True))
+        except BaseException as error:
+            sending.ended(error)
         return plan.receipt
 
 

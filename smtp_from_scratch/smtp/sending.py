@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -45,18 +44,14 @@ class Receipts:
             receipt.lose(recipients)
         error.receipts = self.receipts          # type: ignore[attr-defined]
 
-    @contextlib.contextmanager
-    def accounting(self) -> Iterator[None]:
-        """While the only message is sent: what ends the session has its receipt, unless somebody has the message.
+    def ended(self, error: BaseException) -> None:
+        """Something ended the session while the only message was sent: raise it, with the receipt.
 
-        Then that must be told, whatever the server did after it.
+        Unless somebody has the message: that must be told, whatever the server did after it.
         """
-        try:
-            yield
-        except BaseException as error:
-            self.account_for(error)
-            if not (isinstance(error, SMTPServerDisconnected) and self.receipts[0].accepted):
-                raise
+        self.account_for(error)
+        if not (isinstance(error, SMTPServerDisconnected) and self.receipts[0].accepted):
+            raise error
 
 
 class Sending(Receipts):
