@@ -18,7 +18,7 @@ from .wire import COMMAND_LIMIT, REPLY_LIMIT, BadReply, Reply, encode_reply, par
 __all__ = [
     "NotYet", "NOT_YET", "Want", "Line", "Interruption", "Timeout", "Disconnected", "BothListening", "Work", "FLUSH",
     "OUTBOX_LIMIT", "Result", "Conversation", "Actor", "flights", "play", "rehearse", "Closing", "interrupt",
-    "ReplyLine", "read_reply",
+    "ReplyLine", "known_reply", "read_reply",
 ]
 
 
@@ -230,7 +230,7 @@ class ReplyLine(Want):
         return self.until
 
 
-_known_reply = lru_cache(64)(parse_reply)       # fifty recipients get the same line fifty times
+known_reply = lru_cache(64)(parse_reply)        # fifty recipients get the same line fifty times
 
 
 def read_reply(timeout: float = 300.0, limit: int = 32_768) -> Conversation[Reply]:
@@ -241,4 +241,4 @@ def read_reply(timeout: float = 300.0, limit: int = 32_768) -> Conversation[Repl
         lines.append(line := (yield want))
         if sum(map(len, lines)) > limit:
             raise BadReply(f"a reply of more than {limit} octets")
-    return _known_reply(tuple(lines))
+    return known_reply(tuple(lines))

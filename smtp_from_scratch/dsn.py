@@ -101,6 +101,8 @@ class Dsn(Extension):
     def plan(self, plan: Plan) -> None:
         """Say what the envelope asks for; not called where DSN is not offered (RFC 3461 §5.2.1, §5.2.2)."""
         envelope = plan.message.envelope
+        if not (envelope.parameters or envelope.options):      # nearly every message
+            return
         plan.mail.parameters |= {name: value for name, value in envelope.parameters.items() if name in ON_MAIL}
         for command in plan.rcpts:
             wishes = envelope.options.get(command.recipient, {})

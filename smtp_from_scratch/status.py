@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 
+from .conversation import known_reply
 from .ehlo import ExtendedSession, Extension
 from .session import Verb
 from .transaction import ClientSession
 from .wire import Reply
 
 __all__ = [
-    "EnhancedStatusCodes", "USUAL", "BY_CODE", "usual_code", "CodedSession", "split_enhanced", "CodedClientSession",
+    "EnhancedStatusCodes", "USUAL", "BY_CODE", "usual_code", "CodedSession", "split_enhanced", "read_coded",
+    "CodedClientSession",
 ]
 
 
@@ -62,7 +65,6 @@ class CodedSession(ExtendedSession):
 _ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?: |$)")
 
 
-@lru_cache(64)                                 # and hears them as often
 def split_enhanced(reply: Reply) -> Reply:
     """The same reply, its enhanced code in a field of its own, if it begins with one (RFC 2034 §4)."""
     found = _ENHANCED.match(reply.text)
@@ -74,10 +76,13 @@ def split_enhanced(reply: Reply) -> Reply:
 
 
 # %% coded-client-session
+read_coded = lru_cache(64)(lambda lines: split_enhanced(known_reply(lines)))
+
+
 class CodedClientSession(ClientSession):
     """A client's session that reads why, where the server says so."""
 
     __slots__ = ()
 
-    def accept(self, reply: Reply) -> Reply:
-        return split_enhanced(reply) if self.uses("ENHANCEDSTATUSCODES") else reply
+    def reader(self) -> Callable[[tuple[bytes, ...]], Reply]:
+        return read_coded if self.uses("ENHANCEDSTATUSCODES") else ClientSession.reader(self)

@@ -17,21 +17,24 @@ from .client import (
     SMTPHeloError,
     SMTPNotSupportedError,
     SMTPServerDisconnected,
-    disconnected_by,
     refuse_rest,
 )
-from .conversation import Conversation, Interruption, read_reply
+from .conversation import Conversation, Interruption, known_reply
 from .ehlo import Extension, read_offers
 from .envelope import Envelope, encode_path, stuff
+from .replies import Replies
 from .wire import Reply, WireError, encode_command
 
 __all__ = [
-    "ignore", "PlannedCommand", "FLIGHT_LIMIT", "ClientSession", "hello", "open_session", "OutgoingMessage",
+    "FLIGHT_LIMIT", "ignore", "PlannedCommand", "ClientSession", "hello", "open_session", "OutgoingMessage",
     "settle_mail", "settle_rcpt", "settle_rset", "settle_data", "settle_body", "data", "Plan", "leave",
 ]
 
 
 # %% planned-command
+FLIGHT_LIMIT = 1000                            # commands that may wait for a reply at once
+
+
 def ignore(reply: Reply) -> None:
     """Nothing depends on this reply."""
 
@@ -91,40 +94,40 @@ class KnownServer:
 
 
 # %% client-session
-FLIGHT_LIMIT = 1000                            # commands that may wait for an answer at once
-
-
 @dataclass(slots=True)
 class ClientSession(KnownServer):
     """A client's end of a session: what it knows, and what it has said that was not answered yet."""
 
     unanswered: deque[PlannedCommand] = field(default_factory=deque)
 
-    def send(self, command: PlannedCommand) -> Conversation[None]:
-        """Say a command; read the replies before going on, unless it may fly (RFC 2920 §3.1)."""
-        if command.verb:
-            yield command.line()
-        self.unanswered.append(command)
-        yield from command.octets()
-        if not (command.may_fly and "PIPELINING" in self.keywords and len(self.unanswered) < FLIGHT_LIMIT):
+    def flight(self, commands: list[PlannedCommand]) -> list[PlannedCommand]:
+        """The first of these commands, as far as they may be said before a reply is read (RFC 2920 §3.1)."""
+        room = FLIGHT_LIMIT - len(self.unanswered) if "PIPELINING" in self.keywords else 1
+        stops = (number for number, command in enumerate(commands[:room], 1) if not command.may_fly)
+        return commands[: next(stops, room)]
+
+    def send(self, *commands: PlannedCommand) -> Conversation[None]:
+        """Say commands in one piece; read the replies before going on, unless the last may fly."""
+        if lines := [command.line() for command in commands if command.verb]:
+            yield b"".join(lines)
+        self.unanswered.extend(commands)
+        yield from commands[-1].octets()
+        if not (commands[-1].may_fly and "PIPELINING" in self.keywords and len(self.unanswered) < FLIGHT_LIMIT):
             yield from self.read_replies()
 
+    def reader(self) -> Callable[[tuple[bytes, ...]], Reply]:
+        """The function that makes a reply of its lines."""
+        return known_reply
+
     def read_replies(self) -> Conversation[None]:
-        """Read what was not answered yet, in order."""
+        """Read what was not answered yet, in order; SMTPServerDisconnected for 421 (RFC 5321 §3.8)."""
+        want = Replies(self.unanswered, self.reader())
         while self.unanswered:
-            reply = yield from self.read(self.unanswered[0].timeout)
-            self.unanswered.popleft().answer(reply)
+            yield want
 
     def read(self, timeout: float) -> Conversation[Reply]:
-        """The one reader of replies; 421 at any time means that the server is leaving (RFC 5321 §3.8)."""
-        reply = self.accept((yield from read_reply(timeout)))
-        if reply.code == 421:
-            raise disconnected_by(reply)
-        return reply
-
-    def accept(self, reply: Reply) -> Reply:
-        """A reply as it came in."""
-        return reply
+        """Read a reply to no command, such as the greeting."""
+        return self.command("", timeout=timeout)
 
     def command(self, verb: str, argument: str = "", timeout: float = 300.0) -> Conversation[Reply]:
         """Say one command, after what is still unanswered, and read its reply."""
@@ -258,9 +261,8 @@ class Plan:
         if self.needs:
             raise SMTPNotSupportedError(f"the message needs {' and '.join(sorted(self.needs))}, "
                                         "which the server does not offer")
-        for command in (self.mail, *self.rcpts):
-            if command.parameters:             # a line break in one is found before anything is said
-                command.line()
+        for command in [command for command in (self.mail, *self.rcpts) if command.parameters]:
+            command.line()                     # a line break in one is found before anything is said
 
     @property
     def failed(self) -> bool:
@@ -272,11 +274,12 @@ class Plan:
         client = self.client
         if client.open or any(command.verb in ("MAIL", "") for command in client.unanswered):
             yield from client.send(PlannedCommand("RSET", may_fly=True, settle=partial(settle_rset, client)))
-        for command in (self.mail, *self.rcpts):
-            if self.failed:
-                command.settle = ignore        # it is never said, and lets go of the plan
-            else:
-                yield from client.send(command)
+        envelope = [self.mail, *self.rcpts]
+        while envelope and not self.failed:
+            yield from client.send(*(flight := client.flight(envelope)))
+            envelope = envelope[len(flight) :]
+        for command in envelope:
+            command.settle = ignore            # it is never said, and lets go of the plan
         for command in self.body(self):
             yield from client.send(command)
 

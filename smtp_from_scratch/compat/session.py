@@ -98,13 +98,13 @@ class Session(Guard):
         """Print the dialogue on standard error if it is not 0; above 1, with the time."""
         self.debuglevel = debuglevel
 
-    def _print_debug(self, *args: object) -> None:
-        time = [datetime.datetime.now().time()] if self.debuglevel > 1 else []
-        print(*time, *args, file=sys.stderr)
-
 
 class Commands(Session):
     """One command at a time, and its reply: a code, and octets."""
+
+    def _print_debug(self, *args: object) -> None:
+        time = [datetime.datetime.now().time()] if self.debuglevel > 1 else []
+        print(*time, *args, file=sys.stderr)
 
     def send(self, s: str | bytes) -> None:
         """Send octets, or text; SMTPServerDisconnected if there is nobody."""

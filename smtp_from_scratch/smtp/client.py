@@ -26,8 +26,8 @@ from smtp_from_scratch.smtp.base import (
     sending_one,
     verifying,
 )
-from smtp_from_scratch.smtp.sending import Sending
-from smtp_from_scratch.transaction import hello, leave
+from smtp_from_scratch.smtp.sending import Sending, ended, send_alone
+from smtp_from_scratch.transaction import Plan, hello, leave
 from smtp_from_scratch.unix import connect, path_of
 from smtp_from_scratch.wire import Reply
 
@@ -172,12 +172,11 @@ class Sender(Commands):
         """
         message = outgoing(envelope, body, eight_bit=self.session.uses("8BITMIME"), binary=binary)
         self.check_connected()
-        sending = Sending(self.session)
-        plan = sending.begin(message)           # an error here costs no connection
+        plan = Plan(self.session, message)      # an error here costs no connection
         try:
-            self.play(sending.carry_out(plan, alone=True))
+            self.play(send_alone(plan))
         except BaseException as error:
-            sending.ended(error)
+            ended(plan, error)
         return plan.receipt
 
 

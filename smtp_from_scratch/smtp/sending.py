@@ -44,15 +44,6 @@ class Receipts:
             receipt.lose(recipients)
         error.receipts = self.receipts          # type: ignore[attr-defined]
 
-    def ended(self, error: BaseException) -> None:
-        """Something ended the session while the only message was sent: raise it, with the receipt.
-
-        Unless somebody has the message: that must be told, whatever the server did after it.
-        """
-        self.account_for(error)
-        if not (isinstance(error, SMTPServerDisconnected) and self.receipts[0].accepted):
-            raise error
-
 
 class Sending(Receipts):
     """What is sent over one session."""
@@ -61,39 +52,52 @@ class Sending(Receipts):
         super().__init__()
         self.client = client
 
-    def begin(self, message: OutgoingMessage) -> Plan:
-        """A message's plan; from now on it has a receipt. Nothing is said yet, so what `Plan` raises costs nothing."""
-        plan = Plan(self.client, message)
-        self.note(plan.receipt, [command.recipient for command in plan.rcpts])
-        return plan
-
     def refuse(self, recipients: Iterable[str], error: Exception, sender: str = "") -> None:
         """Note a message that cannot be sent: refused on its own, 554, without troubling the server."""
         sentence = " ".join(str(error).replace("\0", " ").split()) or type(error).__name__
         self.note(refuse_rest(Receipt(sender), "MAIL", Reply(554, sentence), recipients), [])
 
     def send(self, message: OutgoingMessage) -> Conversation[None]:
-        """Begin a message and send it; what cannot go to this server is refused on its own."""
+        """Send a message, in as many transactions as it takes; the replies to the last may be out after it.
+
+        What cannot go to this server is refused on its own.
+        """
         try:
-            plan = self.begin(message)
+            plan = Plan(self.client, message)
         except (ValueError, SMTPNotSupportedError) as error:
             return self.refuse(message.envelope.recipients, error, message.envelope.sender)
-        yield from self.carry_out(plan)
-
-    def carry_out(self, plan: Plan, *, alone: bool = False) -> Conversation[None]:
-        """A message that was begun, in as many transactions as it takes.
-
-        The replies to the last may be out when this returns; `alone`, they are read.
-        """
+        self.note(plan.receipt, recipients_of(plan))
         yield from plan.run()
-        if alone or plan.recipient_count > MANY or too_many(plan.receipt, "SIZE" in self.client.offered):
-            yield from self.client.read_replies()
-            yield from send_to_the_rest(plan)
+        if plan.recipient_count > MANY or too_many(plan.receipt, "SIZE" in self.client.offered):
+            yield from finish(plan)
 
 
-def send_to_the_rest(first: Plan) -> Conversation[None]:
-    """Transactions for those who were too many for the first; what came of them is noted in the first's receipt."""
+def send_alone(plan: Plan) -> Conversation[None]:
+    """Send the only message, in as many transactions as it takes, and read all replies."""
+    yield from plan.run()
+    yield from finish(plan)
+
+
+def ended(plan: Plan, error: BaseException) -> None:
+    """Something ended the session while the only message was sent: raise it, with the receipt.
+
+    Unless somebody has the message: that must be told, whatever the server did after it.
+    """
+    plan.receipt.lose(recipients_of(plan))
+    error.receipts = [plan.receipt]             # type: ignore[attr-defined]
+    if not (isinstance(error, SMTPServerDisconnected) and plan.receipt.accepted):
+        raise error
+
+
+def recipients_of(plan: Plan) -> list[str]:
+    """Whom a plan names."""
+    return [command.recipient for command in plan.rcpts]
+
+
+def finish(first: Plan) -> Conversation[None]:
+    """Read the replies, and send to those who were too many; what came of them is noted in the first's receipt."""
     plan, client = first, first.client
+    yield from client.read_replies()
     for _ in range(TRANSACTIONS - 1):
         rest = too_many(plan.receipt, "SIZE" in client.offered)
         if not rest or not getattr(plan.message.body, "rereadable", False):

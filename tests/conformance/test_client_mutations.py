@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from smtp_from_scratch import Reply, auth, chunking, client, ehlo, smtputf8, starttls, transaction
+from smtp_from_scratch.channel import Channel
 from smtp_from_scratch.conformance.client.runner import (
     Authority,
     ClientTarget,
@@ -22,8 +23,9 @@ from smtp_from_scratch.conformance.client.runner import (
 from smtp_from_scratch.conformance.client.tasks import task_of
 from smtp_from_scratch.conformance.server.player import Difference
 from smtp_from_scratch.conformance.server.runner import FAILED
-from smtp_from_scratch.conversation import Conversation, Line
+from smtp_from_scratch.conversation import NOT_YET, Conversation, Line, NotYet
 from smtp_from_scratch.envelope import normalize, stuff
+from smtp_from_scratch.replies import Replies
 from smtp_from_scratch.status import CodedClientSession
 from smtp_from_scratch.transaction import Plan, PlannedCommand, settle_body
 from smtp_from_scratch.wire import parse_reply
@@ -31,6 +33,17 @@ from tests import whole_session
 from tests.our_client import CAN, DIALOGUES, by_conversation
 
 PEERS_FILES = Path(__file__).parents[1] / "peers"
+
+
+class LineByLine(Replies[PlannedCommand]):
+    """Takes each line for a reply."""
+
+    def take(self, channel: Channel) -> NotYet | None:
+        line = channel.inbox.line(8192)
+        if line is None:
+            return NOT_YET
+        self._unanswered.popleft().answer(parse_reply([line.replace(b"-", b" ", 1)]))
+        return None
 
 
 def without(name: str, patch: pytest.MonkeyPatch) -> list[str]:
@@ -107,8 +120,8 @@ def without(name: str, patch: pytest.MonkeyPatch) -> list[str]:
         "354 is looked at": lambda: patch.setattr(transaction, "data", data_without_asking),
         "354 is waited for": lambda: patch.setattr(transaction, "data", data_at_once),
         "the greeting is waited for": lambda: patch.setattr(whole_session, "open_session", opened),
-        "replies of several lines": lambda: [patch.setattr(module, "read_reply", one_line)
-                                             for module in (transaction, client)],
+        "replies of several lines": lambda: (patch.setattr(client, "read_reply", one_line),
+                                             patch.setattr(transaction, "Replies", LineByLine)),
         "codes, not texts": lambda: patch.setattr(Reply, "positive", property(by_text)),
         "codes by their first digit": lambda: patch.setattr(Reply, "positive", property(any_code)),
         "a refused letter": lambda: [patch.setattr(module, "settle_body", well_received)

@@ -274,13 +274,13 @@ def test_use_reaches_every_room_and_no_judge() -> None:
     def reply_reader() -> Any:
         raise AssertionError("never called")
 
-    from smtp_from_scratch import conversation, transaction
+    from smtp_from_scratch import conversation
     from smtp_from_scratch.conformance.server import player as examiner
     from smtp_from_scratch.lab.checks import conversation as checks
 
     before = conversation.read_reply
     lab.use("conversation", read_reply=reply_reader)
-    assert {conversation.read_reply, client.read_reply, transaction.read_reply} == {reply_reader}
+    assert {conversation.read_reply, client.read_reply} == {reply_reader}
     for judge in (examiner, checks):
         assert reply_reader not in vars(judge).values()
     lab.use("conversation", read_reply=bad_groups)

@@ -4,6 +4,8 @@ from __future__ import annotations
 import io
 import random
 import re
+from collections import deque
+from collections.abc import Iterator
 from typing import IO, Any
 from unittest.mock import patch
 
@@ -13,15 +15,18 @@ from hypothesis import strategies as some
 
 from smtp_from_scratch import Envelope, envelope, message
 from smtp_from_scratch.bodies import Newlines
+from smtp_from_scratch.channel import Channel
 from smtp_from_scratch.chunking import whole_lines
 from smtp_from_scratch.client import deliver
-from smtp_from_scratch.conversation import read_reply, rehearse
+from smtp_from_scratch.conversation import NOT_YET, Actor, known_reply, read_reply, rehearse
 from smtp_from_scratch.ehlo import Extension, ExtensionSet
 from smtp_from_scratch.envelope import BadPath, BodyCutter, Path, encode_path, has_bare_newline, parse_path, stuff
 from smtp_from_scratch.message import outgoing
+from smtp_from_scratch.replies import Replies
 from smtp_from_scratch.session import Session, path_argument, serve
 from smtp_from_scratch.smtp import server_extensions
-from smtp_from_scratch.status import CodedSession, usual_code
+from smtp_from_scratch.status import CodedClientSession, CodedSession, EnhancedStatusCodes, split_enhanced, usual_code
+from smtp_from_scratch.transaction import PlannedCommand
 from smtp_from_scratch.wire import (
     CRLF,
     BareNewline,
@@ -29,6 +34,7 @@ from smtp_from_scratch.wire import (
     LineTooLong,
     OtherProtocol,
     Reply,
+    WireError,
     encode_reply,
     parse_reply,
 )
@@ -166,6 +172,55 @@ def test_a_reply_that_comes_again_is_the_same(reply: Reply, verb: str) -> None:
             for line in lines:
                 talk.send(line)
         assert end.value.value == parse_reply(lines)
+        client = CodedClientSession("rio.example", (EnhancedStatusCodes(),))
+        assert client.reader()(tuple(lines)) == parse_reply(lines)
+        client.learn({"ENHANCEDSTATUSCODES": ""})
+        assert client.reader()(tuple(lines)) == split_enhanced(parse_reply(lines))
+
+
+def one_by_one(channel: Channel, count: int) -> Iterator[Reply | str]:
+    """So many replies, each read by a conversation of its own; the name of what ends that."""
+    for _ in range(count):
+        actor = Actor(read_reply(), channel)
+        try:
+            actor.run()
+            if not actor.done:
+                return
+            yield actor.result or Reply(200)
+        except WireError as error:
+            return (yield type(error).__name__)
+
+
+def together(channel: Channel, due: deque[PlannedCommand], read: Replies[PlannedCommand]) -> str:
+    """Answer what has its reply by now; the name of what ends that."""
+    try:
+        while due and read.take(channel) is not NOT_YET:
+            pass
+    except WireError as error:
+        return type(error).__name__
+    return ""
+
+
+LINES = some.lists(some.sampled_from([b"250 ok", b"250-and", b"550-no", b"550 no", b"354 go on", b"250", b"25x no", b"",
+                                      b"250-" + 8000 * b"x", b"250 a\rb"]), max_size=12)
+
+
+@given(LINES, some.integers(1, 6), some.integers())
+def test_replies_that_are_taken_together_are_those_read_one_by_one(lines: list[bytes], count: int, seed: int) -> None:
+    """As many, in their order, and no more than are due; what comes after a line that is wrong is not a reply."""
+    wire, slow, fast = b"".join(line + CRLF for line in lines), Channel(), Channel()
+    slow.receive(wire)
+    expected = list(one_by_one(slow, count))
+    commands = [PlannedCommand("NOOP") for _ in range(count)]
+    due, trouble = deque(commands), ""
+    want = Replies(due, known_reply)
+    for piece in cut(wire, seed):
+        fast.receive(piece)
+        trouble = trouble or together(fast, due, want)
+    found: list[Reply | str] = [command.reply for command in commands if command.reply]
+    assert found + [trouble] * bool(trouble) == expected and len(due) == count - len(found)
+    if not trouble and not due:
+        assert fast.inbox.octets(1_000_000) == slow.inbox.octets(1_000_000), "what is not due stays"
 
 
 PATHS = some.sampled_from(["<>", "<Postmaster>", "<ana@rio.example>", '<"ana maria"@rio.example>',

@@ -38,7 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "wire": {"printable"}, "channel": WIRE | {"transcript"}, "conversation": LINE, "stream": {"conversation"},
     "envelope": LINE | {"addresses", "conversation", "stream"}, "bodies": WIRE,
     "together": set(), "rules": TALK | {"bodies", "together"}, "client": TALK, "session": TALK | {"bodies", "rules"},
-    "ehlo": ENDS, "transaction": ENDS | {"ehlo"}, **dict.fromkeys(EXTENSIONS, HELLO),
+    "ehlo": ENDS, "transaction": ENDS | {"ehlo", "replies"}, **dict.fromkeys(EXTENSIONS, HELLO),
     "auth": HELLO | {"passwords", "sasl", "saslprep", "throttle", "xtext"},
     "scram": HELLO | {"auth", "passwords", "sasl", "saslprep"},        # one more mechanism
     "dsn": HELLO | {"xtext"},
@@ -47,7 +47,8 @@ ALLOWED: dict[str, set[str]] = {
     "loop": LINE | {"conversation", "connection", "server", "throttle", "together"},
     "aio": LINE | {"conversation", "connection", "unix"},
     "maildir": WIRE | {"envelope", "together"}, "users": HELLO | {"auth", "passwords", "sasl", "saslprep", "scram"},
-    "refusals": {"client", "wire"}, "message": ENDS | {"transaction"}, "smtp": PROTOCOL | BY_HAND,
+    "refusals": {"client", "wire"}, "replies": TALK | {"client"}, "message": ENDS | {"transaction"},
+    "smtp": PROTOCOL | BY_HAND,
     # An examiner shares what is transport with the examined, and no rule of SMTP.
     "conformance": TALK | {"bodies", "chunking", "connection", "starttls"},
     "memory": LINE | {"printable", "conversation", "connection", "loop", "server", "throttle"},

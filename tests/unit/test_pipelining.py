@@ -5,7 +5,7 @@ import random
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -225,8 +225,8 @@ def test_ten_thousand_recipients_are_bounded() -> None:
     class Watched(deque[PlannedCommand]):
         most = 0
 
-        def append(self, command: PlannedCommand) -> None:
-            super().append(command)
+        def extend(self, commands: Iterable[PlannedCommand]) -> None:
+            super().extend(commands)
             self.most = max(self.most, len(self))
 
     watched, names = Watched(), [f"{'nobody' if n % 7 == 3 else 'reader'}{n}" for n in range(10_000)]
