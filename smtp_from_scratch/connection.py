@@ -79,15 +79,12 @@ class Transport:
 
     def send(self, data: bytes) -> None:
         """Send octets; raises Timeout. A broken line is noticed by reading: the other end may have said why."""
-        if self.write_failed:
-            return
-        left = self.channel.deadline - self.channel.now()
-        self.write_failed = True               # unless all of it leaves
-        try:
-            send_all(self.socket, data, self.channel, min(SEND_TIMEOUT, self.channel.longest_wait, left))
-        except OSError:
-            return
-        self.write_failed = False
+        if not self.write_failed:
+            left = self.channel.deadline - self.channel.now()
+            self.write_failed = True
+            with contextlib.suppress(OSError):
+                send_all(self.socket, data, self.channel, min(SEND_TIMEOUT, self.channel.longest_wait, left))
+                self.write_failed = False
 
     def receive(self, seconds: float, size: int) -> bytes:
         """What arrives within so many seconds, `b""` if the other end is gone; raises Timeout."""
