@@ -181,11 +181,11 @@ def test_a_header_in_utf_8_needs_smtputf8() -> None:
 
 
 def test_a_header_costs_bounded_time() -> None:
-    start = time.monotonic()
+    start = time.process_time()                # what others do meanwhile does not count
     for octets in (b"(", b'"', b"<", b"a@", b",", b"a b ", b":;", b"@[", b"=?", b"a@mail.example,"):
         lines = [octets * (900 // len(octets))] * 270
         leaves(DATE + ID + b"From: " + b"\r\n ".join(lines) + b"\r\n\r\n")
-    assert time.monotonic() - start < 20
+    assert time.process_time() - start < 20
 
 
 def accept_all(address: str, envelope: Envelope) -> Reply | None:
