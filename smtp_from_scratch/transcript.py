@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 
@@ -33,8 +32,7 @@ class Said(NamedTuple):
 Tap = Callable[[Said], None]                   # is told all that is said, as it is said
 
 
-@dataclass(frozen=True, slots=True)
-class Rehearsal:
+class Rehearsal(NamedTuple):
     """What came of a rehearsal: both results, what was said, and the seconds it would have taken."""
 
     client: Any
@@ -48,8 +46,7 @@ class Rehearsal:
         return len(speakers(self))
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One line, its CR LF included. `kind`: command, reply, body, dot (the end of a body), secret, or sealed (TLS)."""
 
     when: float

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from itertools import groupby, pairwise
 from typing import Any
@@ -35,7 +34,7 @@ class Passage:
         unit = beat(whens)
         shift = (3 if lines[0].role == "S" else 2) if dial and lines else 0
         if unit:
-            timed = [replace(line, when=round(when / unit, 1)) for line, when in zip(lines, whens, strict=True)]
+            timed = [line._replace(when=round(when / unit, 1)) for line, when in zip(lines, whens, strict=True)]
         else:
             timed = caused(lines, latency) if latency else lines
         timed = sorted(timed, key=lambda line: (line.when, line.role)) if unit or latency else timed
@@ -309,7 +308,7 @@ def caused(lines: Iterable[Line], latency: float) -> list[Line]:
         flying[line.role] = flying[line.role][len(arrived) :]
         trips = heard[line.role] = max([heard[line.role], *arrived])
         flying["S" if line.role == "C" else "C"].append((line.when + latency, trips + 1))
-        result.append(replace(line, when=float(trips)))
+        result.append(line._replace(when=float(trips)))
     return result
 
 
