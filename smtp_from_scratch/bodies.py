@@ -13,6 +13,9 @@ __all__ = ["MEMORY", "SPOOL_IN_MEMORY", "Memory", "Newlines", "Spool"]
 log = logger(__name__)
 
 
+CR, LF = b"\r\n"                                        # numbers: bytes are searched for a number at once
+
+
 class Newlines:
     """Watches a text that comes in pieces for a CR or an LF that stands alone (RFC 5321 §2.3.8)."""
 
@@ -24,7 +27,7 @@ class Newlines:
 
     def see(self, block: bytes, final: bool = False) -> None:
         """Look at the next piece; `final`: no other follows, and a CR at its end has no LF."""
-        if self._half or b"\n" in block or b"\r" in block:              # else there is nothing to count
+        if self._half or LF in block or CR in block:                    # else there is nothing to count
             self._decoder.decode(block.decode("latin-1"), final)
             self._half = block.endswith(b"\r")
 

@@ -217,7 +217,7 @@ class ExtensionSet:
 
     def misformed(self, line: bytes, command: Command) -> Reply | None:
         """What is wrong with a line itself (RFC 5321 §4.2.4, §4.5.3.1.4)."""
-        if b"\0" in line or not (line.isascii() or "SMTPUTF8" in self.keywords):
+        if 0 in line or not (line.isascii() or "SMTPUTF8" in self.keywords):      # octet 0, NUL
             return Reply(501, "a command is 7-bit ASCII, without NUL", "5.5.2")
         limit = self.limits.get(command.verb)
         if limit is None:

@@ -224,7 +224,7 @@ class Session(SessionState):
 
     def refuse(self, line: bytes, command: Command) -> Reply | None:
         """Why a command is not dispatched, or None (RFC 5321 §4.2.4, §4.1.4)."""
-        if b"\0" in line or not line.isascii():
+        if 0 in line or not line.isascii():     # octet 0, NUL
             return Reply(501, "a command is 7-bit ASCII, without NUL")
         verb = self.verbs.get(command.verb)
         if verb is None:
