@@ -20,7 +20,10 @@ WIDTH, FLOOR, ROOM, GAP, LINE = 860.0, 52.0, 30.0, 10.0, 20.0    # px
 
 @cache
 def imports() -> Mapping[str, frozenset[str]]:
-    """For each module that a notebook writes those that it imports when loaded; the files are read, not run."""
+    """For each module that a notebook writes those that it imports, at its top or where it needs one.
+
+    The files are read, not run.
+    """
     here = Path(__file__).parent.parent
     rooms = {path.stem: [path] for path in sorted(here.glob("*.py")) if EXPORTED in path.read_text(encoding="utf-8")}
     rooms["smtp"] = sorted((here / "smtp").glob("*.py"))       # the front door has several files
@@ -29,10 +32,12 @@ def imports() -> Mapping[str, frozenset[str]]:
     return {name: frozenset(found & set(rooms) - {name}) for name, found in named.items()}
 
 
-def modules_in(tree: ast.Module) -> Iterator[str]:
-    """The package's modules that the imports at a module's top name."""
-    for node in tree.body:
+def modules_in(tree: ast.AST) -> Iterator[str]:
+    """The package's modules that a module's imports name; those for a type checker, under an `if`, do not count."""
+    for node in ast.iter_child_nodes(tree):
         match node:
+            case ast.If(test=ast.Name("TYPE_CHECKING")):
+                pass
             case ast.ImportFrom(level=1, module=None, names=names) | ast.ImportFrom(module="smtp_from_scratch",
                                                                                      names=names):
                 yield from (alias.name for alias in names)
@@ -40,6 +45,8 @@ def modules_in(tree: ast.Module) -> Iterator[str]:
                 yield module.partition(".")[0]
             case ast.ImportFrom(module=str(module)) if module.startswith(f"{PACKAGE}."):
                 yield module.split(".")[1]
+            case _:
+                yield from modules_in(node)
 
 
 def floors(graph: Mapping[str, frozenset[str]]) -> list[list[str]]:

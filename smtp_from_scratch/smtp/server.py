@@ -258,6 +258,10 @@ def handlers(bridge: Bridge, hostname: str, deliver: AnyDeliver, accept_sender: 
     recipient = bridge.plain("accept_recipient", accept_recipient) or (lambda address, envelope: None)
     if submission is None:
         return keep, sender, recipient
+    from smtp_from_scratch.submission import Submission
+
+    if not isinstance(submission, Submission):
+        raise TypeError(f"submission is a role, Submission(…), and not {submission!r}")
     role = replace(submission, may_send=bridge.plain("may_send", submission.may_send))
     return role.deliver(keep, hostname), role.accept_sender(sender), role.accept_recipient(recipient)
 
