@@ -63,7 +63,7 @@ def read_parameters(text: str) -> dict[str, str | None] | Reply:
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Parameter:
     """A parameter of a command: `check` refuses a value or returns None; `octets`: what it adds to the line."""
 
@@ -228,7 +228,7 @@ class ExtensionSet:
 
 
 # %% extended-session
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class ExtendedSession(Session):
     """A session whose verbs and parameters come from what is offered; TLS makes it begin anew."""
 

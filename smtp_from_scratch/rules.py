@@ -64,7 +64,7 @@ def ask_policy(policy: Policy, address: str, envelope: Envelope) -> Reply | None
         return BROKEN
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Delivery:
     """A message for `deliver`. Called, it says what became of it for each recipient.
 

@@ -43,7 +43,7 @@ EXPECTED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Verb:
     """One row of the table: who handles a verb, from which state to which it leads (RFC 5321 §4.1.4).
 
@@ -76,7 +76,7 @@ STAY = {state: state for state in STATES[:-1]}
 TO_READY = dict.fromkeys(STATES[:-1], "ready")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class SessionState:
     """What one end remembers between two lines, and the rules it was given."""
 

@@ -64,7 +64,7 @@ class Guesses:
             del self._forgotten[next(iter(self._forgotten))]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Pause(Work):
     """Want: that so many seconds pass. `function` sleeps through them; a stage that knows the time needs no sleep."""
 

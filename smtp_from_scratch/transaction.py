@@ -68,7 +68,7 @@ class PlannedCommand:
 
 
 # %% known-server
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class KnownServer:
     """What a client knows of its server."""
 
@@ -94,7 +94,7 @@ class KnownServer:
 
 
 # %% client-session
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class ClientSession(KnownServer):
     """A client's end of a session: what it knows, and what it has said that was not answered yet."""
 
@@ -163,7 +163,7 @@ def open_session(client: ClientSession) -> Conversation[Reply]:
 
 
 # %% outgoing-message
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class OutgoingMessage:
     """A message to be sent: for whom, its octets, and what it needs of a server, by keyword."""
 
