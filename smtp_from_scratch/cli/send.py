@@ -120,14 +120,14 @@ def send_all(client: Client, options: argparse.Namespace, ready: Iterable[tuple[
 
 def client_for(options: argparse.Namespace, tap: Any) -> Client:
     """The client that the options ask for. Raises OSError for files that cannot be read, ValueError."""
-    verified = ssl.create_default_context(cafile=options.ca_file)
     required = options.starttls or bool(options.user)
-    offered = verified if required or options.ca_file else unverified()
+    verified = required or options.implicit_tls or options.ca_file
+    tls = ssl.create_default_context(cafile=options.ca_file) if verified else unverified()
     extensions = client_extensions(
-        tls=None if options.implicit_tls else offered, require_tls=required, user=options.user,
+        tls=None if options.implicit_tls else tls, require_tls=required, user=options.user,
         password=first_line(options.password_file), eager=options.eager, without=options.without)
     return Client(local_hostname=options.hostname, timeout=options.timeout, tap=tap, extensions=extensions,
-                  tls=verified if options.implicit_tls else None, implicit_tls=options.implicit_tls, lmtp=options.lmtp)
+                  tls=tls if options.implicit_tls else None, implicit_tls=options.implicit_tls, lmtp=options.lmtp)
 
 
 def tell_receipts(receipts: Iterable[Receipt]) -> int:
