@@ -10,12 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from .auth import Passwords
 from .conversation import Conversation, Disconnected
 from .envelope import Envelope
 from .session import Deliver, Verb, path_argument, serve
@@ -23,6 +20,9 @@ from .smtp import MAX_SIZE, ReceivedMessage, Server, server_extensions
 from .smtp.server import Inbox
 from .status import CodedSession
 from .wire import Command, Reply
+
+if TYPE_CHECKING:
+    from .passwords import Users
 
 __all__ = ["FakeServer"]
 
@@ -121,7 +121,7 @@ class Script:
             self.tries_refused = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class ScriptedSession(CodedSession):
     """A session that looks into the script before a command is dispatched, and before a message is taken."""
 
@@ -222,6 +222,9 @@ class Certificate:
             import trustme
         except ImportError:
             raise ImportError("TLS in tests needs trustme: pip install 'smtp-from-scratch[testing]'") from None
+        from pathlib import Path
+        from tempfile import TemporaryDirectory
+
         authority = trustme.CA(organization_name="SMTP from Scratch, for tests")
         issued = authority.issue_cert("localhost", "127.0.0.1", "::1")
         self._folder = TemporaryDirectory()
@@ -315,6 +318,13 @@ class Instructions:
         self._script.tries_refused = tries
 
 
+def store(users: Mapping[str, str]) -> Users:
+    """A store of these users and passwords."""
+    from .passwords import Passwords
+
+    return Passwords(users)
+
+
 class FakeServer(Access, Search, Instructions, Server):
     """A real server on a free port of this machine, which a test can look into, and which fails on demand.
 
@@ -330,7 +340,7 @@ class FakeServer(Access, Search, Instructions, Server):
         self._script = Script()
         context = self._certificate.server if self._certificate else None
         extensions = server_extensions(
-            tls=None if implicit_tls else context, users=Passwords(dict(users)) if users else None,
+            tls=None if implicit_tls else context, users=store(users) if users else None,
             require_auth=bool(users) if require_auth is None else require_auth,
             insecure_auth=bool(users) and not context, without=without)
         super().__init__(max_size=max_size, extensions=extensions, hostname="test.example",

@@ -3,15 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import mimetypes
-import shutil
-import tempfile
 from collections.abc import Iterable
-from email import policy
-from email.message import EmailMessage
-from email.parser import BytesHeaderParser
-from email.utils import formatdate, make_msgid
-from pathlib import Path
 from typing import IO
 
 from smtp_from_scratch.dsn import request
@@ -19,6 +11,8 @@ from smtp_from_scratch.envelope import Envelope, envelope_of
 from smtp_from_scratch.message import OpenFile, header_of
 
 Body = IO[bytes] | bytes
+
+# What only one way to send needs is imported there: a file, with --from and --to, needs nothing of it.
 
 
 def letters(options: argparse.Namespace, files: Iterable[IO[bytes]]) -> list[tuple[Envelope, Body]]:
@@ -40,6 +34,9 @@ def envelope_for(options: argparse.Namespace, file: IO[bytes] | None) -> Envelop
     if sender is None or not recipients:
         if file is None:
             raise ValueError("say --from and --to: this message is made of them")
+        from email import policy
+        from email.parser import BytesHeaderParser
+
         header = BytesHeaderParser(policy=policy.default).parsebytes(header_of(OpenFile(file)))
         if not recipients and any(header.get_all(name) for name in ("Bcc", "Resent-Bcc")):
             raise ValueError("the message has a Bcc field, which everybody would see: take it out, and name those by "
@@ -59,6 +56,12 @@ def envelope_for(options: argparse.Namespace, file: IO[bytes] | None) -> Envelop
 
 def composed(options: argparse.Namespace) -> bytes:
     """A message of a subject, a text and files. Raises OSError."""
+    import mimetypes
+    from email import policy
+    from email.message import EmailMessage
+    from email.utils import formatdate, make_msgid
+    from pathlib import Path
+
     message = EmailMessage(policy=policy.SMTP)
     message["From"], message["To"] = options.sender, ", ".join(dict.fromkeys(options.recipients))
     message["Subject"], message["Date"], message["Message-ID"] = options.subject or "", formatdate(), make_msgid()
@@ -74,6 +77,9 @@ def rereadable(file: IO[bytes]) -> IO[bytes]:
     """The file, or a copy of a stream that can be read only once."""
     if file.seekable():
         return file
+    import shutil
+    import tempfile
+
     copy: IO[bytes] = tempfile.TemporaryFile()
     shutil.copyfileobj(file, copy)
     copy.seek(0)

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import logging
 import socket
-import ssl
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from smtp_from_scratch.auth import Users
-from smtp_from_scratch.cli import processes
 from smtp_from_scratch.cli.common import (
     OK,
     UNREACHABLE,
@@ -32,11 +28,15 @@ from smtp_from_scratch.maildir import Maildir
 from smtp_from_scratch.smtp import Server, server_extensions
 from smtp_from_scratch.smtp.server import STAGES
 from smtp_from_scratch.smtp.sets import leave_out
-from smtp_from_scratch.starttls import server_context
-from smtp_from_scratch.submission import Submission
 from smtp_from_scratch.unix import path_of
-from smtp_from_scratch.users import BadUserFile, UserFile
 from smtp_from_scratch.wire import Reply
+
+if TYPE_CHECKING:                               # TLS, users and processes are imported for those who ask for them
+    import ssl
+
+    from smtp_from_scratch.cli import processes
+    from smtp_from_scratch.passwords import Users
+    from smtp_from_scratch.submission import Submission
 
 
 def add_options(serve: argparse.ArgumentParser) -> None:
@@ -85,11 +85,13 @@ def listening(role: str, address: tuple[str, int]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C, then finish the transactions in hand."""
     if options.verbose:
+        import logging
+
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     roles = {role: address for role in ROLES if (address := getattr(options, role))}
     roles = roles or {"smtp": ("127.0.0.1", 2525)}
     try:
-        tls = server_context(options.tls_cert, options.tls_key) if options.tls_cert else None
+        tls = certificate(options.tls_cert, options.tls_key) if options.tls_cert else None
         users = user_file(options.users) if options.users else None
         if missing := lacking(roles, options):
             return complain(missing, USAGE)
@@ -132,6 +134,8 @@ def serve_alone(make: Callable[..., Server], roles: Mapping[str, tuple[str | soc
 
 def serve_by_many(make: Callable[..., Server], roles: Mapping[str, tuple[str, int]], count: int) -> int:
     """Serve in so many processes; raises as `serve_alone` does."""
+    from smtp_from_scratch.cli import processes
+
     if not processes.possible():
         raise Trouble("--processes needs fork and SO_REUSEPORT, as Linux and macOS have them: leave it out here", USAGE)
     if paths := [host for host, _ in roles.values() if path_of(host)]:
@@ -160,8 +164,17 @@ def stop_together(servers: Collection[Server]) -> None:
         thread.join()
 
 
+def certificate(name: str, key: str | None) -> ssl.SSLContext:
+    """The server's TLS settings. Raises OSError, ssl.SSLError."""
+    from smtp_from_scratch.starttls import server_context
+
+    return server_context(name, key)
+
+
 def user_file(name: str) -> Users:
     """The users in a file. Raises OSError, ValueError."""
+    from smtp_from_scratch.users import BadUserFile, UserFile
+
     try:
         return UserFile(name)
     except BadUserFile as error:
@@ -196,8 +209,15 @@ def server_for(role: str, address: tuple[str | socket.socket, int], options: arg
                   max_connections=options.max_connections, session_timeout=options.session_timeout,
                   max_connections_per_address=options.max_connections_per_address,
                   accept_recipient=only(options.domain), tls=tls if implicit else None, implicit_tls=implicit,
-                  extensions=extensions, submission=Submission() if private else None, stage=options.stage,
+                  extensions=extensions, submission=submission() if private else None, stage=options.stage,
                   lmtp=role == "lmtp")
+
+
+def submission() -> Submission:
+    """The role of a user's first server (RFC 6409)."""
+    from smtp_from_scratch.submission import Submission
+
+    return Submission()
 
 
 def only(domains: Sequence[str]) -> Any:

@@ -254,6 +254,46 @@ def test_public_names_are_looked_up_when_used() -> None:
     assert done.stdout.strip() == "", f"`import {PACKAGE}` loads {done.stdout}"
 
 
+# What is large, and what few programs need of ours: neither is loaded before somebody asks for it.
+LARGE = {"asyncio", "concurrent.futures", "email.parser", "email.policy", "http", "json", "logging", "multiprocessing",
+         "pathlib", "queue", "shutil", "stringprep", "subprocess", "tempfile", "traceback", "unittest"}
+RARE = {"aio", "auth", "compat", "conformance", "lmtp", "loop", "maildir", "memory", "oauth", "parts", "report",
+        "scram", "smtp.aio", "smtp.logins", "smtp.many", "starttls", "submission", "users"}
+SERVER, CLIENT = {"server", "smtp.bridge", "smtp.server"}, {"message", "smtp.base", "smtp.client", "smtp.sending"}
+
+
+def loaded_by(code: str) -> set[str]:
+    """The modules that a program loads, ours by their short names; not those that the interpreter has loaded."""
+    done = run(f"import sys; before = set(sys.modules)\n{code}\nprint(*set(sys.modules) - before)")
+    assert done.returncode == 0, done.stderr
+    return {name.removeprefix(f"{PACKAGE}.") for name in done.stdout.split()}
+
+
+@pytest.mark.parametrize("code, unneeded", [
+    (f"from {PACKAGE} import Client; Client()", LARGE | RARE | SERVER),
+    (f"from {PACKAGE} import Server; Server().stop()", LARGE | RARE | CLIENT),
+    (f"import {PACKAGE}.testing", LARGE | RARE | CLIENT),
+    (f"from {PACKAGE} import AsyncClient", RARE - {"aio", "smtp.aio"} | SERVER | {"smtp.client"}),
+    (f"import {PACKAGE}.__main__", LARGE | RARE | CLIENT | SERVER | {"cli", "wire"}),
+    (f"from {PACKAGE}.__main__ import parser; parser(['send'])", LARGE - {"shutil"} | SERVER | {"cli.serve"}),
+    (f"from {PACKAGE}.__main__ import parser; parser(['serve'])", {"asyncio", "auth", "cli.send", "logging", "loop"}),
+])
+def test_what_few_programs_need_is_not_loaded_before(code: str, unneeded: set[str]) -> None:
+    found = loaded_by(code) & unneeded
+    assert not found, f"{code} loads {sorted(found)}: import it where it is needed, or show here why all need it"
+
+
+def test_a_message_in_the_clear_is_sent_without_what_others_need() -> None:
+    from smtp_from_scratch import Server
+
+    with Server() as server:
+        found = loaded_by(f"from {PACKAGE} import Client\n"
+                          f"with Client('127.0.0.1', {server.address[1]}) as client:\n"
+                          "    client.sendmail('ana@rio.example', 'kenji@tokyo.example', 'Subject: Choir')")
+    unneeded = LARGE - {"stringprep"} | RARE | SERVER              # `socket` looks hosts up by way of that one
+    assert len(server.messages) == 1 and not found & unneeded, sorted(found & unneeded)
+
+
 def test_types_are_published() -> None:
     assert (HERE / "py.typed").exists()
 
