@@ -295,6 +295,13 @@ def test_a_message_in_the_clear_is_sent_without_what_others_need() -> None:
 
 
 def test_types_are_published() -> None:
+    """A type checker reads a file beside the front door, which looks names up; both have the same names."""
+    import smtp_from_scratch
+
+    tree = ast.parse((HERE / "__init__.pyi").read_text(encoding="utf-8"))
+    homes = {alias.name: node.module for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    [names] = [node.value for node in tree.body if isinstance(node, ast.Assign)]
+    assert homes == smtp_from_scratch._HOME and ast.literal_eval(names) == smtp_from_scratch.__all__
     assert (HERE / "py.typed").exists()
 
 
