@@ -177,9 +177,9 @@ def stuff(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """A body made ready for DATA: line ends CR LF, dots at line starts doubled, the end marked (§4.5.2)."""
     tail = CRLF                                        # what was said last, as if a line had ended
     for block in filter(None, normalize(blocks)):
-        text = tail + block
+        text = tail + block if b"." in block else b""  # base64 has none: one fast look
         yield text.replace(b"\r\n.", b"\r\n..")[len(tail) :] if _DOT.search(text) else block
-        tail = text[-2:]
+        tail = (tail + block[-2:])[-2:]
     yield b".\r\n" if tail == CRLF else b"\r\n.\r\n"
 
 
