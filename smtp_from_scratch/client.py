@@ -139,7 +139,7 @@ class Receipt:
             self.unknown = [a for a in dict.fromkeys(recipients) if a not in refused]
 
     def _decided(self) -> Iterable[tuple[str, Reply]]:
-        unknown, replies = frozenset(self.unknown), self.recipients.items()
+        unknown, replies = self.unknown and frozenset(self.unknown), self.recipients.items()
         return [(a, reply) for a, reply in replies if a not in unknown] if unknown else replies
 
 

@@ -45,16 +45,26 @@ class Replies(Want, Generic[DueT]):
         return self._unanswered[0].timeout
 
     def take(self, channel: Channel) -> NotYet | None:
-        unanswered, lines, before = self._unanswered, self._lines, len(self._unanswered)
-        while unanswered and (line := channel.inbox.line(REPLY_LIMIT)) is not None:
-            lines.append(line)
-            if len(lines) > 1 and sum(map(len, lines)) > WHOLE_LIMIT:
-                raise BadReply(f"a reply of more than {WHOLE_LIMIT} octets")
-            if line[3:4] == b"-" and line[:3].isdigit():
-                continue                        # its next line follows
-            reply = self._read(tuple(lines))
-            lines.clear()
+        unanswered, lines, inbox = self._unanswered, self._lines, channel.inbox
+        answer: NotYet | None = NOT_YET
+        while unanswered and (line := inbox.line(REPLY_LIMIT)) is not None:
+            if lines or line[3:4] == b"-":      # of several
+                lines.append(line)
+                if self._goes_on():
+                    continue
+                reply = self._read(tuple(lines))
+                lines.clear()
+            else:
+                reply = self._read((line,))
             if reply.code == 421:               # at any time: the server is leaving (RFC 5321 §3.8)
                 raise disconnected_by(reply)
             unanswered.popleft().answer(reply)
-        return NOT_YET if len(unanswered) == before else None
+            answer = None
+        return answer
+
+    def _goes_on(self) -> bool:
+        """Whether another line of the same reply follows; raises BadReply when there are too many."""
+        last = self._lines[-1]
+        if len(self._lines) > 1 and sum(map(len, self._lines)) > WHOLE_LIMIT:
+            raise BadReply(f"a reply of more than {WHOLE_LIMIT} octets")
+        return last[3:4] == b"-" and last[:3].isdigit()

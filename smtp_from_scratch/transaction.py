@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 from .client import (
     BODY_TIMEOUT,
@@ -163,8 +164,7 @@ def open_session(client: ClientSession) -> Conversation[Reply]:
 
 
 # %% outgoing-message
-@dataclass(frozen=True, slots=True, eq=False)
-class OutgoingMessage:
+class OutgoingMessage(NamedTuple):
     """A message to be sent: for whom, its octets, and what it needs of a server, by keyword."""
 
     envelope: Envelope
@@ -187,7 +187,7 @@ def settle_rcpt(plan: Plan, recipient: str, reply: Reply) -> None:
     receipt = plan.receipt
     if not receipt.refused_by:
         receipt.recipients[recipient] = reply
-        if len(receipt.recipients) == plan.recipient_count and not receipt.accepted:
+        if not reply.positive and len(receipt.recipients) == plan.recipient_count and not receipt.accepted:
             receipt.refused_by = "RCPT"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -102,7 +101,7 @@ def finish(first: Plan) -> Conversation[None]:
         rest = too_many(plan.receipt, "SIZE" in client.offered)
         if not rest or not getattr(plan.message.body, "rereadable", False):
             return
-        plan = Plan(client, replace(plan.message, envelope=replace(plan.message.envelope, recipients=rest)))
+        plan = Plan(client, plan.message._replace(envelope=replace(plan.message.envelope, recipients=rest)))
         try:
             yield from plan.run()
             yield from client.read_replies()
@@ -121,13 +120,13 @@ def too_many(receipt: Receipt, sized: bool) -> list[str]:
     They are sent to in another (RFC 5321 §4.5.3.1.10). An enhanced code can tell that something else is full; and
     where sizes are declared, a bare 552 may be about this one's (RFC 1870 §6.4).
     """
-    def put_off(address: str) -> bool:
-        reply = receipt.recipients[address]
+    rest = []
+    for address, reply in reversed(receipt.recipients.items()):
         bare = not reply.enhanced and not (reply.code == 552 and sized)
-        return reply.code in (452, 552) and (bare or reply.enhanced[2:] == "5.3")
-
-    rest = list(itertools.takewhile(put_off, reversed(receipt.recipients)))[::-1]
-    return rest if rest and receipt.accepted else []
+        if reply.code not in (452, 552) or not (bare or reply.enhanced[2:] == "5.3"):
+            break
+        rest.append(address)
+    return rest[::-1] if rest and receipt.accepted else []
 
 
 def merge(receipt: Receipt, part: Receipt) -> None:

@@ -95,7 +95,7 @@ def without(name: str, patch: pytest.MonkeyPatch) -> list[str]:
         plan.client.open, plan.receipt.reply = False, Reply(250)
 
     def wrong_size(extension: ehlo.Size, made: Plan) -> None:
-        made.message = replace(made.message, size=1)
+        made.message = made.message._replace(size=1)
         plan(extension, made)
 
     def swallow(extension: ehlo.Extension, plan: Plan) -> None:
