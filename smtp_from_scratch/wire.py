@@ -59,8 +59,9 @@ COMMAND_LIMIT = 512      # octets of a command line, CR LF included (RFC 5321 §
 REPLY_LINE = 512         # octets of a reply line that we write (§4.5.3.1.5)
 REPLY_LIMIT = 8192       # and of one that we read: the world writes more
 HOPELESS = 65_536        # octets after which we stop waiting for the end of a line
-OTHER_PROTOCOLS = re.compile(          # how TLS, SSH and HTTP begin a line
-    rb"\x16\x03|SSH-|HOST:|(?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|PRI)[ \r\n]", re.IGNORECASE)
+OTHER_PROTOCOLS = re.compile(          # how TLS, SSH and HTTP begin a line; mostly the first octet tells
+    rb"(?=[\x16CDGHOPST])(?:\x16\x03|SSH-|HOST:|"
+    rb"(?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|PRI)[ \r\n])", re.IGNORECASE)
 _GOOD_LINE = re.compile(rb"(?!%b)([^\r\n]*)\r\n" % OTHER_PROTOCOLS.pattern, re.IGNORECASE)
 
 
