@@ -169,18 +169,18 @@ def normalize(blocks: Iterable[bytes]) -> Iterator[bytes]:
         held = b"\r" if block.endswith(b"\r") else b""
         block = block[: len(block) - len(held)]
         yield _NEWLINE.sub(CRLF, block) if has_bare_newline(block) else block
-    if held:
-        yield CRLF
+    if held: yield CRLF
 
 
 def stuff(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """A body made ready for DATA: line ends CR LF, dots at line starts doubled, the end marked (§4.5.2)."""
-    tail = CRLF                                        # what was said last, as if a line had ended
+    tail, ready = CRLF, b""                            # what was said last, as if a line had ended
     for block in filter(None, normalize(blocks)):
+        if ready: yield ready
         text = tail + block if b"." in block else b""  # base64 has none: one fast look
-        yield text.replace(b"\r\n.", b"\r\n..")[len(tail) :] if _DOT.search(text) else block
+        ready = text.replace(b"\r\n.", b"\r\n..")[len(tail) :] if _DOT.search(text) else block
         tail = (tail + block[-2:])[-2:]
-    yield b".\r\n" if tail == CRLF else b"\r\n.\r\n"
+    yield ready + (b".\r\n" if tail == CRLF else b"\r\n.\r\n")   # the end leaves with the last block
 
 
 # %% cutter

@@ -33,16 +33,16 @@ class Replies(Want, Generic[DueT]):
     cost one turn. What is raised, by 421 or by `answer`, is raised at once: replies after it stay unread.
     """
 
-    __slots__ = ("_lines", "_read", "_unanswered")
+    __slots__ = ("_lines", "_read", "_unanswered", "timeout")
 
     def __init__(self, unanswered: deque[DueT], read: Callable[[tuple[bytes, ...]], Reply]) -> None:
         self._unanswered, self._read = unanswered, read
         self._lines: list[bytes] = []           # of a reply whose last line has not come
 
-    @property
-    def timeout(self) -> float:  # type: ignore[override]
-        """Seconds for the next reply, all its lines together (RFC 5321 §4.5.3.2)."""
-        return self._unanswered[0].timeout
+    def deadline(self, now: float) -> float:
+        """The next reply has its own time, for all its lines together (RFC 5321 §4.5.3.2)."""
+        self.timeout = self._unanswered[0].timeout
+        return now + self.timeout
 
     def take(self, channel: Channel) -> NotYet | None:
         unanswered, lines, inbox = self._unanswered, self._lines, channel.inbox
