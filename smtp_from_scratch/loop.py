@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import queue
 import selectors
 import socket
 import threading
@@ -23,11 +22,13 @@ from .conversation import NOT_YET, Actor, Closing, Conversation, Disconnected, T
 from .printable import logger
 from .server import Caller, Places, ThreadedServer, shut_down
 from .throttle import Pause, origin
+from .together import together
 from .transcript import Tap
+from .tray import Tray
 
 __all__ = [
-    "send_some", "Job", "Call", "FLIGHTS", "play", "events_for", "Worker", "log", "SWEEP", "overdue", "Loop",
-    "ACCEPTS", "PLACES", "Door", "LoopServer",
+    "send_some", "Job", "do_all", "Call", "FLIGHTS", "play", "events_for", "GROUP", "Worker", "log", "SWEEP",
+    "overdue", "Loop", "ACCEPTS", "PLACES", "Door", "LoopServer",
 ]
 
 
@@ -101,6 +102,15 @@ class Job(Want):
         if self.error is not None:
             raise self.error
         return self.outcome
+
+
+def do_all(jobs: list[Job]) -> None:
+    """Do jobs one after the other, but those that consist of steps together."""
+    letters = {job: steps for job in jobs if (steps := getattr(job.function, "together", None))}
+    for job, played in zip(letters, together(steps() for steps in letters.values()), strict=True):
+        job.outcome, job.error = played.result, played.error
+    for job in jobs:
+        if job not in letters: job.do()
 
 
 # %% delegating
@@ -210,29 +220,37 @@ def go_on(call: Call, happened: int = 0) -> None:
 
 
 # %% worker
+GROUP = 32                                     # letters at most that wait for the disk together
+
+
 class Worker:
-    """Threads for whatever may block. They share the jobs of a turn; each rings a bell when it is done."""
+    """Threads for whatever may block, and one for letters that go together. Each rings a bell when it is done."""
 
     def __init__(self, count: int = 1) -> None:
-        self.batches, self.finished = queue.SimpleQueue[list[Call]](), deque[Call]()
+        self.alone, self.letters = Tray[Call](count, 1 if count > 1 else GROUP), Tray[Call](1, GROUP)
+        self.finished = deque[Call]()
         self.bell, self._ringer = socket.socketpair()      # sockets: a selector cannot look out for a queue
         for end in self.bell, self._ringer: end.setblocking(False)
-        self.threads = [threading.Thread(target=self.work, name="worker", daemon=True) for _ in range(count)]
+        self.threads = [threading.Thread(target=self.work, args=[tray], name="worker", daemon=True)
+                        for tray in (self.alone, self.letters) for _ in range(tray.threads)]
 
     def start(self) -> None:
         """Begin to work."""
         for thread in self.threads: thread.start()
 
     def hand_over(self, batch: list[Call]) -> None:
-        """Deal out the jobs of a turn."""
-        for number in range(min(len(batch), len(self.threads))):
-            self.batches.put(batch[number :: len(self.threads)])
+        """Sort the jobs of a turn."""
+        letters, alone = list[Call](), list[Call]()
+        for call in batch:
+            steps = getattr(call.job and call.job.function, "together", None)
+            (letters if steps else alone).append(call)
+        self.letters.put(letters)
+        self.alone.put(alone)
 
-    def work(self) -> None:
-        """The loop of a thread, which an empty batch ends."""
-        while batch := self.batches.get():
-            for call in batch:
-                if job := call.job: job.do()
+    def work(self, tray: Tray[Call]) -> None:
+        """The loop of a thread, which ends when its tray is closed."""
+        while batch := tray.take():
+            do_all([job for call in batch if (job := call.job)])
             self.finished.extend(batch)
             self.ring()
 
@@ -248,7 +266,7 @@ class Worker:
 
     def close(self) -> None:
         """Let each thread end after what it has in hand."""
-        for _ in self.threads: self.batches.put([])
+        for tray in self.alone, self.letters: tray.close()
         for end in self.bell, self._ringer: end.close()
 
 

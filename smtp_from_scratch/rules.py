@@ -11,7 +11,7 @@ from .bodies import MEMORY, Memory
 from .envelope import Envelope
 from .printable import logger
 from .together import Steps, alone, steps_of
-from .wire import Reply, encode_reply
+from .wire import Reply
 
 __all__ = ["BROKEN", "Deliver", "Delivery", "Limits", "Outcome", "Policy", "as_reply", "ask_policy",
            "reply_for_each"]
@@ -50,7 +50,7 @@ def as_reply(answer: object, expected: str) -> Reply:
         raise TypeError(f"expected {expected}, got {reprlib.repr(answer)}")
     if answer.code // 100 == 3:
         raise ValueError(f"expected {expected}, got {answer.code}, which asks the client to go on")
-    encode_reply(answer)                                # a UnicodeEncodeError is a ValueError
+    f"{answer.enhanced}{answer.text}".encode()          # as when it leaves; a UnicodeEncodeError is a ValueError
     return Reply(answer.code, answer.text, answer.enhanced)
 
 
@@ -76,9 +76,9 @@ class Delivery:
     body: IO[bytes]
 
     @property
-    def together(self) -> bool:
-        """Whether `steps` may be played with those of others. A letter too large for memory would hold them up."""
-        return isinstance(self.body, BytesIO) and steps_of(self.deliver) is not None
+    def together(self) -> Callable[[], Steps[dict[str, Reply]]] | None:
+        """`steps`, if they may be played with those of others. A letter too large for memory would hold them up."""
+        return self.steps if isinstance(self.body, BytesIO) and steps_of(self.deliver) else None
 
     def __call__(self) -> dict[str, Reply]:
         return alone(self.steps())

@@ -7,7 +7,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from types import SimpleNamespace
 from typing import IO, Any
 
@@ -17,7 +17,19 @@ from smtp_from_scratch import Client, Envelope, Server
 from smtp_from_scratch.channel import Channel
 from smtp_from_scratch.connection import INBOX_LIMIT
 from smtp_from_scratch.conversation import FLUSH, NOT_YET, Conversation, Line, Timeout, Want, Work, rehearse
-from smtp_from_scratch.loop import ACCEPTS, FLIGHTS, Call, Job, Loop, LoopServer, Worker, events_for, play, send_some
+from smtp_from_scratch.loop import (
+    ACCEPTS,
+    FLIGHTS,
+    Call,
+    Job,
+    Loop,
+    LoopServer,
+    Worker,
+    do_all,
+    events_for,
+    play,
+    send_some,
+)
 from smtp_from_scratch.session import serve
 from smtp_from_scratch.throttle import Pause
 from smtp_from_scratch.wire import Reply
@@ -109,6 +121,31 @@ def test_a_job_keeps_what_came_of_it(error: BaseException) -> None:
     assert job.take(channel) == 42
     with pytest.raises(type(error)):
         failing.take(channel)
+
+
+def test_letters_of_a_batch_go_together_and_one_that_fails_fails_alone() -> None:
+    order = list[str]()
+
+    def letter(name: str) -> Callable[[], dict[str, str]]:
+        def steps() -> Generator[list[Any], None, dict[str, str]]:
+            order.append(f"{name} begins")
+            yield []
+            order.append(f"{name} ends")
+            if name == "b":
+                raise ValueError("the disk is full")
+            return {name: "kept"}
+
+        def deliver() -> dict[str, str]:
+            raise AssertionError("not alone")
+
+        deliver.together = steps  # type: ignore[attr-defined]
+        return deliver
+
+    jobs = [*(Job(letter(name)) for name in "abc"), Job(lambda: "another")]
+    do_all(jobs)
+    assert order == ["a begins", "b begins", "c begins", "a ends", "b ends", "c ends"]
+    assert [job.outcome for job in jobs if job.error is None] == [{"a": "kept"}, {"c": "kept"}, "another"]
+    assert isinstance(jobs[1].error, ValueError)
 
 
 def test_a_bell_rings_once_for_a_batch() -> None:
@@ -221,7 +258,7 @@ def test_whoever_says_nothing_is_called_for_one_letter_at_a_time(deliver: Any, c
     server = Server(deliver=deliver, stage="loop")
     stage = server._stage
     server.stop()
-    assert isinstance(stage, LoopServer) and len(stage.loop.worker.threads) == count
+    assert isinstance(stage, LoopServer) and stage.loop.worker.alone.threads == count
 
 
 def test_what_was_said_before_work_leaves_first_and_nobody_is_heard_meanwhile(played: Played) -> None:
@@ -249,7 +286,7 @@ def test_a_pause_needs_no_thread(played: Played) -> None:
     call, end = played.call(one(Pause(lambda: pytest.fail("nobody sleeps"), 0.05)))
     assert not played.loop.batch and events_for(call) == 0
     played.turn_until(lambda: call.parting)
-    assert end.recv(100) == b"None\r\n" and played.loop.worker.batches.empty()
+    assert end.recv(100) == b"None\r\n" and not played.loop.worker.alone.waiting
 
 
 def test_nobody_has_more_than_a_turn_at_a_time(played: Played) -> None:
