@@ -112,16 +112,14 @@ class Actor:
         try:
             said: Any = talk.throw(error) if error else talk.send(value)
             while not isinstance(said, Want):
-                if type(said) is Reply:
-                    said = encode_reply(said)
-                elif type(said) is not bytes:
+                said = encode_reply(said) if type(said) is Reply else said
+                if type(said) is not bytes:
                     raise TypeError(f"a conversation yields bytes, a Reply or a want, not {said!r}")
                 channel.say(said)
                 said = FLUSH if channel.waiting >= OUTBOX_LIMIT else talk.send(None)
+            self.want, self.deadline = said, 0.0
         except StopIteration as end:
             self.done, self.result = True, end.value
-            return
-        self.want, self.deadline = said, 0.0
 
     def run(self) -> None:
         """Answer wants as long as the channel can; note the deadline of the one that it cannot answer."""
@@ -137,8 +135,7 @@ class Actor:
             elif channel.over and not channel.waiting:
                 self.resume(error=channel.failure or Disconnected())
             else:
-                if want is not FLUSH:          # that waits for nobody else: what was said leaves next
-                    self.deadline = self.deadline or channel.until(want)
+                self.deadline = self.deadline or channel.until(want)
                 return
 
 

@@ -134,8 +134,7 @@ def path_and_parameters(session: ExtendedSession, verb: str,
     if isinstance(found, Reply):
         return found
     path, rest = found
-    if not rest:                                               # nearly every RCPT
-        return path, {}
+    if not rest: return path, {}                               # nearly every RCPT
     parameters = read_parameters(rest)
     if isinstance(parameters, Reply):
         return parameters
@@ -264,12 +263,8 @@ class ExtendedSession(Session):
 
     def objection(self, command: Command) -> Reply | None:
         """What the first extension says that does not want a command dispatched; 530 comes before others."""
-        objection = None
-        for check in self.extensions.checks:
-            refusal = check(self, command)
-            if refusal and (objection is None or refusal.code == 530 != objection.code):
-                objection = refusal
-        return objection
+        found = [no for check in self.extensions.checks if (no := check(self, command))]
+        return min(found, key=lambda reply: reply.code != 530) if found else None
 
 
 # %% size

@@ -27,8 +27,8 @@ from .transcript import Tap
 from .tray import Tray
 
 __all__ = [
-    "send_some", "Job", "do_all", "Call", "FLIGHTS", "play", "events_for", "GROUP", "Worker", "log", "SWEEP",
-    "overdue", "Loop", "ACCEPTS", "PLACES", "Door", "LoopServer",
+    "send_some", "Job", "do_all", "Call", "FLIGHTS", "play", "events_for", "Worker", "log", "SWEEP", "overdue", "Loop",
+    "ACCEPTS", "PLACES", "Door", "LoopServer",
 ]
 
 
@@ -170,13 +170,12 @@ FLIGHTS = 8                                    # that may leave in one turn
 
 def play(call: Call) -> bool:
     """Play on until something must come, or the line is full; True when a turn is not enough for that."""
-    actor, channel = call.actor, call.channel
     for _ in range(FLIGHTS):
-        actor.run()
-        waiting, flight = channel.waiting, channel.output()
+        call.actor.run()
+        waiting, flight = call.channel.waiting, call.channel.output()
         if flight:
             call.send(flight)
-        settled = not (channel.over or isinstance(actor.want, Work) and not call.job)      # it needs no room
+        settled = not (call.channel.over or isinstance(call.actor.want, Work) and not call.job)
         if settled or call.unsent or not (flight or waiting):      # a broken layer swallows what was said
             return False
     return True
@@ -206,8 +205,7 @@ def go_on(call: Call, happened: int = 0) -> None:
     if call.parting or len(call.unsent):
         return
     call.busy, actor = play(call), call.actor
-    if call.unsent:
-        return
+    if call.unsent: return
     if actor.done:
         return call.part()
     if call.busy or call.job:
@@ -220,15 +218,11 @@ def go_on(call: Call, happened: int = 0) -> None:
 
 
 # %% worker
-GROUP = 32                                     # letters at most that wait for the disk together
-
-
 class Worker:
-    """Threads for whatever may block, and one for letters that go together. Each rings a bell when it is done."""
+    """Threads for whatever may block, and one for letters that go together; each rings a bell when done."""
 
     def __init__(self, count: int = 1) -> None:
-        self.alone, self.letters = Tray[Call](count, 1 if count > 1 else GROUP), Tray[Call](1, GROUP)
-        self.finished = deque[Call]()
+        self.alone, self.letters, self.finished = Tray[Call](count), Tray[Call](1), deque[Call]()
         self.bell, self._ringer = socket.socketpair()      # sockets: a selector cannot look out for a queue
         for end in self.bell, self._ringer: end.setblocking(False)
         self.threads = [threading.Thread(target=self.work, args=[tray], name="worker", daemon=True)
@@ -240,12 +234,9 @@ class Worker:
 
     def hand_over(self, batch: list[Call]) -> None:
         """Sort the jobs of a turn."""
-        letters, alone = list[Call](), list[Call]()
-        for call in batch:
-            steps = getattr(call.job and call.job.function, "together", None)
-            (letters if steps else alone).append(call)
-        self.letters.put(letters)
-        self.alone.put(alone)
+        steps = [getattr(call.job and call.job.function, "together", None) for call in batch]
+        self.letters.put([call for call, found in zip(batch, steps, strict=True) if found])
+        self.alone.put([call for call, found in zip(batch, steps, strict=True) if not found])
 
     def work(self, tray: Tray[Call]) -> None:
         """The loop of a thread, which ends when its tray is closed."""
@@ -260,8 +251,7 @@ class Worker:
 
     def collect(self) -> list[Call]:
         """Silence the bell; returns those whose jobs are done."""
-        with contextlib.suppress(OSError):
-            self.bell.recv(4096)
+        with contextlib.suppress(OSError): self.bell.recv(4096)
         return [self.finished.popleft() for _ in range(len(self.finished))]
 
     def close(self) -> None:
@@ -303,18 +293,14 @@ class Calls:
             note = log.info if isinstance(error, ConnectionError) else log.exception
             note("%s: the session broke off: %s", call.peer, error)
             call.part()
-        if call.gone:
-            return self.leave(call)
+        if call.gone: return self.leave(call)
         call.awaited = events = events_for(call)
-        if not events or events != call.watched:
-            self.watch(call)
-        if call.deadline < self.alarm:
-            self.alarm = call.deadline
+        if not events or events != call.watched: self.watch(call)
+        self.alarm = min(self.alarm, call.deadline)
 
     def watch(self, call: Call) -> None:
         """It waits for something new: somebody's work, its next turn, or other events."""
-        if call.busy:
-            self.busy.add(call)
+        if call.busy: self.busy.add(call)
         elif call.job and call.job.until == math.inf:
             self.batch.append(call)
         if call.awaited:
@@ -422,8 +408,7 @@ class LoopServer(ThreadedServer):
 
     def admit(self, sock: socket.socket, peer: str) -> None:
         """Begin to play with a caller."""
-        try:
-            call = Call(sock, peer, self.conversation(peer), self.tap)
+        try: call = Call(sock, peer, self.conversation(peer), self.tap)
         except Exception:                      # of the conversation's first words: the end of this call alone
             log.exception("%s: the session failed", peer)
             return sock.close()

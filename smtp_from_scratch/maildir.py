@@ -23,8 +23,8 @@ from .together import Steps, in_steps, sync_folder
 from .wire import Reply
 
 __all__ = [
-    "unique_name", "folder_name", "make_folder", "FOLDERS", "make_maildir", "with_lf", "write_durably", "date_of",
-    "trace", "BLOCK", "field_end", "own_return_path", "publish", "put", "Maildir",
+    "unique_name", "folder_name", "FOLDERS", "make_maildir", "with_lf", "write_durably", "put", "date_of", "trace",
+    "BLOCK", "field_end", "own_return_path", "publish", "Maildir",
 ]
 
 
@@ -50,8 +50,7 @@ def folder_name(address: str) -> str:
 def make_folder(folder: Path) -> None:
     """Create a folder for its owner alone, and those above it; its name is durable, also if it was there."""
     if folder.is_dir():
-        with contextlib.suppress(PermissionError):     # a folder above that we may not read is not ours to sync
-            sync_folder(folder.parent)
+        with contextlib.suppress(PermissionError): sync_folder(folder.parent)    # not ours, if we may not
         return
     make_folder(folder.parent)
     folder.mkdir(0o700, exist_ok=True)                 # another delivery may have been faster
@@ -106,6 +105,17 @@ def write_durably(path: str, blocks: Iterable[bytes]) -> Steps[None]:
         file.writelines(blocks)
         file.flush()
         yield [file.fileno()]
+
+
+def put(message: Iterable[bytes], name: str, folders: list[str]) -> Steps[None]:
+    """Keep a message as a file with this name in each folder's `new`, and nothing in `tmp`."""
+    temporary = f"{folders[0]}/tmp/{name}"
+    try:
+        yield from write_durably(temporary, message)
+        yield from publish(temporary, [f"{folder}/new/{name}" for folder in folders])
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
 
 
 # %% trace
@@ -168,17 +178,6 @@ def publish(temporary: str, names: list[str]) -> Steps[None]:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name)
         raise
-
-
-def put(message: Iterable[bytes], name: str, folders: list[str]) -> Steps[None]:
-    """Keep a message as a file with this name in each folder's `new`, and nothing in `tmp`."""
-    temporary = f"{folders[0]}/tmp/{name}"
-    try:
-        yield from write_durably(temporary, message)
-        yield from publish(temporary, [f"{folder}/new/{name}" for folder in folders])
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
 
 
 # %% maildir

@@ -112,12 +112,9 @@ class SessionState:
 
 
 # %% rset-helo
-_reply = lru_cache(64)(Reply)                   # what is said to everybody is made once
-
-
 def saying(code: int, text: str) -> Handler:
     """A handler that always says the same; `{}` in its text is the name of this host."""
-    return lambda session, argument: _reply(code, text.replace("{}", session.hostname))
+    return lambda session, argument: Reply(code, text.replace("{}", session.hostname))
 
 
 UNKNOWN = Verb(saying(500, "no such command"), STAY, "", now=True)
@@ -138,7 +135,7 @@ def helo(session: Session, argument: str) -> Reply:
         return Reply(501, "say HELO and the name of your host, or its address in brackets")
     session.reset()
     session.envelope.hello = argument
-    return _reply(250, session.hostname)
+    return Reply(250, session.hostname)
 
 
 # %% path-argument
@@ -176,10 +173,9 @@ def note_sender(session: Session, path: Path) -> Reply:
     """MAIL: a transaction begins, if the sender is acceptable (RFC 5321 §4.1.1.2)."""
     if not path.domain and path != NULL_PATH:
         return Reply(501, "a reverse-path has a domain, or is <>")
-    mailbox, envelope = path.mailbox, session.envelope
-    refusal = ask_policy(session.accept_sender, mailbox, envelope)
+    refusal = ask_policy(session.accept_sender, path.mailbox, session.envelope)
     if refusal is None or refusal.positive:
-        envelope.sender = mailbox
+        session.envelope.sender = path.mailbox
     return refusal or _SENDER_NOTED
 
 
@@ -187,12 +183,11 @@ def note_recipient(session: Session, path: Path) -> Reply:
     """RCPT: one more recipient, if acceptable (RFC 5321 §4.1.1.3), and not too many (§4.5.3.1.10)."""
     if not path.local:
         return Reply(501, "a forward-path names somebody")
-    mailbox, envelope = path.mailbox, session.envelope
-    if len(envelope.recipients) >= session.limits.max_recipients:
+    if len(session.envelope.recipients) >= session.limits.max_recipients:
         return Reply(452, f"no more than {session.limits.max_recipients} recipients in one transaction")
-    refusal = ask_policy(session.accept_recipient, mailbox, envelope)
+    refusal = ask_policy(session.accept_recipient, path.mailbox, session.envelope)
     if refusal is None or refusal.positive:
-        envelope.recipients.append(mailbox)
+        session.envelope.recipients.append(path.mailbox)
     else:
         session.counts["refused recipients"] += refusal.code not in (452, 552)      # those say "too many"
     return refusal or _RECIPIENT_NOTED
@@ -247,10 +242,8 @@ class Session(SessionState):
 
     def reply(self, reply: Reply, verb: Verb | None = None) -> Reply:
         """A reply as it leaves: the last one to a verb may be 421 instead; after 421 the session is over."""
-        doubtful = verb and (verb.idle or verb.counts_octets)      # an empty chunk leads nowhere
-        if reply.code < 400 and self.state in ("mail", "rcpt") and not doubtful:
-            return reply
-        if verb and reply.code != 421:
+        useful = reply.code < 400 and self.state in ("mail", "rcpt")
+        if verb and reply.code != 421 and (verb.idle or verb.counts_octets or not useful):
             reply = limit_errors(self, reply, verb)
         if reply.code == 421:
             self.state = "closed"
@@ -261,7 +254,7 @@ class Session(SessionState):
 def serve(session: Session) -> Conversation[None]:
     """A whole session, from the greeting to the goodbye (RFC 5321 §3.1 to §3.8)."""
     try:
-        yield _reply(220, f"{session.hostname} {session.service} ready")
+        yield Reply(220, f"{session.hostname} {session.service} ready")
         while session.state != "closed":
             try:
                 line = yield session.line()

@@ -44,7 +44,7 @@ def usual_code(verb: str, code: int) -> str:
 # %% coded-session
 @lru_cache(256)                                # a server says few things, and says them often
 def _coded(verb: str, reply: Reply) -> Reply:
-    """The same reply, with the code that it usually has, unless it has one, or must not have one (RFC 2034 §4)."""
+    """The same reply with its usual code, unless it has one, or must not have one (RFC 2034 §4)."""
     if reply.enhanced or reply.code // 100 == 3 or verb in ("EHLO", "HELO"):
         return reply
     return Reply(reply.code, reply.text, usual_code(verb, reply.code))

@@ -10,14 +10,15 @@ from typing import Generic, TypeVar
 
 __all__ = ["Tray"]
 
+GROUP = 32                                      # that one thread takes at a time; of several, each takes one
 Item = TypeVar("Item")
 
 
 class Tray(Generic[Item]):
-    """What waits for one of so many threads, each of which takes up to `most` at a time of what is there."""
+    """What waits for one of so many threads, each of which takes up to `most` of what is there."""
 
-    def __init__(self, threads: int, most: int) -> None:
-        self.threads, self.most = threads, most
+    def __init__(self, threads: int) -> None:
+        self.threads, self.most = threads, GROUP if threads == 1 else 1
         self.waiting, self._tokens = deque[Item](), queue.SimpleQueue[bool]()
 
     def put(self, items: Collection[Item]) -> None:

@@ -126,9 +126,6 @@ class Reply:
         if "\r" in self.text or "\0" in self.text or "\r" in self.enhanced or "\n" in self.enhanced:
             raise ValueError("the text of a reply may not contain CR or NUL; separate its lines by LF")
 
-    def __hash__(self) -> int:
-        return hash(self.text)                 # which keeps its own: asked for each reply that leaves
-
     @property
     def lines(self) -> list[str]:
         return self.text.split("\n")
