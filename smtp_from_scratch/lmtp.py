@@ -13,6 +13,7 @@ from .envelope import Envelope
 from .rules import Outcome, reply_for_each
 from .session import TO_READY, Handler, Verb
 from .status import CodedClientSession, CodedSession
+from .together import Steps, around, calling
 from .transaction import Plan, PlannedCommand
 from .wire import Command, Reply
 
@@ -81,11 +82,11 @@ def for_each(handler: Handler) -> Handler:
     def handle(session: ExtendedSession, argument: str) -> Conversation[Reply | None]:
         envelope, deliver, outcomes = session.envelope, session.deliver, dict[str, Reply]()
 
-        def keep(envelope: Envelope, body: IO[bytes]) -> Outcome:
-            outcomes.update(reply_for_each(envelope.recipients, deliver(envelope, body)))
+        def keep(envelope: Envelope, body: IO[bytes]) -> Steps[Outcome]:
+            outcomes.update(reply_for_each(envelope.recipients, (yield from calling(deliver, envelope, body))))
             return dict(outcomes)
 
-        session.deliver = keep
+        session.deliver = around(deliver, keep)
         try:
             answer = handler(session, argument)
             reply = answer if isinstance(answer, Reply) else (yield from answer)

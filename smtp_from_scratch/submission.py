@@ -13,6 +13,7 @@ from typing import IO, Any
 from .bodies import MEMORY, Spool
 from .envelope import BadPath, Envelope, encode_path
 from .session import Deliver, Policy
+from .together import Steps, around, calling
 from .wire import Reply
 
 __all__ = [
@@ -173,17 +174,17 @@ class Submission:
     def deliver(self, deliver: Deliver, hostname: str) -> Deliver:
         """A delivery that mends the message first."""
 
-        def mend_and_deliver(envelope: Envelope, body: IO[bytes]) -> Any:
+        def mend_and_deliver(envelope: Envelope, body: IO[bytes]) -> Steps[Any]:
             missing = whats_missing(envelope, body, hostname)
             if isinstance(missing, Reply):
                 return missing
             if not missing:
-                return deliver(envelope, body)
+                return (yield from calling(deliver, envelope, body))
             with contextlib.closing(Spool(None, MEMORY)) as mended:
                 mended.add(missing)
                 while block := body.read(262_144):
                     mended.add(block)
                 mended.file.seek(0)
-                return mended.fault or deliver(envelope, mended.file)
+                return mended.fault or (yield from calling(deliver, envelope, mended.file))
 
-        return mend_and_deliver
+        return around(deliver, mend_and_deliver)       # letters of users go together, too

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
+import time
 from collections.abc import Callable, Collection, Generator, Iterable
 from functools import partial, wraps
+from types import FunctionType, MethodType
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Played", "Steps", "Wanted", "alone", "in_steps", "steps_of", "sync_folder", "together"]
+__all__ = ["Played", "Steps", "Wanted", "alone", "around", "calling", "in_steps", "steps_of", "sync_folder", "together"]
 
 Result = TypeVar("Result")
 Wanted = Collection[int | str | os.PathLike[str]]       # descriptors of open files; folders, for the names in them
 Steps = Generator[Wanted, None, Result]
+SLOW, THREADS = 0.002, 16                               # seconds for one sync; who wait at once after such a one
 
 
 def sync_folder(folder: str | os.PathLike[str]) -> None:
@@ -31,15 +35,34 @@ def sync_folder(folder: str | os.PathLike[str]) -> None:
 
 
 def sync(wanted: Wanted) -> dict[object, Exception]:
-    """Wait until the disk has them all; returns what failed, and why."""
+    """Wait until the disk has them all; returns what failed, and why.
+
+    One after the other, which costs least. As soon as one takes long, the disk or the machine is busy; then several
+    threads wait for the rest at once, because a disk makes what several wait for durable in one go.
+    """
     failed: dict[object, Exception] = {}
     start_writing([what for what in wanted if isinstance(what, int)])
+    rest, took = list(wanted)[::-1], 0.0
+    while rest and took < SLOW:
+        begun = time.monotonic()
+        ask([rest.pop()], failed)
+        took = time.monotonic() - begun
+    parts = [part for number in range(THREADS) if (part := rest[number::THREADS])]
+    threads = [threading.Thread(target=ask, args=[part, failed], name="sync", daemon=True) for part in parts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return failed
+
+
+def ask(wanted: Wanted, failed: dict[object, Exception]) -> None:
+    """Sync one after the other, and note what fails."""
     for what in wanted:
         try:
             os.fsync(what) if isinstance(what, int) else sync_folder(what)
         except Exception as error:                      # mostly OSError; TypeError for what is neither
             failed[what] = error
-    return failed
 
 
 def start_writing(files: list[int]) -> None:
@@ -100,23 +123,40 @@ def together(several: Iterable[Steps[Result]]) -> list[Played[Result]]:
     return everybody
 
 
+MARK = "__in_steps__"                                   # where a function keeps its steps
+
+
 def in_steps(play: Callable[..., Steps[Result]]) -> Callable[..., Result]:
     """Decorator of a generator function: a call plays its steps alone. `steps_of` finds them for playing several."""
     @wraps(play)
     def played(*arguments: Any) -> Result:
         return alone(play(*arguments))
 
-    setattr(played, "steps", play)              # noqa: B010  a function's attribute, of which its type knows nothing
+    setattr(played, MARK, play)
     return played
 
 
 def steps_of(function: Callable[..., Result]) -> Callable[..., Steps[Result]] | None:
-    """What `in_steps` has decorated, the function or its method `__call__`; None for what can only be called.
+    """The steps of a function, a method, or an object's `__call__`, if `in_steps` has decorated it; else None.
 
     So a subclass of a delivery that has a `__call__` of its own, and calls the other one, is called.
     """
-    if steps := getattr(function, "steps", None):
-        return steps  # type: ignore[no-any-return]
-    steps = getattr(type(function).__call__, "steps", None)
-    return partial(steps, function) if steps else None
+    if isinstance(function, FunctionType):
+        return getattr(function, MARK, None)
+    called, owner = ((function.__func__, function.__self__) if isinstance(function, MethodType)
+                     else (getattr(type(function), "__call__", None), function))      # noqa: B004
+    steps = getattr(called, MARK, None)
+    return partial(steps, owner) if steps else None
 
+
+def calling(function: Callable[..., Result], *arguments: Any) -> Steps[Result]:
+    """A call within steps: `yield from calling(deliver, envelope, body)` plays those of `deliver`, if it has some."""
+    steps = steps_of(function)
+    return (yield from steps(*arguments)) if steps else function(*arguments)
+
+
+def around(function: Callable[..., Any], play: Callable[..., Steps[Result]]) -> Callable[..., Result]:
+    """As `in_steps`, for steps that are `calling` a function: only if it has steps itself can they be found."""
+    if steps_of(function):
+        return in_steps(play)
+    return lambda *arguments: alone(play(*arguments))

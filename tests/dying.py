@@ -1,9 +1,11 @@
 """Servers that die: `python dying.py Maildir ROOT` reads numbers, and for each forks a server that kills itself there.
 
-`Loop` in place of `Maildir` is a Maildir behind a loop, which takes several letters at once.
+`Loop` in place of `Maildir` is a Maildir behind a loop, which takes several letters at once; `Together` one that waits
+until there are three, and delivers them together.
 
 It prints the server's port. The number says at which moment of its deliveries the server dies, as `kill -9` would
-have it: before a system call, or before it reads on in a letter. The next line of input ends one that is still alive.
+have it: before a system call, or before it reads on in a letter; at 0 it lives. The next line of input ends one that
+is still alive.
 """
 from __future__ import annotations
 
@@ -15,13 +17,16 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from smtp_from_scratch import Envelope, Maildir, Reply, Server
 from smtp_from_scratch.maildir import folder_name, make_maildir, unique_name
+from smtp_from_scratch.together import Steps, calling, in_steps
+from smtp_from_scratch.tray import Tray
 
-CALLS = ("chmod", "fsync", "link", "mkdir", "open", "rename", "replace", "unlink")
+CALLS = ("chmod", "fsync", "link", "mkdir", "open", "posix_fadvise", "rename", "replace", "unlink")
 
 
 class InPlace(Maildir):
@@ -58,8 +63,22 @@ class Dying:
     def __init__(self, deliver: Maildir, moment: Callable[[], None]) -> None:
         self.deliver, self.moment, self.at_once = deliver, moment, deliver.at_once
 
-    def __call__(self, envelope: Envelope, body: IO[bytes]) -> Reply:
-        return self.deliver(envelope, Watched(body, self.moment))      # type: ignore[arg-type]
+    @in_steps
+    def __call__(self, envelope: Envelope, body: IO[bytes]) -> Steps[Reply]:
+        return (yield from calling(self.deliver, envelope, Watched(body, self.moment)))
+
+
+def in_threes() -> Callable[[Tray[Any]], list[Any]]:
+    """A `take` for trays: where one thread takes all, it waits until there are three."""
+    take = Tray.take
+
+    def all_three(tray: Tray[Any]) -> list[Any]:
+        found = take(tray)
+        while tray.threads == 1 and 0 < len(found) < 3 and (more := take(tray)):
+            found += more
+        return found
+
+    return all_three
 
 
 def serve_until(moment: int, deliver: Maildir, stage: str) -> None:
@@ -79,7 +98,7 @@ def serve_until(moment: int, deliver: Maildir, stage: str) -> None:
 
     server = Server(deliver=Dying(deliver, one_less), stage=stage)
     server.start()
-    for name in CALLS:
+    for name in filter(partial(hasattr, os), CALLS):
         setattr(os, name, dying(getattr(os, name)))
     print(server.address[1], flush=True)
     while True:
@@ -92,8 +111,10 @@ def main(kind: str, root: str) -> None:
         end(child)
         child = os.fork()
         if not child:
-            deliver = {"Maildir": Maildir, "Loop": Maildir, "InPlace": InPlace}[kind]
-            serve_until(int(line), deliver(Path(root)), "loop" if kind == "Loop" else "threads")
+            if kind == "Together":
+                setattr(Tray, "take", in_threes())      # noqa: B010
+            deliver = InPlace if kind == "InPlace" else Maildir
+            serve_until(int(line), deliver(Path(root)), "loop" if kind in ("Loop", "Together") else "threads")
     end(child)
 
 

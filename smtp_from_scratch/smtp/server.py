@@ -191,9 +191,10 @@ class Server(Talking):
     IPv6, per network of 64 bits), callers hear 421. `timeout` (seconds) caps every wait, and `session_timeout` is for
     a session as a whole. `stage`: "threads", one for each caller, or "loop", one for all of them, in which policies
     must answer at once, and one more for `deliver`, or as many as its attribute `at_once` says (0: it never blocks, and
-    needs none). `lmtp`: what is spoken is LMTP, with a reply for each recipient. `host` may be a path,
-    `"unix:/run/lmtp"`, or a socket that listens. In an `async with`, `deliver` and policies may be async. Raises
-    TypeError for what cannot be called here, OSError when the address cannot be had.
+    needs none); letters for what `together.in_steps` has decorated are kept together. `lmtp`: what is spoken is LMTP,
+    with a reply for each recipient. `host` may be a path, `"unix:/run/lmtp"`, or a socket that listens. In an
+    `async with`, `deliver` and policies may be async. Raises TypeError for what cannot be called here, OSError when
+    the address cannot be had.
     """
 
     def __init__(self, host: str | socket.socket = "127.0.0.1", port: int = 0, *, deliver: AnyDeliver | None = None,

@@ -4,8 +4,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
+import logging
 import mailbox
 import os
+import random
 import re
 import shutil
 import smtplib
@@ -28,8 +30,10 @@ from smtp_from_scratch import Envelope, Maildir, Reply, Server, together
 from smtp_from_scratch import maildir as module
 from smtp_from_scratch.maildir import folder_name, trace, unique_name
 from smtp_from_scratch.together import alone, sync_folder
+from smtp_from_scratch.tray import Tray
 from smtp_from_scratch.users import UserFile
 from tests.disk import Disk
+from tests.dying import in_threes
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has neither these modes, nor a sync of folders, nor fork")
 KENJI, YUI, LI = "kenji@tokyo.example", "yui@tokyo.example", "li@beijing.example"
@@ -170,6 +174,42 @@ def test_two_letters_survive_a_cut_at_any_moment(tmp_path: Path) -> None:
     two_letters(tmp_path, Maildir)
 
 
+def play_two(top: Path, kind: type[Maildir]) -> None:
+    """The same, with both letters in step: 250 is noted when all that is played is over."""
+    with Disk(top) as disk:
+        deliver = kind(top / "mail" / "inbox")
+        letters = [(FIRST, (KENJI, YUI)), (SECOND, (YUI,))]
+        played = together.together(together.calling(deliver, envelope(*people), BytesIO(text.replace(b"\n", b"\r\n")))
+                                   for text, people in letters)
+        for one, (text, people) in zip(played, letters, strict=True):
+            assert one.result and one.result.code == 250
+            for address in people:
+                disk.say((folder_name(address), text))
+    judge(disk)
+
+
+class TogetherNotSynced(Maildir):
+    """One that goes on before the disk has what it wanted."""
+
+    @together.in_steps
+    def __call__(self, envelope: Envelope, body: IO[bytes]) -> together.Steps[Reply]:
+        steps = together.calling(super().__call__, envelope, body)
+        with patch.object(together, "sync", lambda wanted: {}):
+            return together.alone(steps)
+        yield []
+
+
+@posix
+def test_two_letters_that_are_played_together_survive_a_cut_at_any_moment(tmp_path: Path) -> None:
+    play_two(tmp_path, Maildir)
+
+
+@posix
+def test_the_disk_notices_who_goes_on_too_early(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=r"half a letter|has nothing"):
+        play_two(tmp_path, TogetherNotSynced)
+
+
 @posix
 @pytest.mark.parametrize("kind, what", [(InPlace, "half a letter"), (FileNotSynced, "half a letter"),
                                         (NameNotSynced, "has nothing")])
@@ -291,9 +331,9 @@ def die_everywhere(kind: str, root: Path) -> int:
     raise AssertionError("unreachable")
 
 
-def die_together(root: Path) -> int:
+def die_together(kind: str, root: Path) -> int:
     """The same for a loop and three letters at once, to mailboxes that they share; returns how many have died."""
-    with dying_servers("Loop", root) as start:
+    with dying_servers(kind, root) as start:
         texts, answered = set[bytes](), list[tuple[str, bytes]]()
 
         def send(port: int, people: list[str], text: bytes) -> None:
@@ -324,8 +364,48 @@ def die_together(root: Path) -> int:
 
 
 @posix
-def test_killed_with_several_letters_at_once_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
-    assert die_together(tmp_path) > 20
+@pytest.mark.parametrize("kind", ["Loop", "Together"])
+def test_killed_with_several_letters_at_once_nothing_acknowledged_is_lost(tmp_path: Path, kind: str) -> None:
+    """As they come, and all three in one batch."""
+    assert die_together(kind, tmp_path) > 20
+
+
+@posix
+@pytest.mark.long
+def test_five_hundred_kills_under_load(tmp_path: Path) -> None:
+    """kill -9 at any instant, while eight clients send one letter after the other (GOALS T5)."""
+    rng, sent, known = random.Random(2026), set[bytes](), list[tuple[str, bytes]]()
+
+    def send(port: int, life: int, client: int) -> None:
+        with contextlib.suppress(smtplib.SMTPException, OSError), smtplib.SMTP("127.0.0.1", port) as smtp:
+            for number in itertools.count():
+                people = [f"box{client % 3}@x.example", KENJI][: 1 + number % 2]
+                text = b"Subject: %d.%d.%d\n\n" % (life, client, number) + b"x" * 1000 + b"\n"
+                sent.add(text)
+                smtp.sendmail("ana@rio.example", people, text.replace(b"\n", b"\r\n"))
+                known.extend((address, text) for address in people)
+
+    total = 0
+    with dying_servers("Loop", tmp_path) as start:
+        port = start(0)
+        for life in range(500):
+            clients = [threading.Thread(target=send, args=(port, life, client)) for client in range(8)]
+            for client in clients:
+                client.start()
+            time.sleep(rng.uniform(0.0, 0.15))
+            port = start(0)                    # the end of the one before
+            for client in clients:
+                client.join()
+            for file in kept(tmp_path):
+                head, _, text = file.read_bytes().partition(b"Subject: ")
+                assert head.startswith(b"Return-Path: <") and b"Subject: " + text in sent, "half a letter"
+                if (letter := (file.parent.parent.name, b"Subject: " + text)) in known:
+                    known.remove(letter)
+                    total += 1
+                file.unlink()
+            assert not known, "a letter is lost for which 250 was said"
+            sent.clear()
+    assert total > 500
 
 
 @posix
@@ -568,6 +648,86 @@ def test_a_full_disk_is_452_at_every_step(tmp_path: Path, monkeypatch: pytest.Mo
     assert deliver(envelope(KENJI), BytesIO(LETTER)).code == 452
     monkeypatch.undo()
     assert not kept(tmp_path) and deliver(envelope(KENJI), BytesIO(LETTER)).code == 250
+
+
+def three_at_once(server: Server, sizes: tuple[int, int, int]) -> list[int]:
+    """What three clients hear for letters of these sizes, to mailboxes that they share."""
+    codes: dict[int, int] = {}
+
+    def send(size: int) -> None:
+        with smtplib.SMTP(*server.address) as smtp:
+            try:
+                smtp.sendmail("ana@rio.example", [KENJI, YUI], b"Subject: x\r\n\r\n" + b"x" * size)
+                codes[size] = 250
+            except smtplib.SMTPDataError as refused:
+                codes[size] = refused.smtp_code
+
+    clients = [threading.Thread(target=send, args=(size,)) for size in sizes]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    return [codes[size] for size in sizes]
+
+
+@posix
+@pytest.mark.parametrize("number, code", [(errno.ENOSPC, 452), (errno.EDQUOT, 452), (errno.EIO, 451)])
+@pytest.mark.parametrize("call", ["write", "fsync", "link"])
+def test_one_of_several_letters_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int,
+                                            call: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Three letters are delivered together. The disk has no room for one of them, or is broken there."""
+    link, fsync = os.link, os.fsync
+
+    def large(size: int) -> None:
+        if size > 5_000:
+            raise OSError(number, os.strerror(number))
+
+    def failing_link(source: Any, target: Any) -> None:
+        large(os.stat(source).st_size)
+        link(source, target)
+
+    def failing_fsync(descriptor: int) -> None:
+        large(0 if stat.S_ISDIR(os.fstat(descriptor).st_mode) else os.fstat(descriptor).st_size)
+        fsync(descriptor)
+
+    def failing_blocks(*arguments: Any, **options: Any) -> Iterator[bytes]:
+        for block in with_lf(*arguments, **options):
+            large(len(block))
+            yield block
+
+    with_lf = module.with_lf
+    monkeypatch.setattr(Tray, "take", in_threes())
+    caplog.set_level(logging.CRITICAL + 1, "smtp_from_scratch")
+    with Server(deliver=Maildir(tmp_path), stage="loop") as server:
+        assert three_at_once(server, (1000, 2000, 3000)) == [250, 250, 250]
+        where = {"write": (module, "with_lf", failing_blocks), "fsync": (os, "fsync", failing_fsync),
+                 "link": (os, "link", failing_link)}[call]
+        monkeypatch.setattr(*where)
+        assert three_at_once(server, (1001, 6000, 3001)) == [250, code, 250]
+        monkeypatch.setattr(*where[:2], {"write": with_lf, "fsync": fsync, "link": link}[call])
+        assert three_at_once(server, (1002, 6001, 3002)) == [250, 250, 250]
+    assert len(kept(tmp_path)) == 2 * 8 and not list(tmp_path.glob("*/tmp/*"))
+
+
+@posix
+def test_a_folder_that_cannot_be_synced_is_no_250_for_anybody_in_it(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """And nothing is left of those letters: their senders will send them again."""
+    fsync = os.fsync
+
+    def failing(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, "the disk is broken")
+        fsync(descriptor)
+
+    monkeypatch.setattr(Tray, "take", in_threes())
+    caplog.set_level(logging.CRITICAL + 1, "smtp_from_scratch")
+    with Server(deliver=Maildir(tmp_path), stage="loop") as server:
+        three_at_once(server, (1000, 2000, 3000))
+        monkeypatch.setattr(os, "fsync", failing)
+        assert three_at_once(server, (1001, 2001, 3001)) == [451, 451, 451]
+        monkeypatch.setattr(os, "fsync", fsync)
+    assert len(kept(tmp_path)) == 6 and not list(tmp_path.glob("*/tmp/*"))
 
 
 # --- what is in the way of a name ------------------------------------------------------------------------------------

@@ -2,7 +2,10 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
+import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from io import BytesIO
@@ -14,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smtp_from_scratch import Envelope, Maildir, Reply
+from smtp_from_scratch import together as module
 from smtp_from_scratch.rules import BROKEN, Delivery
-from smtp_from_scratch.together import Steps, alone, in_steps, steps_of, together
+from smtp_from_scratch.together import THREADS, Steps, alone, around, calling, in_steps, steps_of, together
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows syncs no folders")
 
@@ -45,6 +49,7 @@ class Noted:
 
 @pytest.fixture
 def noted(monkeypatch: pytest.MonkeyPatch) -> Noted:
+    monkeypatch.setattr(module, "SLOW", math.inf)           # in order, however busy the machine is
     return Noted(monkeypatch)
 
 
@@ -165,6 +170,35 @@ def test_without_such_advice_and_when_it_is_refused(tmp_path: Path, monkeypatch:
         assert [one.result for one in together([write(tmp_path, name, []) for name in "ab"])] == ["a", "b"]
 
 
+@posix
+@pytest.mark.parametrize("count", [2, 8, 50])
+def test_after_a_slow_sync_the_rest_is_waited_for_at_once(tmp_path: Path, noted: Noted,
+                                                          monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """Each has its own error as before; and not a thousand threads for a thousand folders."""
+    monkeypatch.setattr(module, "SLOW", 0.002)
+    waiting, most, lock = [0], [0], threading.Lock()
+    fsync = os.fsync
+
+    def slow(descriptor: int) -> None:
+        with lock:
+            waiting[0] += 1
+            most[0] = max(most[0], waiting[0])
+        try:
+            time.sleep(0.01)
+            fsync(descriptor)
+        finally:
+            with lock:
+                waiting[0] -= 1
+
+    monkeypatch.setattr(os, "fsync", slow)
+    noted.fails["f1"] = OSError(errno.EIO, "the disk is broken")
+    played = together([write(tmp_path, f"f{number}", []) for number in range(count)])
+    assert [one.result for one in played] == [None if number == 1 else f"f{number}" for number in range(count)]
+    assert str(played[1].error) == "f1" and sorted(noted.calls) == sorted([f"f{n}" for n in range(count)]
+                                                                          + [tmp_path.name])
+    assert min(count - 1, 2) <= most[0] <= THREADS
+
+
 # --- whose steps are played ------------------------------------------------------------------------------------------
 
 
@@ -188,6 +222,39 @@ class Stepwise(Maildir):
     def __call__(self, envelope: Envelope, body: IO[bytes]) -> Steps[Reply]:
         yield []
         return Reply(252)
+
+
+class Office:
+    """Somebody's object, one of whose methods is a delivery."""
+
+    steps = 4                                  # floors
+
+    @in_steps
+    def deliver(self, envelope: Envelope, body: IO[bytes]) -> Steps[Reply]:
+        yield []
+        return Reply(253, body.read().decode())
+
+    def plain(self, envelope: Envelope, body: IO[bytes]) -> None: ...
+
+
+def test_a_method_has_the_steps_of_its_object(tmp_path: Path) -> None:
+    bound: list[Any] = [Office().deliver, Maildir(tmp_path).__call__, super(Filter, Filter(tmp_path)).__call__]
+    for deliver in bound:
+        steps = steps_of(deliver)
+        assert steps and alone(steps(Envelope("", ["kenji@x.example"]), BytesIO(b"x"))).positive
+    assert not steps_of(Office().plain) and not steps_of(Office())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("deliver", [stepwise, lambda envelope, body: Reply(250, body.read().decode())])
+def test_a_wrapper_has_steps_if_what_it_wraps_has_some(deliver: Any) -> None:
+    def louder(envelope: Envelope, body: IO[bytes]) -> Steps[Reply]:
+        reply = yield from calling(deliver, envelope, body)
+        return Reply(reply.code, reply.text.upper())
+
+    wrapped = around(deliver, louder)
+    assert wrapped(Envelope(), BytesIO(b"x")) == Reply(250, "X")
+    assert bool(steps_of(wrapped)) == bool(steps_of(deliver))
+    assert together([louder(Envelope(), BytesIO(b"x"))])[0].result == Reply(250, "X")
 
 
 def test_who_has_steps(tmp_path: Path) -> None:
