@@ -165,7 +165,7 @@ class Chunking(Extension):
     def plan(self, plan: Plan) -> None:
         """BDAT in place of DATA."""
         plan.body = self.chunks
-        plan.rcpts[-1].may_fly = self.eager
+        plan.waits = not self.eager
 
     def chunks(self, plan: Plan) -> Iterator[PlannedCommand]:
         """A command for each chunk, as long as there is hope."""

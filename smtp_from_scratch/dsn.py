@@ -104,9 +104,9 @@ class Dsn(Extension):
         if not (envelope.parameters or envelope.options):      # nearly every message
             return
         plan.mail.parameters |= {name: value for name, value in envelope.parameters.items() if name in ON_MAIL}
-        for command in plan.rcpts:
-            wishes = envelope.options.get(command.recipient, {})
-            command.parameters |= {name: value for name, value in wishes.items() if name in ON_RCPT}
+        for address, parameters in plan.recipients.items():
+            wishes = envelope.options.get(address, {})
+            parameters |= {name: value for name, value in wishes.items() if name in ON_RCPT}
 
 
 # %% encode

@@ -132,7 +132,7 @@ class ReplyForEach(Extension):
     def plan(self, plan: Plan) -> None:
         """Wait for these replies; a body goes out when it is known how many there will be."""
         plan.receipt = receipt = LmtpReceipt(plan.message.envelope.sender)
-        plan.rcpts[-1].may_fly = False
+        plan.waits = True
         plan.body = partial(answered_for_each, plan.body, receipt)
 
 

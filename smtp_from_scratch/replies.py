@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol
 
 from .channel import Channel
 from .client import disconnected_by
@@ -16,17 +16,17 @@ WHOLE_LIMIT = 32_768                            # octets of a reply, as in `read
 
 
 class Due(Protocol):
-    """What was said, and waits for its reply, so many seconds."""
+    """What was said, and waits for its reply, so many seconds; once for each of its lines."""
 
-    timeout: float
+    @property
+    def verb(self) -> str: ...
+    @property
+    def timeout(self) -> float: ...
 
     def answer(self, reply: Reply) -> None: ...
 
 
-DueT = TypeVar("DueT", bound=Due)
-
-
-class Replies(Want, Generic[DueT]):
+class Replies(Want):
     """Want: replies to what was said, in its order; as many as have come, and at least one.
 
     `read` makes a reply of its lines. Where `read_reply` resumes a conversation for each line, fifty recipients
@@ -35,7 +35,7 @@ class Replies(Want, Generic[DueT]):
 
     __slots__ = ("_lines", "_read", "_unanswered", "timeout")
 
-    def __init__(self, unanswered: deque[DueT], read: Callable[[tuple[bytes, ...]], Reply]) -> None:
+    def __init__(self, unanswered: deque[Due], read: Callable[[tuple[bytes, ...]], Reply]) -> None:
         self._unanswered, self._read = unanswered, read
         self._lines: list[bytes] = []           # of a reply whose last line has not come
 

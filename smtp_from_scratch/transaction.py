@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from .client import (
@@ -23,12 +23,13 @@ from .client import (
 from .conversation import Conversation, Interruption, known_reply
 from .ehlo import Extension, read_offers
 from .envelope import Envelope, encode_path, stuff
-from .replies import Replies
+from .replies import Due, Replies
 from .wire import Reply, WireError, encode_command
 
 __all__ = [
     "FLIGHT_LIMIT", "ignore", "PlannedCommand", "ClientSession", "hello", "open_session", "OutgoingMessage",
-    "settle_mail", "settle_rcpt", "settle_rset", "settle_data", "settle_body", "data", "Plan", "leave",
+    "settle_mail", "settle_rcpt", "settle_rset", "settle_data", "settle_body", "data", "rcpt_line", "Recipients",
+    "Plan", "leave",
 ]
 
 
@@ -51,7 +52,6 @@ class PlannedCommand:
     timeout: float = 300.0                     # seconds (RFC 5321 §4.5.3.2)
     may_fly: bool = False                      # the next one may be said before this one is answered
     settle: Callable[[Reply], None] = ignore   # notes what the reply means
-    recipient: str = ""                        # whom it is about
     reply: Reply | None = None
 
     def line(self) -> bytes:
@@ -99,21 +99,20 @@ class KnownServer:
 class ClientSession(KnownServer):
     """A client's end of a session: what it knows, and what it has said that was not answered yet."""
 
-    unanswered: deque[PlannedCommand] = field(default_factory=deque)
+    unanswered: deque[Due] = field(default_factory=deque)
 
-    def flight(self, commands: list[PlannedCommand]) -> list[PlannedCommand]:
-        """The first of these commands, as far as they may be said before a reply is read (RFC 2920 §3.1)."""
-        room = FLIGHT_LIMIT - len(self.unanswered) if "PIPELINING" in self.keywords else 1
-        stops = (number for number, command in enumerate(commands[:room], 1) if not command.may_fly)
-        return commands[: next(stops, room)]
+    @property
+    def room(self) -> int:
+        """How many commands may be said before a reply is read (RFC 2920 §3.1)."""
+        return (FLIGHT_LIMIT if "PIPELINING" in self.keywords else 1) - len(self.unanswered)
 
-    def send(self, *commands: PlannedCommand) -> Conversation[None]:
-        """Say commands in one piece; read the replies before going on, unless the last may fly."""
-        if lines := [command.line() for command in commands if command.verb]:
-            yield b"".join(lines)
-        self.unanswered.extend(commands)
-        yield from commands[-1].octets()
-        if not (commands[-1].may_fly and "PIPELINING" in self.keywords and len(self.unanswered) < FLIGHT_LIMIT):
+    def send(self, command: PlannedCommand) -> Conversation[None]:
+        """Say a command; read the replies before going on, unless it may fly."""
+        if command.verb:
+            yield command.line()
+        self.unanswered.append(command)
+        yield from command.octets()
+        if not command.may_fly or self.room < 1:
             yield from self.read_replies()
 
     def reader(self) -> Callable[[tuple[bytes, ...]], Reply]:
@@ -205,15 +204,13 @@ def settle_data(plan: Plan, reply: Reply) -> None:
 
 def settle_body(plan: Plan, reply: Reply) -> None:
     """The reply to a whole body: whose message it is now (RFC 5321 §4.1.1.4)."""
-    receipt = plan.receipt
-    plan.client.open = False
-    if plan.failed:
-        return
-    if not reply.positive:
+    plan.client.open, receipt = False, plan.receipt
+    if plan.failed: return
+    if reply.positive:
+        receipt.recipients |= dict.fromkeys(receipt.accepted, reply)
+        receipt.reply = reply
+    else:
         refuse_rest(receipt, "body", reply, receipt.accepted)
-        return
-    receipt.recipients |= dict.fromkeys(receipt.accepted, reply)
-    receipt.reply = reply
 
 
 # %% data
@@ -229,16 +226,35 @@ def data(plan: Plan) -> Iterator[PlannedCommand]:
 
 
 # %% envelope-commands
-def envelope_commands(plan: Plan) -> tuple[PlannedCommand, list[PlannedCommand]]:
-    """MAIL, and RCPT for each recipient once; raises BadPath or ValueError for what they cannot say."""
-    envelope = plan.message.envelope
-    recipients = list(dict.fromkeys(envelope.recipients))
-    if not recipients or "" in recipients:
-        raise ValueError("name at least one recipient, and none that is empty; only a sender may be")
-    mail = PlannedCommand("MAIL", f"FROM:{encode_path(envelope.sender)}", may_fly=True,
-                          settle=partial(settle_mail, plan))
-    return mail, [PlannedCommand("RCPT", f"TO:{encode_path(address)}", may_fly=True, recipient=address,
-                                 settle=partial(settle_rcpt, plan, address)) for address in recipients]
+rcpt_line = lru_cache(1024)(lambda address: encode_command("RCPT", f"TO:{encode_path(address)}"))
+
+
+class Recipients:
+    """RCPT for each recipient of a plan, a line each; BadPath or ValueError for what cannot be said."""
+
+    verb, timeout = "RCPT", 300.0
+
+    def __init__(self, plan: Plan) -> None:
+        if not plan.recipients or "" in plan.recipients:
+            raise ValueError("name at least one recipient, and none that is empty; only a sender may be")
+        self.plan, self.names = plan, iter(plan.recipients)
+        self.lines = [PlannedCommand("RCPT", f"TO:{encode_path(address)}", parameters).line()
+                      if parameters else rcpt_line(address) for address, parameters in plan.recipients.items()]
+
+    def answer(self, reply: Reply) -> None:
+        """Replies come in the order of the lines."""
+        settle_rcpt(self.plan, next(self.names), reply)
+
+    def say(self) -> Conversation[None]:
+        """Say the lines, together where that may be, as long as there is hope."""
+        client = self.plan.client
+        while self.lines and not self.plan.failed:
+            flight = self.lines[: client.room]
+            yield b"".join(flight)
+            client.unanswered.extend([self] * len(flight))
+            del self.lines[: len(flight)]
+            if client.room < 1:
+                yield from client.read_replies()
 
 
 # %% plan
@@ -249,20 +265,23 @@ class Plan:
     """
 
     def __init__(self, client: ClientSession, message: OutgoingMessage) -> None:
-        self.client, self.message, self.receipt = client, message, Receipt(message.envelope.sender)
-        self.mail, self.rcpts = envelope_commands(self)
-        self.recipient_count = len(self.rcpts)
+        envelope = message.envelope
+        self.client, self.message, self.receipt = client, message, Receipt(envelope.sender)
+        self.mail = PlannedCommand("MAIL", f"FROM:{encode_path(envelope.sender)}", may_fly=True,
+                                   settle=partial(settle_mail, self))
+        self.recipients: dict[str, dict[str, str | None]] = {a: {} for a in envelope.recipients}   # of RCPT
+        self.recipient_count = len(self.recipients)
+        self.waits = False                     # the body, until it is known who gets it
         self.body: Callable[[Plan], Iterator[PlannedCommand]] = data
         self.needs = set(message.needs)        # each extension crosses off what it provides
-        if not "".join((message.envelope.sender, *message.envelope.recipients)).isascii():
+        if not "".join((envelope.sender, *envelope.recipients)).isascii():
             self.needs.add("SMTPUTF8")
         for extension in client.active:
             extension.plan(self)
         if self.needs:
             raise SMTPNotSupportedError(f"the message needs {' and '.join(sorted(self.needs))}, "
                                         "which the server does not offer")
-        for command in [command for command in (self.mail, *self.rcpts) if command.parameters]:
-            command.line()                     # a line break in one is found before anything is said
+        self.mail.line(), Recipients(self)     # what cannot be said is found before anything is said
 
     @property
     def failed(self) -> bool:
@@ -274,12 +293,9 @@ class Plan:
         client = self.client
         if client.open or any(command.verb in ("MAIL", "") for command in client.unanswered):
             yield from client.send(PlannedCommand("RSET", may_fly=True, settle=partial(settle_rset, client)))
-        envelope = [self.mail, *self.rcpts]
-        while envelope and not self.failed:
-            yield from client.send(*(flight := client.flight(envelope)))
-            envelope = envelope[len(flight) :]
-        for command in envelope:
-            command.settle = ignore            # it is never said, and lets go of the plan
+        yield from client.send(self.mail)
+        yield from Recipients(self).say()
+        if self.waits: yield from client.read_replies()
         for command in self.body(self):
             yield from client.send(command)
 

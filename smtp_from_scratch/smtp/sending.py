@@ -65,7 +65,7 @@ class Sending(Receipts):
             plan = Plan(self.client, message)
         except (ValueError, SMTPNotSupportedError) as error:
             return self.refuse(message.envelope.recipients, error, message.envelope.sender)
-        self.note(plan.receipt, recipients_of(plan))
+        self.note(plan.receipt, list(plan.recipients))
         yield from plan.run()
         if plan.recipient_count > MANY or too_many(plan.receipt, "SIZE" in self.client.offered):
             yield from finish(plan)
@@ -82,15 +82,10 @@ def ended(plan: Plan, error: BaseException) -> None:
 
     Unless somebody has the message: that must be told, whatever the server did after it.
     """
-    plan.receipt.lose(recipients_of(plan))
+    plan.receipt.lose(plan.recipients)
     error.receipts = [plan.receipt]             # type: ignore[attr-defined]
     if not (isinstance(error, SMTPServerDisconnected) and plan.receipt.accepted):
         raise error
-
-
-def recipients_of(plan: Plan) -> list[str]:
-    """Whom a plan names."""
-    return [command.recipient for command in plan.rcpts]
 
 
 def finish(first: Plan) -> Conversation[None]:

@@ -35,7 +35,7 @@ from tests.our_client import CAN, DIALOGUES, by_conversation
 PEERS_FILES = Path(__file__).parents[1] / "peers"
 
 
-class LineByLine(Replies[PlannedCommand]):
+class LineByLine(Replies):
     """Takes each line for a reply."""
 
     def take(self, channel: Channel) -> NotYet | None:

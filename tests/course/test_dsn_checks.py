@@ -114,23 +114,23 @@ def test_envid_in_any_style(answer: Any) -> None:
 class Everything(Dsn):
     def plan(self, plan: Any) -> None:
         plan.mail.parameters |= plan.message.envelope.parameters
-        for command in plan.rcpts:
-            command.parameters |= plan.message.envelope.options.get(command.recipient, {})
+        for address, parameters in plan.recipients.items():
+            parameters |= plan.message.envelope.options.get(address, {})
 
 
 class TidiesUp(Dsn):
     def plan(self, plan: Any) -> None:
         super().plan(plan)
-        for command in plan.rcpts:
-            if notify := command.parameters.get("NOTIFY"):
-                command.parameters["NOTIFY"] = notify.upper()
+        for parameters in plan.recipients.values():
+            if notify := parameters.get("NOTIFY"):
+                parameters["NOTIFY"] = notify.upper()
 
 
 class MailOnly(Dsn):
     def plan(self, plan: Any) -> None:
         super().plan(plan)
-        for command in plan.rcpts:
-            command.parameters.clear()
+        for parameters in plan.recipients.values():
+            parameters.clear()
 
 
 class FirstForAll(Dsn):
@@ -138,8 +138,8 @@ class FirstForAll(Dsn):
 
     def plan(self, plan: Any) -> None:
         super().plan(plan)
-        for command in plan.rcpts:
-            command.parameters = dict(plan.rcpts[0].parameters)
+        first = next(iter(plan.recipients.values()))
+        plan.recipients = dict.fromkeys(plan.recipients, first)
 
 
 class AlwaysAsks(Dsn):

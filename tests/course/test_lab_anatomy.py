@@ -75,9 +75,9 @@ def test_an_extension_shows_which_chapter_fills_what() -> None:
 def test_a_plan_shows_the_fields_that_its_init_sets() -> None:
     figure = of_chapter(Plan, "transaction")
     assert [name for name, kind in kinds(figure).items() if kind == "fields"] == [
-        "client", "message", "receipt", "mail", "rcpts", "recipient_count", "body", "needs"]
+        "client", "message", "receipt", "mail", "recipients", "recipient_count", "waits", "body", "needs"]
     assert kinds(figure)["failed"] == "properties" and kinds(figure)["run"] == "conversations"
-    assert used(figure, "body") == ("chunking",) and "dsn" in used(figure, "rcpts")
+    assert used(figure, "body") == ("chunking",) and "dsn" in used(figure, "recipients")
     assert not figure.heirs and "made of" not in str(figure)
 
 

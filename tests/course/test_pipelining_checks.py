@@ -144,18 +144,18 @@ class Limits(Extension):
         return int(said) if said.isdigit() and int(said) else 10**6
 
     def plan(self, plan: Plan) -> None:
-        for command in plan.rcpts[self.read(plan.client) :]:
-            plan.rcpts.remove(command)
-            plan.receipt.recipients[command.recipient] = Reply(452, "not now")
+        for address in list(plan.recipients)[self.read(plan.client) :]:
+            del plan.recipients[address]
+            plan.receipt.recipients[address] = Reply(452, "not now")
 
 
 class InOneGo(Limits):
-    """Right as well: a new list."""
+    """Right as well: a new dictionary."""
 
     def plan(self, plan: Plan) -> None:
         most = self.read(plan.client)
-        plan.receipt.recipients |= {command.recipient: Reply(452) for command in plan.rcpts[most:]}
-        plan.rcpts = plan.rcpts[:most]
+        plan.receipt.recipients |= dict.fromkeys(list(plan.recipients)[most:], Reply(452))
+        plan.recipients = dict(list(plan.recipients.items())[:most])
 
 
 class Silent(Limits):
@@ -181,7 +181,7 @@ class Believer(Limits):
 
 class Forgetful(Limits):
     def plan(self, plan: Plan) -> None:
-        del plan.rcpts[self.read(plan.client) :]
+        plan.recipients = dict(list(plan.recipients.items())[: self.read(plan.client)])
 
 
 class OffByOne(Limits):

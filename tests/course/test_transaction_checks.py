@@ -384,7 +384,7 @@ class NoMode(MyGood):
 class OnRcpt(MyGood):
     def plan(self, plan: Any) -> None:
         super().plan(plan)
-        plan.rcpts[0].parameters["BY"] = f"{self.seconds};R"
+        plan.recipients[next(iter(plan.recipients))]["BY"] = f"{self.seconds};R"
 
 
 class Trusting(MyGood):

@@ -22,7 +22,7 @@ from smtp_from_scratch.conversation import NOT_YET, Actor, known_reply, read_rep
 from smtp_from_scratch.ehlo import Extension, ExtensionSet
 from smtp_from_scratch.envelope import BadPath, BodyCutter, Path, encode_path, has_bare_newline, parse_path, stuff
 from smtp_from_scratch.message import outgoing
-from smtp_from_scratch.replies import Replies
+from smtp_from_scratch.replies import Due, Replies
 from smtp_from_scratch.session import Session, path_argument, serve
 from smtp_from_scratch.smtp import server_extensions
 from smtp_from_scratch.status import CodedClientSession, CodedSession, EnhancedStatusCodes, split_enhanced, usual_code
@@ -191,7 +191,7 @@ def one_by_one(channel: Channel, count: int) -> Iterator[Reply | str]:
             return (yield type(error).__name__)
 
 
-def together(channel: Channel, due: deque[PlannedCommand], read: Replies[PlannedCommand]) -> str:
+def together(channel: Channel, due: deque[Due], read: Replies) -> str:
     """Answer what has its reply by now; the name of what ends that."""
     try:
         while due and read.take(channel) is not NOT_YET:
@@ -212,7 +212,7 @@ def test_replies_that_are_taken_together_are_those_read_one_by_one(lines: list[b
     slow.receive(wire)
     expected = list(one_by_one(slow, count))
     commands = [PlannedCommand("NOOP") for _ in range(count)]
-    due, trouble = deque(commands), ""
+    due, trouble = deque[Due](commands), ""
     want = Replies(due, known_reply)
     for piece in cut(wire, seed):
         fast.receive(piece)

@@ -19,6 +19,7 @@ from smtp_from_scratch.conversation import Conversation, Disconnected, Line, reh
 from smtp_from_scratch.ehlo import Extension, ExtensionSet, check_requirements
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.pipelining import FREE, Pipelining, groups
+from smtp_from_scratch.replies import Due
 from smtp_from_scratch.server import ThreadedServer
 from smtp_from_scratch.session import Limits, serve
 from smtp_from_scratch.status import CodedClientSession, CodedSession
@@ -162,12 +163,12 @@ def test_a_plan_lets_fly_only_what_is_free() -> None:
     client = CodedClientSession("rio.example")
     plan = Plan(client, letter("kenji", "yui"))
     assert not PlannedCommand("XYZZY").may_fly
-    commands = [plan.mail, *plan.rcpts]
+    commands = [plan.mail]
     for command in plan.body(plan):
         command.reply = Reply(354)
         commands.append(command)
     assert [(command.verb, command.may_fly) for command in commands] == [
-        (verb, verb in FREE) for verb in ("MAIL", "RCPT", "RCPT", "DATA", "")]
+        (verb, verb in FREE) for verb in ("MAIL", "DATA", "")]
 
 
 def verbs_by_flight(show: Rehearsal) -> list[list[str]]:
@@ -222,10 +223,10 @@ def test_nothing_is_said_unheard_where_it_was_not_offered() -> None:
 
 def test_ten_thousand_recipients_are_bounded() -> None:
     """The queue of what was not answered does not grow with the letter, and everybody's reply is their own."""
-    class Watched(deque[PlannedCommand]):
+    class Watched(deque[Due]):
         most = 0
 
-        def extend(self, commands: Iterable[PlannedCommand]) -> None:
+        def extend(self, commands: Iterable[Due]) -> None:
             super().extend(commands)
             self.most = max(self.most, len(self))
 

@@ -34,6 +34,7 @@ from smtp_from_scratch.transaction import (
     OutgoingMessage,
     Plan,
     PlannedCommand,
+    Recipients,
     leave,
     open_session,
     settle_body,
@@ -83,7 +84,7 @@ def test_a_line_break_in_a_parameter_is_found_before_anything_is_said(value: str
         keyword = "X-NOTE"
 
         def plan(self, plan: Plan) -> None:
-            plan.rcpts[-1].parameters["NOTE"] = value
+            plan.recipients[YUI]["NOTE"] = value
 
     client = ClientSession("c.example", (Careless(),))
     client.learn({"X-NOTE": ""})
@@ -119,9 +120,9 @@ def test_plans_announce_what_a_message_needs() -> None:
 
 def test_a_plan_says_mail_then_each_recipient_once() -> None:
     plan = Plan(ClientSession("c.example"), message("kenji", "yui", "kenji"))
-    assert [command.line() for command in (plan.mail, *plan.rcpts)] == [
+    assert [plan.mail.line(), *Recipients(plan).lines] == [
         b"MAIL FROM:<ana@rio.example>\r\n", b"RCPT TO:<kenji@tokyo.example>\r\n", b"RCPT TO:<yui@tokyo.example>\r\n"]
-    assert [command.recipient for command in plan.rcpts] == [KENJI, YUI] and plan.recipient_count == 2
+    assert list(plan.recipients) == [KENJI, YUI] and plan.recipient_count == 2
 
 
 def test_a_message_can_be_planned_again() -> None:

@@ -142,10 +142,10 @@ def words(line: str) -> tuple[str, set[str]]:
 @check(
     hints=(
         "Which wishes are in `envelope.parameters`, and which in `envelope.options`?",
-        "for command in plan.rcpts: wishes = envelope.options.get(command.recipient, {})",
+        "for address, parameters in plan.recipients.items(): wishes = envelope.options.get(address, {})",
         "The wishes about the whole message are in `envelope.parameters`: copy RET and ENVID to `plan.mail`. Those "
         "about a recipient are in `envelope.options` under the recipient's address: copy NOTIFY and ORCPT to that "
-        "recipient's command. `ON_MAIL` and `ON_RCPT` hold the names that are yours to copy.",
+        "recipient's parameters. `ON_MAIL` and `ON_RCPT` hold the names that are yours to copy.",
     ),
     passed="Every wish goes on as it came, to hosts that understand it.",
 )

@@ -270,11 +270,11 @@ ANNOUNCED = [
     hints=(
         "Server: how many recipients has `session.envelope` when one more RCPT comes? Client: what is in "
         '`plan.client.offered["LIMITS"]`, and who reads `plan.receipt.recipients`?',
-        "for command in plan.rcpts[most:]: plan.receipt.recipients[command.recipient] = Reply(452, …); then "
-        "del plan.rcpts[most:]",
+        "for address in list(plan.recipients)[most:]: plan.receipt.recipients[address] = Reply(452, …); then "
+        "del plan.recipients[address]",
         "The server's `check` sees every command before it is dispatched, and can answer 452 to a RCPT when the "
         "envelope has all the recipients that it may have. The client's `plan` reads the number from the offer, keeps "
-        "the first so many RCPTs, and takes out the others. Each of these gets a 452 in the receipt, as if the "
+        "the first so many recipients, and takes out the others. Each of these gets a 452 in the receipt, as if the "
         "server had said it, so that a second transaction follows.",
     ),
     passed="An RFC of 2024, at both ends, in a class of your own: 101 people have the letter, each once.",

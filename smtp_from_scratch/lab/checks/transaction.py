@@ -437,8 +437,8 @@ def check_deliver_by(MyDeliverBy: Callable[[int], Any]) -> Iterator[Problem]:
         elif said != f"MAIL FROM:<ana@rio.example> BY={expected}":
             yield Problem(gave=f"{said} for {what}", wire=f"It should say BY={expected}, on MAIL.",
                           look="`plan.mail.parameters`, a dictionary of names and values.")
-        if any(command.parameters for command in plan.rcpts):
-            yield Problem(gave="a parameter on RCPT", wire="501: BY belongs to MAIL.", look="Leave `plan.rcpts` alone.")
+        if any(plan.recipients.values()):
+            yield Problem(gave="a parameter on RCPT", wire="501: BY belongs to MAIL.", look="Leave `plan.recipients`.")
     client = ours.ClientSession("rio.example", (MyDeliverBy(60),))
     client.learn({"SIZE": ""})
     if ours.Plan(client, ours.OutgoingMessage(Envelope("ana@rio.example", [KENJI]), [])).mail.parameters:
