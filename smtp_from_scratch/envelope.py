@@ -7,9 +7,10 @@ import io
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from email.message import Message
 from functools import lru_cache
+from typing import NamedTuple
 
 from .addresses import addresses_in
 from .channel import Channel
@@ -57,8 +58,7 @@ def envelope_of(message: Message) -> Envelope:
 
 
 # %% path
-@dataclass(frozen=True, slots=True)
-class Path:
+class Path(NamedTuple):
     """Where a message comes from or goes to; `Path("", "")` is the null path `<>` (RFC 5321 §4.5.5)."""
 
     local: str
@@ -89,9 +89,10 @@ _TOO_LONG = f"a local part has at most {LOCAL_LIMIT} octets, a domain {DOMAIN_LI
 
 def check_path(path: Path, octets: int) -> None:
     """Raise BadPath for a path, of so many octets, that is too long, or has a literal that is none (§4.1.3)."""
-    local, domain = len(path.local.encode()), len(path.domain.encode())
-    if octets > PATH_LIMIT or local > LOCAL_LIMIT or domain > DOMAIN_LIMIT:
-        raise BadPath(_TOO_LONG)
+    if octets > LOCAL_LIMIT:                   # else no part of it is too long
+        local, domain = len(path.local.encode()), len(path.domain.encode())
+        if octets > PATH_LIMIT or local > LOCAL_LIMIT or domain > DOMAIN_LIMIT:
+            raise BadPath(_TOO_LONG)
     if path.domain[:1] == "[":
         v6, literal = path.domain[:6].lower() == "[ipv6:", path.domain[1:-1]
         try:
@@ -119,9 +120,10 @@ def parse_path(text: str) -> tuple[Path, str]:
     if text[:12].lower() == "<postmaster>":
         return Path(text[1:11], ""), text[12:]
     match = PATH.match(text)
-    if not match or re.search(r"[\ud800-\udfff]", match[0]):     # octets that are not UTF-8 (Python's PEP 383)
+    if not match or (not match[0].isascii() and re.search(r"[\ud800-\udfff]", match[0])):     # not UTF-8: PEP 383
         raise BadPath(f"expected <local-part@domain>, got {text[:80]!r}")
-    path = Path(match["local"], match["domain"], tuple(re.findall("@([^,]+)", match["route"] or "")))
+    route, local, domain = match.groups()
+    path = Path(local, domain, tuple(re.findall("@([^,]+)", route)) if route else ())
     check_path(path, len(match[0].encode()))
     return path, text[match.end() :]
 
@@ -144,7 +146,7 @@ def encode_path(address: str) -> str:
     path, rest = parse_path(f"<{address}>")
     if rest:
         raise BadPath(f"expected one mailbox, got {address!r}")
-    return str(path if path.local[:1] != '"' else replace(path, local=few_quotes(path.local)))
+    return f"<{address}>" if path.local[:1] != '"' else str(path._replace(local=few_quotes(path.local)))
 
 
 # %% newlines
