@@ -10,7 +10,7 @@ from .bodies import Spool
 from .channel import Channel
 from .client import BODY_TIMEOUT, refuse_rest
 from .conversation import NOT_YET, Conversation, NotYet
-from .ehlo import ExtendedSession, Extension, Parameter, one_of
+from .ehlo import ExtendedSession, Extension, Parameter, about, one_of
 from .envelope import normalize
 from .session import STAY, Verb, finish
 from .stream import Stream
@@ -156,6 +156,7 @@ class Chunking(Extension):
         return {"BDAT": Verb(bdat, STAY, "BDAT 1000, or BDAT 1000 LAST, then the octets", now=True,
                              counts_octets=True)}
 
+    @about("RCPT", "DATA")
     def check(self, session: ExtendedSession, command: Command) -> Reply | None:
         """Between two chunks nothing else can be said about the message (RFC 3030 §2)."""
         if command.verb in ("RCPT", "DATA") and "spool" in session.resources:
@@ -191,6 +192,7 @@ class BinaryMime(Extension):
     def parameters(self) -> Mapping[str, Mapping[str, Parameter]]:
         return {"MAIL": {"BODY": one_of("7BIT", "8BITMIME", "BINARYMIME", octets=17)}}
 
+    @about("DATA")
     def check(self, session: ExtendedSession, command: Command) -> Reply | None:
         """DATA cannot carry it (RFC 3030 §3)."""
         if command.verb == "DATA" and (session.envelope.parameters.get("BODY") or "").upper() == "BINARYMIME":

@@ -16,9 +16,9 @@ from .transcript import Rehearsal, Said
 from .wire import COMMAND_LIMIT, REPLY_LIMIT, BadReply, Reply, encode_reply, parse_reply
 
 __all__ = [
-    "NotYet", "NOT_YET", "Want", "Line", "Interruption", "Timeout", "Disconnected", "BothListening", "Work", "FLUSH",
-    "OUTBOX_LIMIT", "Result", "Conversation", "Actor", "flights", "play", "rehearse", "Closing", "interrupt",
-    "ReplyLine", "known_reply", "read_reply",
+    "NotYet", "NOT_YET", "Want", "Line", "Interruption", "Timeout", "Disconnected", "BothListening", "Work", "Push",
+    "FLUSH", "PUSH", "OUTBOX_LIMIT", "Result", "Conversation", "Actor", "flights", "play", "rehearse", "Closing",
+    "interrupt", "ReplyLine", "known_reply", "read_reply",
 ]
 
 
@@ -90,7 +90,14 @@ class Work(Want):
         return channel.work(self) if channel.work and self is not FLUSH else self.function()
 
 
-FLUSH = Work(lambda: None)                     # only the wait: all that was said has left (RFC 2920 §3.2)
+class Push(Work):
+    """Want: that what was said leaves before more is read. Where nothing more has come, it leaves now anyway."""
+
+    def take(self, channel: Channel) -> NotYet | None:
+        return NOT_YET if channel.waiting and len(channel.inbox) else None
+
+
+FLUSH, PUSH = Work(lambda: None), Push(lambda: None)   # only the wait: all that was said has left (RFC 2920 §3.2)
 OUTBOX_LIMIT = 65_536                          # octets that may wait before they are sent
 Result = TypeVar("Result")
 Conversation = Generator[bytes | Reply | Want, Any, Result]
@@ -112,8 +119,9 @@ class Actor:
         try:
             said: Any = talk.throw(error) if error else talk.send(value)
             while not isinstance(said, Want):
-                said = encode_reply(said) if type(said) is Reply else said
-                if type(said) is not bytes:
+                if type(said) is Reply:
+                    said = encode_reply(said)
+                elif type(said) is not bytes:
                     raise TypeError(f"a conversation yields bytes, a Reply or a want, not {said!r}")
                 channel.say(said)
                 said = FLUSH if channel.waiting >= OUTBOX_LIMIT else talk.send(None)
@@ -126,7 +134,7 @@ class Actor:
         channel = self.channel
         while not self.done:
             try:
-                value = (want := self.want).take(channel)
+                value = self.want.take(channel)
             except Exception as error:         # the conversation decides what becomes of it
                 self.resume(error=error)
                 continue
@@ -135,7 +143,7 @@ class Actor:
             elif channel.over and not channel.waiting:
                 self.resume(error=channel.failure or Disconnected())
             else:
-                self.deadline = self.deadline or channel.until(want)
+                self.deadline = self.deadline or channel.until(self.want)
                 return
 
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ehlo", "protocol", "read_parameters", "Parameter", "one_of", "check_parameters", "Extension", "rcpt",
-    "EXTENDED_VERBS", "check_requirements", "ExtensionSet", "ExtendedSession", "Size", "EightBitMime", "read_offers",
+    "EXTENDED_VERBS", "check_requirements", "Check", "about", "ExtensionSet", "ExtendedSession", "Size",
+    "EightBitMime", "read_offers",
 ]
 
 
@@ -191,13 +192,25 @@ def check_requirements(extensions: Iterable[Extension]) -> tuple[Extension, ...]
 
 
 # %% extension-set
+Check = Callable[..., "Reply | None"]
+
+
+def about(*verbs: str) -> Callable[[Check], Check]:
+    """Decorator of a `check` that has something to say about these verbs only: it is not asked about others."""
+
+    def mark(check: Check) -> Check:
+        setattr(check, "verbs", verbs)         # noqa: B010  mypy knows no such attribute
+        return check
+
+    return mark
+
+
 class ExtensionSet:
     """What a server offers: extensions put together once, and shared by all its sessions."""
 
     def __init__(self, extensions: Iterable[Extension] = ()) -> None:
         self.extensions = check_requirements(extensions)
         self.keywords = frozenset(extension.keyword for extension in self.extensions)
-        self.checks = [e.check for e in self.extensions if type(e).check is not Extension.check]
         self.verbs: dict[str, Verb] = VERBS | EXTENDED_VERBS
         self.parameters: dict[str, dict[str, tuple[Parameter, ...]]] = {}
         for extension in self.extensions:
@@ -206,6 +219,9 @@ class ExtensionSet:
                 known = self.parameters.setdefault(verb, {})
                 for name, parameter in parameters.items():
                     known[name] = (*known.get(name, ()), parameter)
+        checks = [e.check for e in self.extensions if type(e).check is not Extension.check]
+        self.checks = {verb: [check for check in checks if verb in getattr(check, "verbs", (verb,))]
+                       for verb in self.verbs}
         self.limits = {verb: row.limit + self._octets(verb) for verb, row in self.verbs.items()}
         longest = max(self.limits.values())
         self.busy_line, self.idle_line = Line(longest), Line(longest, idle=True)
@@ -263,8 +279,13 @@ class ExtendedSession(Session):
 
     def objection(self, command: Command) -> Reply | None:
         """What the first extension says that does not want a command dispatched; 530 comes before others."""
-        found = [no for check in self.extensions.checks if (no := check(self, command))]
-        return min(found, key=lambda reply: reply.code != 530) if found else None
+        first = None
+        for check in self.extensions.checks.get(command.verb, ()):
+            refusal = check(self, command)
+            if refusal and refusal.code == 530:
+                return refusal
+            first = first or refusal
+        return first
 
 
 # %% size

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from .bodies import Spool
-from .conversation import FLUSH, Closing, Conversation, Disconnected, Line, Timeout, Work
+from .conversation import PUSH, Closing, Conversation, Disconnected, Line, Timeout, Work
 from .envelope import NULL_PATH, BadPath, Body, BodyCutter, Envelope, Path, parse_path
 from .printable import logger
 from .rules import BROKEN, Delivery, ask_policy
@@ -173,9 +173,9 @@ def note_sender(session: Session, path: Path) -> Reply:
     """MAIL: a transaction begins, if the sender is acceptable (RFC 5321 §4.1.1.2)."""
     if not path.domain and path != NULL_PATH:
         return Reply(501, "a reverse-path has a domain, or is <>")
-    refusal = ask_policy(session.accept_sender, path.mailbox, session.envelope)
+    refusal = ask_policy(session.accept_sender, mailbox := path.mailbox, session.envelope)
     if refusal is None or refusal.positive:
-        session.envelope.sender = path.mailbox
+        session.envelope.sender = mailbox
     return refusal or _SENDER_NOTED
 
 
@@ -183,11 +183,12 @@ def note_recipient(session: Session, path: Path) -> Reply:
     """RCPT: one more recipient, if acceptable (RFC 5321 §4.1.1.3), and not too many (§4.5.3.1.10)."""
     if not path.local:
         return Reply(501, "a forward-path names somebody")
-    if len(session.envelope.recipients) >= session.limits.max_recipients:
-        return Reply(452, f"no more than {session.limits.max_recipients} recipients in one transaction")
-    refusal = ask_policy(session.accept_recipient, path.mailbox, session.envelope)
+    envelope, limit = session.envelope, session.limits.max_recipients
+    if len(envelope.recipients) >= limit:
+        return Reply(452, f"no more than {limit} recipients in one transaction")
+    refusal = ask_policy(session.accept_recipient, mailbox := path.mailbox, envelope)
     if refusal is None or refusal.positive:
-        session.envelope.recipients.append(path.mailbox)
+        envelope.recipients.append(mailbox)
     else:
         session.counts["refused recipients"] += refusal.code not in (452, 552)      # those say "too many"
     return refusal or _RECIPIENT_NOTED
@@ -238,12 +239,14 @@ class Session(SessionState):
                 self.state = verb.moves[before]
             yield self.reply(reply, verb)
         if verb.now:
-            yield FLUSH
+            yield PUSH
 
     def reply(self, reply: Reply, verb: Verb | None = None) -> Reply:
         """A reply as it leaves: the last one to a verb may be 421 instead; after 421 the session is over."""
         useful = reply.code < 400 and self.state in ("mail", "rcpt")
-        if verb and reply.code != 421 and (verb.idle or verb.counts_octets or not useful):
+        if useful and verb and not (verb.idle or verb.counts_octets):
+            return reply                       # nearly always: nothing is counted
+        if verb and reply.code != 421:
             reply = limit_errors(self, reply, verb)
         if reply.code == 421:
             self.state = "closed"
@@ -261,7 +264,7 @@ def serve(session: Session) -> Conversation[None]:
             except WireError as error:
                 reply = session.closing(f"gives up: {error}") if error.hopeless else Reply(500, str(error))
                 yield session.reply(reply, UNKNOWN)
-                yield FLUSH
+                yield PUSH
             else:
                 yield from session.dispatch(line)
                 session.verb = ""
@@ -281,7 +284,7 @@ def one_reply(outcome: Mapping[str, Reply]) -> Reply:
 
     451 for a message without recipients: nobody has it.
     """
-    several = {id(reply): reply for reply in outcome.values()}      # mostly all have the same
+    several = dict(zip(map(id, outcome.values()), outcome.values(), strict=True))      # mostly all have the same
     return min(several.values(), key=lambda reply: (reply.positive, reply.permanent), default=BROKEN)
 
 
@@ -292,7 +295,7 @@ _GO_ON = Reply(354, "go on; a line with a dot alone ends the message")
 def data(session: Session, argument: str) -> Conversation[Reply]:
     """DATA: 354, the body up to its lone dot, and 250 once somebody has it (RFC 5321 §4.1.1.4)."""
     yield session.reply(_GO_ON)
-    yield FLUSH
+    yield PUSH
     spool = session.resources["spool"] = Spool(session.limits.max_size, session.limits.memory)
     want = Body(BodyCutter())
     while block := (yield want):
