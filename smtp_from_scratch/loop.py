@@ -141,8 +141,19 @@ class Call(Delegating):
     def __init__(self, sock: socket.socket, peer: str, talk: Conversation[Any], tap: Tap | None = None) -> None:
         super().__init__(sock, tap)
         self.peer, self.actor = peer, Actor(talk, self.channel)
+        self.flight = b""                      # leaves at the end of the turn
         self.busy = False                      # more to do than fits into a turn
         self.awaited = self.watched = 0        # events that it waits for; those that are looked for
+
+    def send(self, data: bytes) -> None:
+        """Keep a flight until everybody has played; a second one takes it along at once."""
+        self.flight, data = (b"", self.flight + data) if self.flight else (data, b"")
+        if data: super().send(data)
+
+    def set_off(self) -> None:
+        """Send what has waited for the end of the turn, or for room on the line."""
+        data, self.flight = self.unsent or self.flight, b""
+        if data: super().send(data)
 
     def take_in(self) -> None:
         """Hand on what has arrived, and the end of it when all is sent: who says no more may still listen."""
@@ -194,18 +205,23 @@ LATE = 4                                       # what may happen beside EVENT_RE
 
 
 def go_on(call: Call, happened: int = 0) -> None:
-    """Act on what has happened to a call, play on, and note what it waits for then."""
+    """Act on what has happened to a call, and play on."""
     if happened & LATE:
         call.give_up()
     call.idle = call.busy = False
     if happened & EVENT_READ:                  # first: while something is unsent, the end is not the end yet
         call.take_in()
     if happened & EVENT_WRITE:
-        call.send(call.unsent)
-    if call.parting or len(call.unsent):
-        return
-    call.busy, actor = play(call), call.actor
-    if call.unsent: return
+        call.set_off()
+    if not (call.parting or call.unsent):
+        call.busy = play(call)
+
+
+def come_to_rest(call: Call) -> None:
+    """Everybody has played: let what it says leave, and note what it waits for then."""
+    call.set_off()
+    if call.parting or call.unsent: return
+    actor = call.actor
     if actor.done:
         return call.part()
     if call.busy or call.job:
@@ -281,22 +297,12 @@ class Calls:
         self.busy, self.batch = set[Call](), list[Call]()  # who has more to do; who has a job for the worker
         self.alarm = math.inf                  # when to look who is late
 
-    def attend(self, call: Call, happened: int = 0) -> None:
-        """Let a call go on; whatever goes wrong is the end of this call alone."""
-        if happened and not happened & (call.awaited | LATE):
-            self.selector.unregister(call.socket)          # what it says must wait, or would wake us each turn
-            call.watched = 0
-            return
-        try:
-            go_on(call, happened)
-        except BaseException as error:
-            note = log.info if isinstance(error, ConnectionError) else log.exception
-            note("%s: the session broke off: %s", call.peer, error)
-            call.part()
+    def note(self, call: Call) -> None:
+        """Look out for what a call waits for now."""
         if call.gone: return self.leave(call)
         call.awaited = events = events_for(call)
         if not events or events != call.watched: self.watch(call)
-        self.alarm = min(self.alarm, call.deadline)
+        if call.deadline < self.alarm: self.alarm = call.deadline
 
     def watch(self, call: Call) -> None:
         """It waits for something new: somebody's work, its next turn, or other events."""
@@ -310,13 +316,50 @@ class Calls:
 
     def leave(self, call: Call) -> None:
         """Both ends have said all."""
-        self.selector.unregister(call.socket)
+        if call.watched: self.selector.unregister(call.socket)
         call.socket.close()
         del self.calls[call]
 
 
+TOGETHER = 32                                  # calls whose flights leave one after the other
+
+
+class Turns(Calls):
+    """Calls that play first, each of them, and speak then: whoever hears many replies at once is woken once."""
+
+    def __init__(self, calls: dict[Any, Any]) -> None:
+        super().__init__(calls)
+        self.played: dict[Call, None] = {}
+
+    def attend(self, call: Call, happened: int = 0) -> None:
+        """Let a call go on; whatever goes wrong is the end of this call alone."""
+        if happened and not happened & (call.awaited | LATE):
+            self.selector.unregister(call.socket)          # what it says must wait, or would wake us each turn
+            call.watched = 0
+            return
+        self.played[call] = None
+        try: go_on(call, happened)
+        except BaseException as error: self.break_off(call, error)
+        if len(self.played) >= TOGETHER: self.speak()
+
+    def speak(self) -> None:
+        """What those say who have played leaves, and each of them waits for something again."""
+        played, self.played = self.played, {}
+        for call in played:
+            try: come_to_rest(call)
+            except BaseException as error: self.break_off(call, error)
+            self.note(call)
+
+    def break_off(self, call: Call, error: BaseException) -> None:
+        """End a call in which something went wrong; what it has said still leaves."""
+        tell = log.info if isinstance(error, ConnectionError) else log.exception
+        tell("%s: the session broke off: %s", call.peer, error)
+        call.set_off()
+        call.part()
+
+
 # %% loop
-class Loop(Calls):
+class Loop(Turns):
     """One thread that turns to whoever is ready, and to nobody else."""
 
     def __init__(self, calls: dict[Any, Any], workers: int = 1) -> None:
@@ -329,11 +372,13 @@ class Loop(Calls):
         busy, self.busy = self.busy, set()
         for call in busy:
             self.attend(call)
+        self.speak()
         patience = 0.0 if self.busy else max(0.0, self.alarm - time.monotonic())
         for key, happened in self.selector.select(None if patience == math.inf else patience):
             key.data(happened)
         if (now := time.monotonic()) >= self.alarm:
             self.sweep(now)
+        self.speak()
         if self.batch:
             self.worker.hand_over(self.batch)
             self.batch = []

@@ -61,6 +61,7 @@ class Played:
         call = Call(near, "192.0.2.7", conversation)
         self.loop.calls[call] = None
         self.loop.attend(call)
+        self.loop.speak()
         return call, far
 
     def turn_until(self, condition: Callable[[], Any]) -> None:
@@ -375,7 +376,9 @@ def test_whoever_plays_decides_nothing_about_time() -> None:
         call = Call(near, "192.0.2.7", one(Line()))
         assert play(call) is False and not call.actor.done
         call.channel.receive(b"QUIT\r\n")
-        assert play(call) is False and call.actor.done and far.recv(100) == b"b'QUIT'\r\n"
+        assert play(call) is False and call.actor.done
+        call.set_off()
+        assert far.recv(100) == b"b'QUIT'\r\n"
 
 
 # --- the door ---------------------------------------------------------------------------------------------------------
