@@ -10,8 +10,9 @@ from .bodies import Spool
 from .channel import Channel
 from .client import BODY_TIMEOUT, refuse_rest
 from .conversation import NOT_YET, Conversation, NotYet
-from .ehlo import ExtendedSession, Extension, Parameter, about, one_of
+from .ehlo import ExtendedSession, Extension, Parameter, one_of
 from .envelope import normalize
+from .rules import about
 from .session import STAY, Verb, finish
 from .stream import Stream
 from .transaction import Plan, PlannedCommand, settle_body

@@ -16,9 +16,9 @@ from .transcript import Rehearsal, Said
 from .wire import COMMAND_LIMIT, REPLY_LIMIT, BadReply, Reply, encode_reply, parse_reply
 
 __all__ = [
-    "NotYet", "NOT_YET", "Want", "Line", "Interruption", "Timeout", "Disconnected", "BothListening", "Work", "Push",
-    "FLUSH", "PUSH", "OUTBOX_LIMIT", "Result", "Conversation", "Actor", "flights", "play", "rehearse", "Closing",
-    "interrupt", "ReplyLine", "known_reply", "read_reply",
+    "NotYet", "NOT_YET", "Want", "Line", "Interruption", "Timeout", "Disconnected", "BothListening", "Work", "FLUSH",
+    "OUTBOX_LIMIT", "Result", "Conversation", "Actor", "flights", "play", "rehearse", "Closing", "interrupt",
+    "ReplyLine", "known_reply", "read_reply",
 ]
 
 
@@ -90,14 +90,7 @@ class Work(Want):
         return channel.work(self) if channel.work and self is not FLUSH else self.function()
 
 
-class Push(Work):
-    """Want: that what was said leaves before more is read. Where nothing more has come, it leaves now anyway."""
-
-    def take(self, channel: Channel) -> NotYet | None:
-        return NOT_YET if channel.waiting and len(channel.inbox) else None
-
-
-FLUSH, PUSH = Work(lambda: None), Push(lambda: None)   # only the wait: all that was said has left (RFC 2920 §3.2)
+FLUSH = Work(lambda: None)                     # only the wait: all that was said has left (RFC 2920 §3.2)
 OUTBOX_LIMIT = 65_536                          # octets that may wait before they are sent
 Result = TypeVar("Result")
 Conversation = Generator[bytes | Reply | Want, Any, Result]

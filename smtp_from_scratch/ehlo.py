@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from .client import SMTPNotSupportedError
 from .conversation import Conversation, Line
 from .envelope import Envelope, Path
+from .rules import concerns
 from .session import EXPECTED, TO_READY, UNKNOWN, VERBS, Session, Verb, helo, note_recipient, note_sender, path_argument
 from .wire import Command, Reply
 
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ehlo", "protocol", "read_parameters", "Parameter", "one_of", "check_parameters", "Extension", "rcpt",
-    "EXTENDED_VERBS", "check_requirements", "Check", "about", "ExtensionSet", "ExtendedSession", "Size",
-    "EightBitMime", "read_offers",
+    "EXTENDED_VERBS", "check_requirements", "ExtensionSet", "ExtendedSession", "Size", "EightBitMime", "read_offers",
 ]
 
 
@@ -192,19 +192,6 @@ def check_requirements(extensions: Iterable[Extension]) -> tuple[Extension, ...]
 
 
 # %% extension-set
-Check = Callable[..., "Reply | None"]
-
-
-def about(*verbs: str) -> Callable[[Check], Check]:
-    """Decorator of a `check` that has something to say about these verbs only: it is not asked about others."""
-
-    def mark(check: Check) -> Check:
-        setattr(check, "verbs", verbs)         # noqa: B010  mypy knows no such attribute
-        return check
-
-    return mark
-
-
 class ExtensionSet:
     """What a server offers: extensions put together once, and shared by all its sessions."""
 
@@ -220,8 +207,7 @@ class ExtensionSet:
                 for name, parameter in parameters.items():
                     known[name] = (*known.get(name, ()), parameter)
         checks = [e.check for e in self.extensions if type(e).check is not Extension.check]
-        self.checks = {verb: [check for check in checks if verb in getattr(check, "verbs", (verb,))]
-                       for verb in self.verbs}
+        self.checks = {verb: [check for check in checks if concerns(check, verb)] for verb in self.verbs}
         self.limits = {verb: row.limit + self._octets(verb) for verb, row in self.verbs.items()}
         longest = max(self.limits.values())
         self.busy_line, self.idle_line = Line(longest), Line(longest, idle=True)

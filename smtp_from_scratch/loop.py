@@ -27,8 +27,8 @@ from .transcript import Tap
 from .tray import Tray
 
 __all__ = [
-    "send_some", "Job", "do_all", "Call", "FLIGHTS", "play", "events_for", "Worker", "log", "SWEEP", "overdue", "Loop",
-    "ACCEPTS", "PLACES", "Door", "LoopServer",
+    "send_some", "Job", "do_all", "Call", "FLIGHTS", "play", "events_for", "Worker", "log", "SWEEP", "overdue",
+    "TOGETHER", "Loop", "ACCEPTS", "PLACES", "Door", "LoopServer",
 ]
 
 
@@ -155,6 +155,10 @@ class Call(Delegating):
         data, self.flight = self.unsent or self.flight, b""
         if data: super().send(data)
 
+    def part(self, patience: float = 1.0) -> None:
+        self.set_off()
+        super().part(patience)
+
     def take_in(self) -> None:
         """Hand on what has arrived, and the end of it when all is sent: who says no more may still listen."""
         data = self.hear(self.actor.want.block)
@@ -205,7 +209,7 @@ LATE = 4                                       # what may happen beside EVENT_RE
 
 
 def go_on(call: Call, happened: int = 0) -> None:
-    """Act on what has happened to a call, and play on."""
+    """Act on what has happened to a call, play on, and note what it waits for then."""
     if happened & LATE:
         call.give_up()
     call.idle = call.busy = False
@@ -213,15 +217,10 @@ def go_on(call: Call, happened: int = 0) -> None:
         call.take_in()
     if happened & EVENT_WRITE:
         call.set_off()
-    if not (call.parting or call.unsent):
-        call.busy = play(call)
-
-
-def come_to_rest(call: Call) -> None:
-    """Everybody has played: let what it says leave, and note what it waits for then."""
-    call.set_off()
-    if call.parting or call.unsent: return
-    actor = call.actor
+    if call.parting or len(call.unsent):
+        return
+    call.busy, actor = play(call), call.actor
+    if call.unsent: return
     if actor.done:
         return call.part()
     if call.busy or call.job:
@@ -295,11 +294,27 @@ class Calls:
     def __init__(self, calls: dict[Any, Any]) -> None:
         self.selector, self.calls = selectors.DefaultSelector(), calls
         self.busy, self.batch = set[Call](), list[Call]()  # who has more to do; who has a job for the worker
+        self.speaking = list[Call]()           # whose flight leaves at the end of the turn
         self.alarm = math.inf                  # when to look who is late
+
+    def attend(self, call: Call, happened: int = 0) -> None:
+        """Let a call go on; whatever goes wrong is the end of this call alone."""
+        if happened and not happened & (call.awaited | LATE):
+            self.selector.unregister(call.socket)          # what it says must wait, or would wake us each turn
+            call.watched = 0
+            return
+        try:
+            go_on(call, happened)
+        except BaseException as error:
+            tell = log.info if isinstance(error, ConnectionError) else log.exception
+            tell("%s: the session broke off: %s", call.peer, error)
+            call.part()
+        if call.gone: return self.leave(call)
+        if call.flight: self.speaking.append(call)
+        self.note(call)
 
     def note(self, call: Call) -> None:
         """Look out for what a call waits for now."""
-        if call.gone: return self.leave(call)
         call.awaited = events = events_for(call)
         if not events or events != call.watched: self.watch(call)
         if call.deadline < self.alarm: self.alarm = call.deadline
@@ -316,50 +331,16 @@ class Calls:
 
     def leave(self, call: Call) -> None:
         """Both ends have said all."""
-        if call.watched: self.selector.unregister(call.socket)
+        self.selector.unregister(call.socket)
         call.socket.close()
         del self.calls[call]
 
 
-TOGETHER = 32                                  # calls whose flights leave one after the other
-
-
-class Turns(Calls):
-    """Calls that play first, each of them, and speak then: whoever hears many replies at once is woken once."""
-
-    def __init__(self, calls: dict[Any, Any]) -> None:
-        super().__init__(calls)
-        self.played: dict[Call, None] = {}
-
-    def attend(self, call: Call, happened: int = 0) -> None:
-        """Let a call go on; whatever goes wrong is the end of this call alone."""
-        if happened and not happened & (call.awaited | LATE):
-            self.selector.unregister(call.socket)          # what it says must wait, or would wake us each turn
-            call.watched = 0
-            return
-        self.played[call] = None
-        try: go_on(call, happened)
-        except BaseException as error: self.break_off(call, error)
-        if len(self.played) >= TOGETHER: self.speak()
-
-    def speak(self) -> None:
-        """What those say who have played leaves, and each of them waits for something again."""
-        played, self.played = self.played, {}
-        for call in played:
-            try: come_to_rest(call)
-            except BaseException as error: self.break_off(call, error)
-            self.note(call)
-
-    def break_off(self, call: Call, error: BaseException) -> None:
-        """End a call in which something went wrong; what it has said still leaves."""
-        tell = log.info if isinstance(error, ConnectionError) else log.exception
-        tell("%s: the session broke off: %s", call.peer, error)
-        call.set_off()
-        call.part()
-
-
 # %% loop
-class Loop(Turns):
+TOGETHER = 32                                  # flights that leave one after the other
+
+
+class Loop(Calls):
     """One thread that turns to whoever is ready, and to nobody else."""
 
     def __init__(self, calls: dict[Any, Any], workers: int = 1) -> None:
@@ -376,12 +357,20 @@ class Loop(Turns):
         patience = 0.0 if self.busy else max(0.0, self.alarm - time.monotonic())
         for key, happened in self.selector.select(None if patience == math.inf else patience):
             key.data(happened)
+            if len(self.speaking) >= TOGETHER: self.speak()
         if (now := time.monotonic()) >= self.alarm:
             self.sweep(now)
         self.speak()
         if self.batch:
             self.worker.hand_over(self.batch)
             self.batch = []
+
+    def speak(self) -> None:
+        """What many callers have to hear leaves at once: who reads it all is woken once."""
+        speaking, self.speaking = self.speaking, []
+        for call in speaking:
+            call.set_off()
+            if call.unsent: self.note(call)
 
     def collect(self, happened: int) -> None:
         """The bell has rung: some jobs are done."""

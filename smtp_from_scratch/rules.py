@@ -5,7 +5,7 @@ import reprlib
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
 from io import BytesIO
-from typing import IO
+from typing import IO, TypeVar
 
 from .bodies import MEMORY, Memory
 from .envelope import Envelope
@@ -13,8 +13,8 @@ from .printable import logger
 from .together import Steps, alone, steps_of
 from .wire import Reply
 
-__all__ = ["BROKEN", "Deliver", "Delivery", "Limits", "Outcome", "Policy", "as_reply", "ask_policy",
-           "reply_for_each"]
+__all__ = ["BROKEN", "Deliver", "Delivery", "Limits", "Outcome", "Policy", "about", "as_reply", "ask_policy",
+           "concerns", "reply_for_each"]
 
 log = logger(__name__)
 
@@ -62,6 +62,24 @@ def ask_policy(policy: Policy, address: str, envelope: Envelope) -> Reply | None
     except Exception:
         log.exception("%s: a policy failed", envelope.peer)
         return BROKEN
+
+
+Check = TypeVar("Check", bound=Callable[..., Reply | None])
+
+
+def about(*verbs: str) -> Callable[[Check], Check]:
+    """Decorator of an extension's `check` that objects to these verbs only: it is not asked about others."""
+
+    def mark(check: Check) -> Check:
+        vars(check)["verbs"] = verbs
+        return check
+
+    return mark
+
+
+def concerns(check: Callable[..., Reply | None], verb: str) -> bool:
+    """Whether a check has something to say about a verb; without `about`, it is asked about all of them."""
+    return verb in getattr(check, "verbs", (verb,))
 
 
 @dataclass(slots=True, eq=False)

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from .bodies import Spool
-from .conversation import PUSH, Closing, Conversation, Disconnected, Line, Timeout, Work
+from .conversation import Closing, Conversation, Disconnected, Line, Timeout, Work
 from .envelope import NULL_PATH, BadPath, Body, BodyCutter, Envelope, Path, parse_path
 from .printable import logger
 from .rules import BROKEN, Delivery, ask_policy
@@ -19,6 +19,7 @@ from .rules import Deliver as Deliver
 from .rules import Limits as Limits
 from .rules import Policy as Policy
 from .rules import reply_for_each as reply_for_each
+from .stream import PUSH
 from .wire import COMMAND_LIMIT, Command, Reply, WireError, parse_command
 
 __all__ = [

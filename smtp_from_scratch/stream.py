@@ -1,11 +1,22 @@
-"""A want for octets that keep coming: each earns time, so a slow caller is waited for and a stalled one is not."""
+"""Two wants of a server: octets that keep coming, each of which earns time; and that a reply leaves first."""
 from __future__ import annotations
 
 import math
 
-from .conversation import Want
+from .channel import Channel
+from .conversation import NOT_YET, NotYet, Want, Work
 
-__all__ = ["Stream"]
+__all__ = ["PUSH", "Push", "Stream"]
+
+
+class Push(Work):
+    """Want: that what was said leaves before more is read. Where nothing more has come, it leaves next anyway."""
+
+    def take(self, channel: Channel) -> NotYet | None:
+        return NOT_YET if channel.waiting and len(channel.inbox) else None
+
+
+PUSH = Push(lambda: None)                      # a reply that may not wait in a buffer (RFC 2920 §3.2)
 
 
 class Stream(Want):

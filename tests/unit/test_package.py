@@ -35,7 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "transcript": set(),
     "throttle": LINE | {"conversation"}, "passwords": {"saslprep"}, "xtext": {"wire"},
     "oauth": {"conversation", "sasl"}, "sasl": {"client", "conversation", "passwords", "saslprep"},
-    "wire": {"printable"}, "channel": WIRE | {"transcript"}, "conversation": LINE, "stream": {"conversation"},
+    "wire": {"printable"}, "channel": WIRE | {"transcript"}, "conversation": LINE, "stream": {"channel", "conversation"},
     "envelope": LINE | {"addresses", "conversation", "stream"}, "bodies": WIRE,
     "together": set(), "tray": set(), "rules": TALK | {"bodies", "together"}, "client": TALK,
     "session": TALK | {"bodies", "rules"},
