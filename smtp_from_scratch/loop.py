@@ -237,7 +237,7 @@ class Worker:
     """Threads for whatever may block, and one for letters that go together; each rings a bell when done."""
 
     def __init__(self, count: int = 1) -> None:
-        self.alone, self.letters, self.finished = Tray[Call](count), Tray[Call](1), deque[Call]()
+        self.alone, self.letters, self.finished = Tray[Call](count), Tray[Call](1, 0.001), deque[Call]()
         self.bell, self._ringer = socket.socketpair()      # sockets: a selector cannot look out for a queue
         for end in self.bell, self._ringer: end.setblocking(False)
         self.threads = [threading.Thread(target=self.work, args=[tray], name="worker", daemon=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import queue
+import threading
 from collections import deque
 from collections.abc import Collection
 from typing import Generic, TypeVar
@@ -15,28 +14,34 @@ Item = TypeVar("Item")
 
 
 class Tray(Generic[Item]):
-    """What waits for one of so many threads, each of which takes up to `most` of what is there."""
+    """What waits for one of so many threads, each of which takes up to `most` of what is there.
 
-    def __init__(self, threads: int) -> None:
-        self.threads, self.most = threads, GROUP if threads == 1 else 1
-        self.waiting, self._tokens = deque[Item](), queue.SimpleQueue[bool]()
+    First it waits for as many as it took last time, but not longer than `patience`, in seconds: who is answered
+    together comes again together, and one who comes alone waits for nobody.
+    """
+
+    def __init__(self, threads: int, patience: float = 0.0) -> None:
+        self.threads, self.most, self.patience = threads, GROUP if threads == 1 else 1, patience
+        self.waiting, self.expected, self.closed = deque[Item](), 1, False
+        self._changed = threading.Condition()
 
     def put(self, items: Collection[Item]) -> None:
         """Some more; as many threads are woken as are needed for them."""
-        self.waiting.extend(items)
-        for _ in range(0, len(items), self.most):
-            self._tokens.put(True)
+        with self._changed:
+            self.waiting.extend(items)
+            self._changed.notify(-(-len(items) // self.most))
 
     def take(self) -> list[Item]:
         """Wait until something is there, and take it; nothing after `close`."""
-        found: list[Item] = []
-        while not found and self._tokens.get():
-            with contextlib.suppress(IndexError):      # no more there, or another thread was faster
-                while len(found) < self.most:
-                    found.append(self.waiting.popleft())
-        return found
+        with self._changed:
+            self._changed.wait_for(lambda: self.waiting or self.closed)
+            self._changed.wait_for(lambda: len(self.waiting) >= self.expected or self.closed, self.patience)
+            found = [self.waiting.popleft() for _ in range(min(self.most, len(self.waiting)))]
+            self.expected = len(found)
+            return found
 
     def close(self) -> None:
         """Whatever was put before is still taken, and then nothing."""
-        for _ in range(self.threads):
-            self._tokens.put(False)
+        with self._changed:
+            self.closed = True
+            self._changed.notify_all()

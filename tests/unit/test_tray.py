@@ -1,7 +1,9 @@
 """Trays: nothing is lost, nothing is taken twice, and whoever waits is woken."""
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections import deque
 
 import pytest
@@ -36,6 +38,45 @@ def test_nobody_takes_too_much(sizes: list[int]) -> None:
     taken = list(iter(tray.take, []))
     assert [item for batch in taken for item in batch] == list(range(count))
     assert all(len(batch) == GROUP for batch in taken[:-1]) and len(taken[-1]) <= GROUP
+
+
+def later(tray: Tray[int], *batches: list[int]) -> None:
+    """Put one batch after the other, while somebody waits for them."""
+    def work() -> None:
+        for batch in batches:
+            time.sleep(0.05)
+            tray.put(batch)
+
+    threading.Thread(target=work, daemon=True).start()
+
+
+def test_who_came_together_is_waited_for() -> None:
+    tray = Tray[int](1, GUARD)
+    tray.put([1, 2, 3])
+    assert tray.take() == [1, 2, 3]
+    later(tray, [4], [5], [6, 7])
+    assert tray.take() == [4, 5, 6, 7]         # as many as last time, and who came with the last of them
+    tray.put([8])
+    tray.close()
+    assert tray.take() == [8] and tray.take() == []        # nobody comes any more
+
+
+def test_nobody_is_waited_for_long() -> None:
+    tray = Tray[int](1, 0.01)
+    tray.put([1, 2, 3])
+    tray.take()
+    begun = time.monotonic()
+    for item in (4, 5):
+        tray.put([item])
+        assert tray.take() == [item]
+    assert 0.01 <= time.monotonic() - begun < GUARD
+
+
+def test_who_comes_alone_waits_for_nobody() -> None:
+    tray = Tray[int](1, math.inf)
+    for item in range(3):
+        tray.put([item])
+        assert tray.take() == [item]
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
