@@ -34,13 +34,13 @@ SEND_TIMEOUT = 180.0                           # seconds that the other end may 
 
 def send_all(sock: socket.socket, data: bytes, channel: Channel, timeout: float = SEND_TIMEOUT) -> None:
     """Send everything, reading meanwhile: two ends that both only write wait forever (RFC 2920 §3.1)."""
-    view, deadline, heard = memoryview(data), time.monotonic() + timeout, data
+    view, deadline, heard = memoryview(data), 0.0, data
     while view:
         try:
             view = view[sock.send(view, getattr(socket, "MSG_DONTWAIT", 0)) :]
         except BlockingIOError:
-            if (seconds := deadline - time.monotonic()) <= 0:
-                raise Timeout from None
+            deadline = deadline or time.monotonic() + timeout
+            if (seconds := deadline - time.monotonic()) <= 0: raise Timeout from None
             hearing = heard and not channel.over and len(channel.inbox) < INBOX_LIMIT
             with selectors.DefaultSelector() as selector:
                 selector.register(sock, selectors.EVENT_WRITE | (selectors.EVENT_READ if hearing else 0))
@@ -79,12 +79,12 @@ class Transport:
 
     def send(self, data: bytes) -> None:
         """Send octets; raises Timeout. A broken line is noticed by reading: the other end may have said why."""
-        if not self.write_failed:
-            left = self.channel.deadline - self.channel.now()
-            self.write_failed = True
-            with contextlib.suppress(OSError):
-                send_all(self.socket, data, self.channel, min(SEND_TIMEOUT, self.channel.longest_wait, left))
-                self.write_failed = False
+        if self.write_failed: return
+        left, self.write_failed = self.channel.deadline - self.channel.now(), True
+        try:
+            send_all(self.socket, data, self.channel, min(SEND_TIMEOUT, self.channel.longest_wait, left))
+            self.write_failed = False
+        except OSError: pass
 
     def receive(self, seconds: float, size: int) -> bytes:
         """What arrives within so many seconds, `b""` if the other end is gone; raises Timeout."""

@@ -120,7 +120,7 @@ def parse_path(text: str) -> tuple[Path, str]:
     if text[:12].lower() == "<postmaster>":
         return Path(text[1:11], ""), text[12:]
     match = PATH.match(text)
-    if not match or (not match[0].isascii() and re.search(r"[\ud800-\udfff]", match[0])):     # not UTF-8: PEP 383
+    if not match or (not match[0].isascii() and re.search(r"[\ud800-\udfff]", match[0])):  # see PEP 383
         raise BadPath(f"expected <local-part@domain>, got {text[:80]!r}")
     route, local, domain = match.groups()
     path = Path(local, domain, tuple(re.findall("@([^,]+)", route)) if route else ())

@@ -186,7 +186,7 @@ def settle_rcpt(plan: Plan, recipient: str, reply: Reply) -> None:
     receipt = plan.receipt
     if not receipt.refused_by:
         receipt.recipients[recipient] = reply
-        if not reply.positive and len(receipt.recipients) == plan.recipient_count and not receipt.accepted:
+        if len(receipt.recipients) == plan.recipient_count and not (reply.positive or receipt.accepted):
             receipt.refused_by = "RCPT"
 
 
@@ -230,29 +230,34 @@ rcpt_line = lru_cache(1024)(lambda address: encode_command("RCPT", f"TO:{encode_
 
 
 class Recipients:
-    """RCPT for each recipient of a plan, a line each; BadPath or ValueError for what cannot be said."""
+    """The recipients of a plan: each has a line, and gets the reply to it."""
 
     verb, timeout = "RCPT", 300.0
 
     def __init__(self, plan: Plan) -> None:
-        if not plan.recipients or "" in plan.recipients:
-            raise ValueError("name at least one recipient, and none that is empty; only a sender may be")
         self.plan, self.names = plan, iter(plan.recipients)
-        self.lines = [PlannedCommand("RCPT", f"TO:{encode_path(address)}", parameters).line()
-                      if parameters else rcpt_line(address) for address, parameters in plan.recipients.items()]
+
+    def lines(self) -> list[bytes]:
+        """MAIL, and RCPT for each; BadPath or ValueError for what cannot be said."""
+        if not self.plan.recipients or "" in self.plan.recipients:
+            raise ValueError("name at least one recipient, and none that is empty; only a sender may be")
+        lines = [PlannedCommand("RCPT", f"TO:{encode_path(address)}", parameters).line()
+                 if parameters else rcpt_line(address) for address, parameters in self.plan.recipients.items()]
+        return [self.plan.mail.line(), *lines]
 
     def answer(self, reply: Reply) -> None:
         """Replies come in the order of the lines."""
         settle_rcpt(self.plan, next(self.names), reply)
 
     def say(self) -> Conversation[None]:
-        """Say the lines, together where that may be, as long as there is hope."""
-        client = self.plan.client
-        while self.lines and not self.plan.failed:
-            flight = self.lines[: client.room]
-            yield b"".join(flight)
-            client.unanswered.extend([self] * len(flight))
-            del self.lines[: len(flight)]
+        """Say the plan's lines, together where that may be, as long as there is hope."""
+        plan, client, said = self.plan, self.plan.client, 0
+        dues: list[Due] = [plan.mail] + [self] * (len(plan.lines) - 1)
+        while said < len(dues) and not plan.failed:
+            end = said + client.room
+            yield b"".join(plan.lines[said:end])
+            client.unanswered.extend(dues[said:end])
+            said = end
             if client.room < 1:
                 yield from client.read_replies()
 
@@ -281,7 +286,7 @@ class Plan:
         if self.needs:
             raise SMTPNotSupportedError(f"the message needs {' and '.join(sorted(self.needs))}, "
                                         "which the server does not offer")
-        self.mail.line(), Recipients(self)     # what cannot be said is found before anything is said
+        self.lines = Recipients(self).lines()  # what cannot be said is found before anything is said
 
     @property
     def failed(self) -> bool:
@@ -291,9 +296,8 @@ class Plan:
     def run(self) -> Conversation[None]:
         """Say it, as long as there is hope. The last replies may be out after that: see `read_replies`."""
         client = self.client
-        if client.open or any(command.verb in ("MAIL", "") for command in client.unanswered):
+        if client.open or (client.unanswered and any(due.verb in ("MAIL", "") for due in client.unanswered)):
             yield from client.send(PlannedCommand("RSET", may_fly=True, settle=partial(settle_rset, client)))
-        yield from client.send(self.mail)
         yield from Recipients(self).say()
         if self.waits: yield from client.read_replies()
         for command in self.body(self):
