@@ -267,10 +267,9 @@ class ExtendedSession(Session):
         """What the first extension says that does not want a command dispatched; 530 comes before others."""
         first = None
         for check in self.extensions.checks.get(command.verb, ()):
-            refusal = check(self, command)
-            if refusal and refusal.code == 530:
-                return refusal
-            first = first or refusal
+            if refusal := check(self, command):
+                if refusal.code == 530: return refusal
+                first = first or refusal
         return first
 
 

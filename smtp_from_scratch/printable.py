@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from sys import modules
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -57,11 +58,13 @@ class Log:
 
     def debug(self, text: str, *values: object, exc_info: Any = None) -> None:
         """What only somebody who looks for a fault wants to know."""
-        self._logger.debug(text, *values, exc_info=exc_info, stacklevel=2)     # the caller's line is the record's
+        if "logging" in modules:                # else nobody can have asked for it
+            self._logger.debug(text, *values, exc_info=exc_info, stacklevel=2)     # the caller's line is the record's
 
     def info(self, text: str, *values: object) -> None:
         """What happens every day."""
-        self._logger.info(text, *values, stacklevel=2)
+        if "logging" in modules:
+            self._logger.info(text, *values, stacklevel=2)
 
     def warning(self, text: str, *values: object) -> None:
         """What somebody should look at."""

@@ -285,8 +285,10 @@ def one_reply(outcome: Mapping[str, Reply]) -> Reply:
 
     451 for a message without recipients: nobody has it.
     """
-    several = dict(zip(map(id, outcome.values()), outcome.values(), strict=True))      # mostly all have the same
-    return min(several.values(), key=lambda reply: (reply.positive, reply.permanent), default=BROKEN)
+    several = {*map(id, outcome.values())}
+    if len(several) == 1:                      # mostly all have the same
+        return next(iter(outcome.values()))
+    return min(outcome.values(), key=lambda reply: (reply.positive, reply.permanent), default=BROKEN)
 
 
 # %% data

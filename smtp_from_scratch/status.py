@@ -57,7 +57,7 @@ class CodedSession(ExtendedSession):
 
     def reply(self, reply: Reply, verb: Verb | None = None) -> Reply:
         """A code on each 2yz, 4yz and 5yz, but not on the greeting or the reply to EHLO, HELO (RFC 2034 §4)."""
-        reply = super().reply(reply, verb)
+        reply = ExtendedSession.reply(self, reply, verb)
         return _coded(self.verb, reply) if "ENHANCEDSTATUSCODES" in self.extensions.keywords else reply
 
 

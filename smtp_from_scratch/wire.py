@@ -204,5 +204,5 @@ def parse_command(line: bytes) -> Command:
     Only the letters of ASCII have two cases here: `str.upper` would make RSET of `RſET` (§2.4).
     """
     verb, _, argument = line.partition(b" ")
-    verb, argument = verb.upper(), argument.rstrip(b" \t")
-    return Command(verb.decode("utf-8", "surrogateescape"), argument.decode("utf-8", "surrogateescape"))
+    return Command(verb.upper().decode("utf-8", "surrogateescape"),
+                   argument.rstrip(b" \t").decode("utf-8", "surrogateescape"))
