@@ -147,8 +147,11 @@ class Call(Delegating):
 
     def send(self, data: bytes) -> None:
         """Keep a flight until everybody has played; a second one takes it along at once."""
-        self.flight, data = (b"", self.flight + data) if self.flight else (data, b"")
-        if data: super().send(data)
+        if not self.flight:
+            self.flight = data
+        else:
+            data, self.flight = self.flight + data, b""
+            super().send(data)
 
     def set_off(self) -> None:
         """Send what has waited for the end of the turn, or for room on the line."""
@@ -185,12 +188,13 @@ FLIGHTS = 8                                    # that may leave in one turn
 
 def play(call: Call) -> bool:
     """Play on until something must come, or the line is full; True when a turn is not enough for that."""
+    actor, channel = call.actor, call.channel
     for _ in range(FLIGHTS):
-        call.actor.run()
-        waiting, flight = call.channel.waiting, call.channel.output()
+        actor.run()
+        waiting, flight = channel.waiting, channel.output()
         if flight:
             call.send(flight)
-        settled = not (call.channel.over or isinstance(call.actor.want, Work) and not call.job)
+        settled = not (channel.over or isinstance(actor.want, Work) and not call.job)
         if settled or call.unsent or not (flight or waiting):      # a broken layer swallows what was said
             return False
     return True
