@@ -98,13 +98,19 @@ def with_lf(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 # %% write-durably
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)      # which only Windows has
+
+
 def write_durably(path: str, blocks: Iterable[bytes]) -> Steps[None]:
     """Write a new file that only its owner may read, and go on when the disk has it."""
-    with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+    file = os.open(path, _NEW, 0o600)
+    try:
         os.chmod(path, 0o600)                  # whatever the umask
-        file.writelines(blocks)
-        file.flush()
-        yield [file.fileno()]
+        for block in blocks:
+            while block: block = block[os.write(file, block) :]
+        yield [file]
+    finally:
+        os.close(file)
 
 
 def put(message: Iterable[bytes], name: str, folders: list[str]) -> Steps[None]:

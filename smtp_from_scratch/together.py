@@ -47,7 +47,7 @@ def sync(wanted: Wanted) -> dict[object, Exception]:
         begun = time.monotonic()
         ask([rest.pop()], failed)
         took = time.monotonic() - begun
-    parts = [part for number in range(THREADS) if (part := rest[number::THREADS])]
+    parts = [rest[number::THREADS] for number in range(min(THREADS, len(rest)))]
     threads = [threading.Thread(target=ask, args=[part, failed], name="sync", daemon=True) for part in parts]
     for thread in threads:
         thread.start()

@@ -26,7 +26,7 @@ from smtp_from_scratch.maildir import folder_name, make_maildir, unique_name
 from smtp_from_scratch.together import Steps, calling, in_steps
 from smtp_from_scratch.tray import Tray
 
-CALLS = ("chmod", "fsync", "link", "mkdir", "open", "posix_fadvise", "rename", "replace", "unlink")
+CALLS = ("chmod", "close", "fsync", "link", "mkdir", "open", "posix_fadvise", "rename", "replace", "unlink", "write")
 
 
 class InPlace(Maildir):

@@ -80,6 +80,30 @@ def test_an_error_at_any_step_leaves_all_or_nothing(
     assert deliver(envelope(*recipients), BytesIO(LETTER)).code == 250          # and the next letter is delivered
 
 
+def test_a_letter_is_whole_when_the_disk_takes_a_few_octets_at_a_time(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, octets: write(file, octets[:7]))
+    assert Maildir(tmp_path)(envelope(), BytesIO(LETTER)).code == 250
+    [path] = kept(tmp_path)
+    assert path.read_bytes().endswith(LETTER.replace(b"\r\n", b"\n"))
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_letter_is_452(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, room = os.write, [100]
+
+    def full(file: int, octets: bytes) -> int:
+        if not room[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        taken = write(file, octets[: room[0]])
+        room[0] -= taken
+        return taken
+
+    monkeypatch.setattr(os, "write", full)
+    assert Maildir(tmp_path)(envelope(), BytesIO(LETTER)).code == 452
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
 @pytest.mark.parametrize("number, code", [(errno.ENOSPC, 452), (errno.EDQUOT, 452), (errno.EIO, 451)])
 def test_a_full_disk_is_452_and_a_broken_one_451(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int,
