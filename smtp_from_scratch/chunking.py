@@ -94,24 +94,25 @@ def whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def once(blocks: list[bytes]) -> Iterator[bytes]:
-    """Say them and keep none: many chunks may wait for their replies, in little memory."""
+    """Say them, joined if they are many, and keep none: chunks may wait for replies in little memory."""
+    if len(blocks) > 8: blocks[:] = [b"".join(blocks)]
     while blocks:
         yield blocks.pop(0)
 
 
 # %% regroup
-CHUNK = 262_144                                # octets of a chunk
-CHUNKS_AT_ONCE = 32                            # as many may fly before we look whether they are still wanted
+CHUNK = 1_048_576                              # octets of a chunk
+CHUNKS_AT_ONCE = 8                             # as many may fly before we look whether they are still wanted
 EAGER = 65_536                                 # octets of a body that flies along with its envelope
 
 
-def regroup(blocks: Iterable[bytes], size: int, first: int = 0) -> Iterator[tuple[bytes, bool]]:
+def regroup(blocks: Iterable[bytes], size: int, first: int = 0) -> Iterator[tuple[list[bytes], bool]]:
     """The same octets in pieces of about `size` (the first of at most `first`); whether each is the last."""
     held: list[bytes] = []
     length = 0
     for block in blocks:
         if held and not first and length + len(block) > size:
-            yield b"".join(held), False        # as they are: to cut and join large blocks would copy them
+            yield held, False                  # as they are: to cut and join large blocks would copy them
             held, length = [], 0
         held.append(block)
         length += len(block)
@@ -119,10 +120,10 @@ def regroup(blocks: Iterable[bytes], size: int, first: int = 0) -> Iterator[tupl
             whole, start = b"".join(held), 0
             while len(whole) - start > (first or 2 * size):
                 end = start + (first or size)
-                yield whole[start:end], False
+                yield [whole[start:end]], False
                 start, first = end, 0
             held, length = [whole[start:]], len(whole) - start
-    yield b"".join(held), True
+    yield held, True
 
 
 # %% settle
@@ -172,14 +173,13 @@ class Chunking(Extension):
     def chunks(self, plan: Plan) -> Iterator[PlannedCommand]:
         """A command for each chunk, as long as there is hope."""
         first = EAGER if self.eager and plan.client.uses("PIPELINING") else 0
-        message = plan.message
-        pieces = regroup(message.body if message.binary else whole_lines(message.body), CHUNK, first)
-        for number, (block, last) in enumerate(pieces, 1):
+        body = plan.message.body if plan.message.binary else whole_lines(plan.message.body)
+        for number, (blocks, last) in enumerate(regroup(body, CHUNK, first), 1):
             if plan.failed:
                 return
-            argument = f"{len(block)} LAST" if last else str(len(block))
+            argument = f"{sum(map(len, blocks))}{' LAST' * last}"
             pause = not last and (number % CHUNKS_AT_ONCE == 0 or (number == 1 and first > 0))
-            yield PlannedCommand("BDAT", argument, octets=partial(once, [block]), timeout=BODY_TIMEOUT,
+            yield PlannedCommand("BDAT", argument, octets=partial(once, blocks), timeout=BODY_TIMEOUT,
                                  may_fly=not pause, settle=partial(settle_last if last else settle_chunk, plan))
 
 

@@ -150,10 +150,10 @@ def encode_path(address: str) -> str:
 
 
 # %% newlines
-def has_bare_newline(text: bytes) -> bool:
+def has_bare_newline(text: bytes | str) -> bool:
     """Whether a CR or an LF stands alone in a whole text (RFC 5321 §2.3.8)."""
     decoder = io.IncrementalNewlineDecoder(None, False)
-    decoder.decode(text.decode("latin-1"), True)
+    decoder.decode(text if isinstance(text, str) else text.decode("latin-1"), True)
     return decoder.newlines not in (None, "\r\n")
 
 

@@ -152,11 +152,13 @@ NOT_UTF8 = ("the header has octets that are neither ASCII nor UTF-8, and no exte
             "write them as encoded words (RFC 2047)")
 
 
-def outgoing(envelope: Envelope, body: Body, *, eight_bit: bool, binary: bool = False) -> OutgoingMessage:
+def outgoing(envelope: Envelope, body: Body, *, eight_bit: bool, binary: bool = False,
+             sized: bool = True) -> OutgoingMessage:
     """A message with all that can be known of its body without reading what can be read only once.
 
     `eight_bit`: the server takes 8-bit octets, so what is not known may be announced. `binary`: no octet is changed;
-    so it is, too, if the header says so. Raises ValueError for a header that can travel nowhere.
+    so it is, too, if the header says so. `sized`: somebody asks for the size, so it is counted before the first octet
+    leaves. Raises ValueError for a header that can travel nowhere.
     """
     blocks = blocks_of(body)
     header = header_of(blocks)
@@ -167,9 +169,12 @@ def outgoing(envelope: Envelope, body: Body, *, eight_bit: bool, binary: bool = 
     if not (eight_bit or binary or blocks.countable):
         blocks = Blocks(list(blocks))
     size = None
-    if blocks.countable:
+    if blocks.countable and sized:
         size, eight_bit, sound = survey(blocks, binary)
         blocks.clean = sound and isinstance(blocks, Octets)
+        blocks.rewind()
+    elif blocks.countable:
+        eight_bit = not all(block.isascii() for block in blocks)
         blocks.rewind()
     needs = ["BINARYMIME"] if binary else ["8BITMIME"] if eight_bit else []
     if not plain:
@@ -186,8 +191,9 @@ def survey(text: Iterable[bytes], binary: bool) -> tuple[int, bool, bool]:
     size, eight_bit, last, bare = 0, False, b"\n", 0         # bare: octets that are missing at line ends
     for block in filter(None, text):
         size += len(block)
-        eight_bit = eight_bit or not block.isascii()
-        if not binary and has_bare_newline(block):      # fast where there is nothing to count
+        letters = block.decode("latin-1")               # one for each octet; they know whether they are ASCII
+        eight_bit = eight_bit or not letters.isascii()
+        if not binary and has_bare_newline(letters):    # fast where there is nothing to count
             bare += block.count(b"\n") + block.count(b"\r") - 2 * block.count(b"\r\n")
         if not binary and last == b"\r" and block[:1] == b"\n":         # a line end cut in two: each half counted
             bare -= 2
@@ -212,5 +218,6 @@ def header_of(message: Blocks) -> bytes:
     top = message.top()
     if not _FIELD.match(top):
         return b""
-    ends = [end for end in map(top.find, (b"\r\n\r\n", b"\n\n", b"\r\r")) if end >= 0]
-    return top[: min(ends, default=len(top))]
+    for empty in (b"\r\n\r\n", b"\n\n", b"\r\r"):
+        top = top.partition(empty)[0]           # whichever comes first
+    return top

@@ -200,7 +200,8 @@ class AsyncSender(AsyncCommands):
         Whatever ends it, a cancellation too, has the `receipt`, which says for whom nothing is known.
         """
         async with self._turn:
-            message = outgoing(envelope, body, eight_bit=self.session.uses("8BITMIME"), binary=binary)
+            uses = self.session.uses
+            message = outgoing(envelope, body, eight_bit=uses("8BITMIME"), binary=binary, sized=uses("SIZE"))
             self.check_connected()
             plan = Plan(self.session, message)  # an error here costs no connection
             try:

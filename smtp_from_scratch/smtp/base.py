@@ -206,7 +206,7 @@ def sending_one(sending: Sending, message: Message | tuple[Envelope, Body]) -> C
         try:
             envelope, body = (message if isinstance(message, tuple) else
                               prepare(message, None, None, session.keywords))
-            ready = outgoing(envelope, body, eight_bit=session.uses("8BITMIME"))
+            ready = outgoing(envelope, body, eight_bit=session.uses("8BITMIME"), sized=session.uses("SIZE"))
         except Exception as error:              # `email` has many; the other messages go on
             known = message[0] if isinstance(message, tuple) else Envelope("", addressees(message))
             return sending.refuse(known.recipients, error, known.sender)

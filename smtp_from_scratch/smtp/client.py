@@ -170,7 +170,8 @@ class Sender(Commands):
         Raises ValueError or SMTPNotSupportedError before anything is sent; SMTPServerDisconnected, whose `receipt`
         says who had been answered for.
         """
-        message = outgoing(envelope, body, eight_bit=self.session.uses("8BITMIME"), binary=binary)
+        uses = self.session.uses
+        message = outgoing(envelope, body, eight_bit=uses("8BITMIME"), binary=binary, sized=uses("SIZE"))
         self.check_connected()
         plan = Plan(self.session, message)      # an error here costs no connection
         try:
