@@ -143,11 +143,14 @@ class Actor:
 # %% play
 def flights(actor: Actor) -> Iterator[bytes]:
     """Play an end as far as it goes with what it has heard; yields what must be sent meanwhile."""
+    channel = actor.channel
     while True:
         actor.run()                            # meanwhile more was heard, perhaps, or the waiting has ended
-        waiting, flight = actor.channel.waiting, actor.channel.output()
+        waiting, flight = channel.waiting, channel.output()
         if flight:
             yield flight
+            if not (len(channel.inbox) or channel.layer or channel.over or isinstance(actor.want, Work)):
+                return                         # nothing that could be answered now: no need to look
         elif not waiting:                      # else a layer that is broken has swallowed what was said
             return
 

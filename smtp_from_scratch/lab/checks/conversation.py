@@ -179,7 +179,7 @@ class Sayer:
 
     def __init__(self, *flights: bytes) -> None:
         self.flights, self.queued, self.log, self.done = list(flights), b"", list[str](), False
-        self.channel = self
+        self.channel, self.want, self.inbox, self.layer, self.over = self, conversation.FLUSH, b"", None, False
 
     def run(self) -> None:
         self.log.append("run")
