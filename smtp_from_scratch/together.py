@@ -20,7 +20,7 @@ __all__ = ["Played", "Steps", "Wanted", "alone", "around", "calling", "in_steps"
 Result = TypeVar("Result")
 Wanted = Collection[int | str | os.PathLike[str]]       # descriptors of open files; folders, for the names in them
 Steps = Generator[Wanted, None, Result]
-SLOW, THREADS = 0.002, 16                               # seconds for one sync; who wait at once after such a one
+SLOW, THREADS = 0.001, 16                               # seconds for one sync; who wait at once after such a one
 
 
 def sync_folder(folder: str | os.PathLike[str]) -> None:
