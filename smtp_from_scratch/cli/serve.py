@@ -69,8 +69,8 @@ def add_options(serve: argparse.ArgumentParser) -> None:
                        help="of these from one address; of IPv6, from one network of 64 bits (default 100)")
     serve.add_argument("--session-timeout", type=seconds, metavar="S", default=14_400.0,
                        help="seconds for a session as a whole (default 14400, four hours)")
-    serve.add_argument("--stage", choices=list(STAGES), default="threads",
-                       help="threads: one for each caller; loop: one for all (default threads)")
+    serve.add_argument("--stage", choices=list(STAGES), default="loop",
+                       help="loop: one thread for all callers; threads: one for each (default loop)")
     serve.add_argument("--processes", type=count, metavar="N", default=1,
                        help="processes that share the work, each with the limits above (default 1)")
     serve.add_argument("--verbose", action="store_true", help="a line for each transaction, on standard error")
