@@ -44,14 +44,14 @@ class Limits:
 
 def as_reply(answer: object, expected: str) -> Reply:
     """What a function of ours answered, if it can end a command; TypeError, ValueError (RFC 5321 §4.2.1)."""
-    if isinstance(answer, Coroutine):
-        answer.close()                                  # nobody would ever run it
     if not isinstance(answer, Reply) or not isinstance(answer.code, int):
+        if isinstance(answer, Coroutine):
+            answer.close()                              # nobody would ever run it
         raise TypeError(f"expected {expected}, got {reprlib.repr(answer)}")
     if answer.code // 100 == 3:
         raise ValueError(f"expected {expected}, got {answer.code}, which asks the client to go on")
     f"{answer.enhanced}{answer.text}".encode()          # as when it leaves; a UnicodeEncodeError is a ValueError
-    return Reply(answer.code, answer.text, answer.enhanced)
+    return answer if type(answer) is Reply else Reply(answer.code, answer.text, answer.enhanced)
 
 
 def ask_policy(policy: Policy, address: str, envelope: Envelope) -> Reply | None:
