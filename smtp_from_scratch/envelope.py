@@ -115,16 +115,16 @@ PATH = re.compile(
 
 def parse_path(text: str) -> tuple[Path, str]:
     """The path at the start of `text`, and what follows it; raises BadPath (RFC 5321 §4.1.2)."""
-    if text[:2] == "<>":
+    match, plain = PATH.match(text), text.isascii()
+    if not match and text[:2] == "<>":
         return NULL_PATH, text[2:]
-    if text[:12].lower() == "<postmaster>":
+    if not match and text[:12].lower() == "<postmaster>":
         return Path(text[1:11], ""), text[12:]
-    match = PATH.match(text)
-    if not match or (not match[0].isascii() and re.search(r"[\ud800-\udfff]", match[0])):  # see PEP 383
+    if not match or (not plain and re.search(r"[\ud800-\udfff]", match[0])):     # see PEP 383
         raise BadPath(f"expected <local-part@domain>, got {text[:80]!r}")
     route, local, domain = match.groups()
     path = Path(local, domain, tuple(re.findall("@([^,]+)", route)) if route else ())
-    check_path(path, len(match[0].encode()))
+    check_path(path, match.end() if plain else len(match[0].encode()))
     return path, text[match.end() :]
 
 

@@ -46,14 +46,16 @@ def pairs(replies: Mapping[str, Reply]) -> dict[str, tuple[int, bytes]]:
 
 def raise_for_refusal(receipt: Receipt) -> Receipt:
     """The receipt, unless nobody got the message: then the exception that `smtplib` would raise, with the receipt."""
-    error: SMTPException | None = None
+    if not receipt.refused_by:
+        return receipt
+    error: SMTPException
     if receipt.refused_by == "RCPT":
         error = SMTPRecipientsRefused(pairs(receipt.refused))
     elif receipt.refused_by == "MAIL" and receipt.reply:
         error = SMTPSenderRefused(receipt.reply, sender=receipt.sender)
-    elif receipt.refused_by and receipt.reply:
+    elif receipt.reply:
         error = SMTPDataError(receipt.reply, receipt.refused_by)
-    if error is None:
+    else:
         return receipt
     error.receipts = [receipt]
     raise error

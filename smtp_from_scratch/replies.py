@@ -45,17 +45,17 @@ class Replies(Want):
         return now + self.timeout
 
     def take(self, channel: Channel) -> NotYet | None:
-        unanswered, lines, inbox = self._unanswered, self._lines, channel.inbox
+        unanswered, lines, read, next_line = self._unanswered, self._lines, self._read, channel.inbox.line
         answer: NotYet | None = NOT_YET
-        while unanswered and (line := inbox.line(REPLY_LIMIT)) is not None:
+        while unanswered and (line := next_line(REPLY_LIMIT)) is not None:
             if lines or line[3:4] == b"-":      # of several
                 lines.append(line)
                 if self._goes_on():
                     continue
-                reply = self._read(tuple(lines))
+                reply = read(tuple(lines))
                 lines.clear()
             else:
-                reply = self._read((line,))
+                reply = read((line,))
             if reply.code == 421:               # at any time: the server is leaving (RFC 5321 §3.8)
                 raise disconnected_by(reply)
             unanswered.popleft().answer(reply)

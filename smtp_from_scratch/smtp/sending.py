@@ -117,8 +117,10 @@ def too_many(receipt: Receipt, sized: bool) -> list[str]:
     """
     rest = []
     for address, reply in reversed(receipt.recipients.items()):
+        if reply.code not in (452, 552):
+            break
         bare = not reply.enhanced and not (reply.code == 552 and sized)
-        if reply.code not in (452, 552) or not (bare or reply.enhanced[2:] == "5.3"):
+        if not (bare or reply.enhanced[2:] == "5.3"):
             break
         rest.append(address)
     return rest[::-1] if rest and receipt.accepted else []
