@@ -155,7 +155,7 @@ class Call(Delegating):
 
     def set_off(self) -> None:
         """Send what has waited for the end of the turn, or for room on the line."""
-        data, self.flight = self.unsent or self.flight, b""
+        data, self.flight = self.unsent + self.flight, b""
         if data: super().send(data)
 
     def part(self, patience: float = 1.0) -> None:
