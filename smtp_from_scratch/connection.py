@@ -86,9 +86,9 @@ class Transport:
             self.write_failed = False
         except OSError: pass
 
-    def receive(self, seconds: float, size: int) -> bytes:
-        """What arrives within so many seconds, `b""` if the other end is gone; raises Timeout."""
-        until = self.channel.now() + seconds
+    def receive(self, deadline: float, size: int) -> bytes:
+        """What arrives before the deadline, `b""` if the other end is gone; raises Timeout."""
+        seconds = deadline - self.channel.now()
         if seconds <= 0:
             raise Timeout from None
         if not seconds / 8 <= self._limit <= seconds + 0.1:
@@ -97,7 +97,7 @@ class Transport:
         try:
             return self.socket.recv(size)
         except (BlockingIOError, TimeoutError):        # woken early, perhaps
-            return self.receive(until - self.channel.now(), size)
+            return self.receive(deadline, size)
         except OSError:
             return b""
 
@@ -130,7 +130,7 @@ class Connection(Transport):
         try:
             if self.closing and self.idle:
                 raise Closing
-            data = self.receive(actor.deadline - self.channel.now(), actor.want.block)
+            data = self.receive(actor.deadline, actor.want.block)
         finally:
             self.idle = False
         if not data:                           # the other end is gone, or `hang_up` woke us
