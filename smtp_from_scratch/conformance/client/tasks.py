@@ -37,7 +37,7 @@ LETTERS = {
                      "MIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\n"
                      "Content-Transfer-Encoding: binary\r\n"),
     "long": letter("x" * 3000 + "\r\n"),
-    "big": letter("".join(f"line {number:6} of a letter that is not small\r\n" for number in range(8000))),
+    "big": letter("".join(f"line {number:6} of a letter that is not small\r\n" for number in range(30_000))),
     "unended": letter("the last line has no end"),
 }
 
