@@ -75,7 +75,8 @@ def test_an_extension_shows_which_chapter_fills_what() -> None:
 def test_a_plan_shows_the_fields_that_its_init_sets() -> None:
     figure = of_chapter(Plan, "transaction")
     assert [name for name, kind in kinds(figure).items() if kind == "fields"] == [
-        "client", "message", "receipt", "mail", "recipients", "recipient_count", "waits", "body", "needs"]
+        "client", "message", "receipt", "mail", "recipients", "recipient_count", "waits", "body", "needs",
+        "lines"]
     assert kinds(figure)["failed"] == "properties" and kinds(figure)["run"] == "conversations"
     assert used(figure, "body") == ("chunking",) and "dsn" in used(figure, "recipients")
     assert not figure.heirs and "made of" not in str(figure)
