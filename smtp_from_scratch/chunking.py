@@ -95,7 +95,7 @@ def whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 def once(blocks: list[bytes]) -> Iterator[bytes]:
     """Say them, joined if they are many, and keep none: chunks may wait for replies in little memory."""
-    if len(blocks) > 8: blocks[:] = [b"".join(blocks)]
+    if len(blocks) > 16: blocks[:] = [b"".join(blocks)]
     while blocks:
         yield blocks.pop(0)
 
