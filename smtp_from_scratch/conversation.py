@@ -112,8 +112,7 @@ class Actor:
         try:
             said: Any = talk.throw(error) if error else talk.send(value)
             while not isinstance(said, Want):
-                if type(said) is Reply:
-                    said = encode_reply(said)
+                if type(said) is Reply: said = encode_reply(said)
                 elif type(said) is not bytes:
                     raise TypeError(f"a conversation yields bytes, a Reply or a want, not {said!r}")
                 channel.say(said)
@@ -151,8 +150,7 @@ def flights(actor: Actor) -> Iterator[bytes]:
             yield flight
             if not (len(channel.inbox) or channel.layer or channel.over or isinstance(actor.want, Work)):
                 return                         # nothing that could be answered now: no need to look
-        elif not waiting:                      # else a layer that is broken has swallowed what was said
-            return
+        elif not waiting: return               # else a layer that is broken has swallowed what was said
 
 
 def play(conversation: Conversation[Result], sock: socket.socket) -> Result:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from .client import SMTPNotSupportedError
 from .conversation import Conversation, Line
 from .envelope import Envelope, Path
-from .rules import concerns
+from .rules import about, concerns
 from .session import EXPECTED, TO_READY, UNKNOWN, VERBS, Session, Verb, helo, note_recipient, note_sender, path_argument
 from .wire import Command, Reply
 
@@ -115,6 +115,7 @@ class Extension:
         """Server: parameters by verb, `{"MAIL": {"SIZE": Parameter(…)}}`; several extensions may share one."""
         return {}
 
+    @about()
     def check(self, session: ExtendedSession, command: Command) -> Reply | None:
         """Server: a refusal before a command is dispatched, or None."""
         return None
@@ -206,8 +207,7 @@ class ExtensionSet:
                 known = self.parameters.setdefault(verb, {})
                 for name, parameter in parameters.items():
                     known[name] = (*known.get(name, ()), parameter)
-        checks = [e.check for e in self.extensions if type(e).check is not Extension.check]
-        self.checks = {verb: [check for check in checks if concerns(check, verb)] for verb in self.verbs}
+        self.checks = {v: [e.check for e in self.extensions if concerns(e.check, v)] for v in self.verbs}
         self.limits = {verb: row.limit + self._octets(verb) for verb, row in self.verbs.items()}
         longest = max(self.limits.values())
         self.busy_line, self.idle_line = Line(longest), Line(longest, idle=True)
@@ -265,12 +265,8 @@ class ExtendedSession(Session):
 
     def objection(self, command: Command) -> Reply | None:
         """What the first extension says that does not want a command dispatched; 530 comes before others."""
-        first = None
-        for check in self.extensions.checks.get(command.verb, ()):
-            if refusal := check(self, command):
-                if refusal.code == 530: return refusal
-                first = first or refusal
-        return first
+        found = [no for check in self.extensions.checks.get(command.verb, ()) if (no := check(self, command))]
+        return min(found, key=lambda reply: reply.code != 530) if found else None
 
 
 # %% size

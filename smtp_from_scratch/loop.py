@@ -19,6 +19,7 @@ from typing import Any
 from .channel import Channel
 from .connection import INBOX_LIMIT, SEND_TIMEOUT, Connection
 from .conversation import NOT_YET, Actor, Closing, Conversation, Disconnected, Timeout, Want, Work
+from .flight import Flights, Kept
 from .printable import logger
 from .server import Caller, Places, ThreadedServer, shut_down
 from .throttle import Pause, origin
@@ -27,8 +28,8 @@ from .transcript import Tap
 from .tray import Tray
 
 __all__ = [
-    "send_some", "Job", "do_all", "Call", "FLIGHTS", "play", "events_for", "Worker", "log", "SWEEP", "overdue",
-    "TOGETHER", "Loop", "ACCEPTS", "PLACES", "Door", "LoopServer",
+    "send_some", "Job", "do_all", "Call", "FLIGHTS", "play", "events_for", "Worker", "log", "SWEEP", "overdue", "Loop",
+    "ACCEPTS", "PLACES", "Door", "LoopServer",
 ]
 
 
@@ -135,32 +136,14 @@ class Delegating(NonBlocking):
 
 
 # %% call
-class Call(Delegating):
+class Call(Kept, Delegating):
     """A caller, and a conversation that goes on whenever it can."""
 
     def __init__(self, sock: socket.socket, peer: str, talk: Conversation[Any], tap: Tap | None = None) -> None:
         super().__init__(sock, tap)
         self.peer, self.actor = peer, Actor(talk, self.channel)
-        self.flight = b""                      # leaves at the end of the turn
         self.busy = False                      # more to do than fits into a turn
         self.awaited = self.watched = 0        # events that it waits for; those that are looked for
-
-    def send(self, data: bytes) -> None:
-        """Keep a flight until everybody has played; a second one takes it along at once."""
-        if not self.flight:
-            self.flight = data
-        else:
-            data, self.flight = self.flight + data, b""
-            super().send(data)
-
-    def set_off(self) -> None:
-        """Send what has waited for the end of the turn, or for room on the line."""
-        data, self.flight = self.unsent + self.flight, b""
-        if data: super().send(data)
-
-    def part(self, patience: float = 1.0) -> None:
-        self.set_off()
-        super().part(patience)
 
     def take_in(self) -> None:
         """Hand on what has arrived, and the end of it when all is sent: who says no more may still listen."""
@@ -188,13 +171,12 @@ FLIGHTS = 8                                    # that may leave in one turn
 
 def play(call: Call) -> bool:
     """Play on until something must come, or the line is full; True when a turn is not enough for that."""
-    actor, channel = call.actor, call.channel
     for _ in range(FLIGHTS):
-        actor.run()
-        waiting, flight = channel.waiting, channel.output()
+        call.actor.run()
+        waiting, flight = call.channel.waiting, call.channel.output()
         if flight:
             call.send(flight)
-        settled = not (channel.over or isinstance(actor.want, Work) and not call.job)
+        settled = not (call.channel.over or isinstance(call.actor.want, Work) and not call.job)
         if settled or call.unsent or not (flight or waiting):      # a broken layer swallows what was said
             return False
     return True
@@ -296,9 +278,8 @@ class Calls:
     """All calls, in the server's table, and what each of them waits for."""
 
     def __init__(self, calls: dict[Any, Any]) -> None:
-        self.selector, self.calls = selectors.DefaultSelector(), calls
+        self.selector, self.calls, self.flights = selectors.DefaultSelector(), calls, Flights(self.attend)
         self.busy, self.batch = set[Call](), list[Call]()  # who has more to do; who has a job for the worker
-        self.speaking = list[Call]()           # whose flight leaves at the end of the turn
         self.alarm = math.inf                  # when to look who is late
 
     def attend(self, call: Call, happened: int = 0) -> None:
@@ -310,24 +291,19 @@ class Calls:
         try:
             go_on(call, happened)
         except BaseException as error:
-            tell = log.info if isinstance(error, ConnectionError) else log.exception
-            tell("%s: the session broke off: %s", call.peer, error)
+            note = log.info if isinstance(error, ConnectionError) else log.exception
+            note("%s: the session broke off: %s", call.peer, error)
             call.part()
         if call.gone: return self.leave(call)
-        if call.flight: self.speaking.append(call)
-        self.note(call)
-
-    def note(self, call: Call) -> None:
-        """Look out for what a call waits for now."""
+        if call.flight: self.flights.add(call)
         call.awaited = events = events_for(call)
         if not events or events != call.watched: self.watch(call)
-        if call.deadline < self.alarm: self.alarm = call.deadline
+        self.alarm = min(self.alarm, call.deadline)
 
     def watch(self, call: Call) -> None:
         """It waits for something new: somebody's work, its next turn, or other events."""
         if call.busy: self.busy.add(call)
-        elif call.job and call.job.until == math.inf:
-            self.batch.append(call)
+        elif call.job and call.job.until == math.inf: self.batch.append(call)
         if call.awaited:
             tell = self.selector.modify if call.watched else self.selector.register
             tell(call.socket, call.awaited, partial(self.attend, call))
@@ -341,9 +317,6 @@ class Calls:
 
 
 # %% loop
-TOGETHER = 32                                  # flights that leave one after the other
-
-
 class Loop(Calls):
     """One thread that turns to whoever is ready, and to nobody else."""
 
@@ -357,24 +330,16 @@ class Loop(Calls):
         busy, self.busy = self.busy, set()
         for call in busy:
             self.attend(call)
-        self.speak()
+        self.flights.leave()
         patience = 0.0 if self.busy else max(0.0, self.alarm - time.monotonic())
         for key, happened in self.selector.select(None if patience == math.inf else patience):
             key.data(happened)
-            if len(self.speaking) >= TOGETHER: self.speak()
         if (now := time.monotonic()) >= self.alarm:
             self.sweep(now)
-        self.speak()
+        self.flights.leave()
         if self.batch:
             self.worker.hand_over(self.batch)
             self.batch = []
-
-    def speak(self) -> None:
-        """What many callers have to hear leaves at once: who reads it all is woken once."""
-        speaking, self.speaking = self.speaking, []
-        for call in speaking:
-            call.set_off()
-            if call.unsent: self.note(call)
 
     def collect(self, happened: int) -> None:
         """The bell has rung: some jobs are done."""

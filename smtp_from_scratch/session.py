@@ -184,12 +184,11 @@ def note_recipient(session: Session, path: Path) -> Reply:
     """RCPT: one more recipient, if acceptable (RFC 5321 §4.1.1.3), and not too many (§4.5.3.1.10)."""
     if not path.local:
         return Reply(501, "a forward-path names somebody")
-    envelope, limit = session.envelope, session.limits.max_recipients
-    if len(envelope.recipients) >= limit:
-        return Reply(452, f"no more than {limit} recipients in one transaction")
-    refusal = ask_policy(session.accept_recipient, mailbox := path.mailbox, envelope)
+    if len(session.envelope.recipients) >= session.limits.max_recipients:
+        return Reply(452, f"no more than {session.limits.max_recipients} recipients in one transaction")
+    refusal = ask_policy(session.accept_recipient, mailbox := path.mailbox, session.envelope)
     if refusal is None or refusal.positive:
-        envelope.recipients.append(mailbox)
+        session.envelope.recipients.append(mailbox)
     else:
         session.counts["refused recipients"] += refusal.code not in (452, 552)      # those say "too many"
     return refusal or _RECIPIENT_NOTED
@@ -245,12 +244,10 @@ class Session(SessionState):
     def reply(self, reply: Reply, verb: Verb | None = None) -> Reply:
         """A reply as it leaves: the last one to a verb may be 421 instead; after 421 the session is over."""
         useful = reply.code < 400 and self.state in ("mail", "rcpt")
-        if useful and verb and not (verb.idle or verb.counts_octets):
-            return reply                       # nearly always: nothing is counted
+        if useful and verb and not (verb.idle or verb.counts_octets): return reply     # nearly always
         if verb and reply.code != 421:
             reply = limit_errors(self, reply, verb)
-        if reply.code == 421:
-            self.state = "closed"
+        if reply.code == 421: self.state = "closed"
         return reply
 
 

@@ -61,7 +61,7 @@ class Played:
         call = Call(near, "192.0.2.7", conversation)
         self.loop.calls[call] = None
         self.loop.attend(call)
-        self.loop.speak()
+        self.loop.flights.leave()
         return call, far
 
     def turn_until(self, condition: Callable[[], Any]) -> None:

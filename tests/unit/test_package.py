@@ -27,7 +27,7 @@ HELLO = ENDS | {"ehlo", "transaction"}
 EXTENSIONS = {"status", "pipelining", "chunking", "starttls", "auth", "scram", "smtputf8", "dsn"}
 STAGES = {"connection", "server", "loop"}
 PROTOCOL = HELLO | EXTENSIONS | STAGES | {"maildir", "report", "submission"}
-BY_HAND = {"addresses", "aio", "lmtp", "message", "oauth", "parts", "passwords", "refusals", "sasl", "stream",
+BY_HAND = {"addresses", "aio", "flight", "lmtp", "message", "oauth", "parts", "passwords", "refusals", "sasl", "stream",
            "throttle", "together", "tray", "unix", "users", "xtext"}
 FRONT_DOOR = PROTOCOL | BY_HAND | {"saslprep", "smtp", "transcript"}
 ALLOWED: dict[str, set[str]] = {
@@ -37,15 +37,15 @@ ALLOWED: dict[str, set[str]] = {
     "oauth": {"conversation", "sasl"}, "sasl": {"client", "conversation", "passwords", "saslprep"},
     "wire": {"printable"}, "channel": WIRE | {"transcript"}, "conversation": LINE,
     "stream": {"channel", "conversation"}, "envelope": LINE | {"addresses", "conversation", "stream"}, "bodies": WIRE,
-    "together": set(), "tray": set(), "rules": TALK | {"bodies", "together"}, "client": TALK,
-    "session": TALK | {"bodies", "rules"},
+    "together": set(), "tray": set(), "flight": LINE | {"connection"},
+    "rules": TALK | {"bodies", "together"}, "client": TALK, "session": TALK | {"bodies", "rules"},
     "ehlo": ENDS, "transaction": ENDS | {"ehlo", "replies"}, **dict.fromkeys(EXTENSIONS, HELLO),
     "auth": HELLO | {"passwords", "sasl", "saslprep", "throttle", "xtext"},
     "scram": HELLO | {"auth", "passwords", "sasl", "saslprep"},        # one more mechanism
     "dsn": HELLO | {"xtext"},
     "lmtp": HELLO | {"rules", "status"}, "unix": set(), "submission": ENDS, "report": ENDS | {"dsn", "parts"},
     "connection": LINE | {"conversation"}, "server": LINE | {"conversation", "connection", "throttle", "unix"},
-    "loop": LINE | {"conversation", "connection", "server", "throttle", "together", "tray"},
+    "loop": LINE | {"conversation", "connection", "flight", "server", "throttle", "together", "tray"},
     "aio": LINE | {"conversation", "connection", "unix"},
     "maildir": WIRE | {"envelope", "together"}, "users": HELLO | {"auth", "passwords", "sasl", "saslprep", "scram"},
     "refusals": {"client", "wire"}, "replies": TALK | {"client"}, "message": ENDS | {"transaction"},
