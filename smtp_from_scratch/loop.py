@@ -171,12 +171,12 @@ FLIGHTS = 8                                    # that may leave in one turn
 
 def play(call: Call) -> bool:
     """Play on until something must come, or the line is full; True when a turn is not enough for that."""
+    actor, channel = call.actor, call.channel
     for _ in range(FLIGHTS):
-        call.actor.run()
-        waiting, flight = call.channel.waiting, call.channel.output()
-        if flight:
-            call.send(flight)
-        settled = not (call.channel.over or isinstance(call.actor.want, Work) and not call.job)
+        actor.run()
+        waiting, flight = channel.waiting, channel.output()
+        if flight: call.send(flight)
+        settled = not (channel.over or isinstance(actor.want, Work) and not call.job)
         if settled or call.unsent or not (flight or waiting):      # a broken layer swallows what was said
             return False
     return True
@@ -298,7 +298,7 @@ class Calls:
         if call.flight: self.flights.add(call)
         call.awaited = events = events_for(call)
         if not events or events != call.watched: self.watch(call)
-        self.alarm = min(self.alarm, call.deadline)
+        if call.deadline < self.alarm: self.alarm = call.deadline
 
     def watch(self, call: Call) -> None:
         """It waits for something new: somebody's work, its next turn, or other events."""
