@@ -103,8 +103,9 @@ class Spool:
         self._on_disk = self._in_memory + octets > SPOOL_IN_MEMORY or not self.memory.take(octets)
         if self._on_disk:
             before, self.file = self.file, file_on_disk()
-            before.seek(0)
-            self.file.write(before.read())              # at most SPOOL_IN_MEMORY, and no copy
+            assert isinstance(before, BytesIO)
+            with before.getbuffer() as kept:            # `read` would copy it
+                self.file.write(kept)
             self._give_back()
         else:
             self._in_memory += octets
