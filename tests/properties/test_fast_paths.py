@@ -19,6 +19,7 @@ from smtp_from_scratch.channel import Channel
 from smtp_from_scratch.chunking import whole_lines
 from smtp_from_scratch.client import deliver
 from smtp_from_scratch.conversation import NOT_YET, Actor, known_reply, read_reply, rehearse
+from smtp_from_scratch.dots import FEW, find_dot
 from smtp_from_scratch.ehlo import ExtendedSession, ExtensionSet
 from smtp_from_scratch.envelope import BadPath, BodyCutter, Path, encode_path, has_bare_newline, parse_path, stuff
 from smtp_from_scratch.message import outgoing
@@ -291,6 +292,19 @@ def test_no_cache_grows_without_end() -> None:
 def test_a_path_says_its_route() -> None:
     assert str(Path("b", "c.example", ("a.example", "d.example"))) == "<@a.example,@d.example:b@c.example>"
     assert encode_path("b@c.example") == str(Path("b", "c.example")) == "<b@c.example>"
+
+
+@given(some.lists(some.sampled_from([b".", b"\r\n", b"\r", b"\n", b"x", b"words.", b"..", b"\r\n."]), max_size=120))
+def test_a_line_with_a_dot_is_found_whether_dots_are_few_or_many(parts: list[bytes]) -> None:
+    text = b"".join(parts)
+    assert find_dot(text) == text.find(b"\r\n.")
+
+
+@pytest.mark.parametrize("dots", [0, 1, FEW - 1, FEW, FEW + 1, 3 * FEW])
+def test_a_dot_at_the_start_of_a_line_is_found_behind_others(dots: int) -> None:
+    before = b"one. two\r\n" * dots
+    assert find_dot(before) == -1 and find_dot(before + b"\r\n.\r\n") == len(before)
+    assert find_dot(before + b"..") == len(before) - 2 or not dots
 
 
 def test_extensions_are_asked_about_their_verbs_and_would_not_object_to_others() -> None:

@@ -27,8 +27,8 @@ HELLO = ENDS | {"ehlo", "transaction"}
 EXTENSIONS = {"status", "pipelining", "chunking", "starttls", "auth", "scram", "smtputf8", "dsn"}
 STAGES = {"connection", "server", "loop"}
 PROTOCOL = HELLO | EXTENSIONS | STAGES | {"maildir", "report", "submission"}
-BY_HAND = {"addresses", "aio", "flight", "lmtp", "message", "oauth", "parts", "passwords", "refusals", "sasl", "stream",
-           "throttle", "together", "tray", "unix", "users", "xtext"}
+BY_HAND = {"addresses", "aio", "dots", "flight", "lmtp", "message", "oauth", "parts", "passwords", "refusals", "sasl",
+           "stream", "throttle", "together", "tray", "unix", "users", "xtext"}
 FRONT_DOOR = PROTOCOL | BY_HAND | {"saslprep", "smtp", "transcript"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": {"memory"}, "addresses": set(), "printable": set(), "parts": set(), "saslprep": set(),
@@ -36,7 +36,8 @@ ALLOWED: dict[str, set[str]] = {
     "throttle": LINE | {"conversation"}, "passwords": {"saslprep"}, "xtext": {"wire"},
     "oauth": {"conversation", "sasl"}, "sasl": {"client", "conversation", "passwords", "saslprep"},
     "wire": {"printable"}, "channel": WIRE | {"transcript"}, "conversation": LINE,
-    "stream": {"channel", "conversation"}, "envelope": LINE | {"addresses", "conversation", "stream"}, "bodies": WIRE,
+    "stream": {"channel", "conversation"}, "envelope": LINE | {"addresses", "conversation", "dots", "stream"},
+    "bodies": WIRE, "dots": WIRE,
     "together": set(), "tray": set(), "flight": LINE | {"connection"},
     "rules": TALK | {"bodies", "together"}, "client": TALK, "session": TALK | {"bodies", "rules"},
     "ehlo": ENDS, "transaction": ENDS | {"ehlo", "replies"}, **dict.fromkeys(EXTENSIONS, HELLO),
