@@ -14,12 +14,19 @@ def addresses_in(message: Message, name: str) -> list[str]:
     `email.utils.getaddresses` is of no use: newer Pythons answer a comma in a comment with no address at all.
     """
     found: list[str] = []
-    for value in message.get_all(name, []):
-        field: Any = value if hasattr(value, "addresses") else parsed(name, value)
+    for field in fields(message, name):
         if any(isinstance(defect, InvalidHeaderDefect) for defect in field.defects):
-            raise ValueError(f"cannot read the addresses in {name}: {str(value)[:80]!r}")
+            raise ValueError(f"cannot read the addresses in {name}: {str(field)[:80]!r}")
         found += [address.addr_spec for address in field.addresses]
     return found
+
+
+def fields(message: Message, name: str) -> list[Any]:
+    """Those of this name, parsed; ValueError where the library's parser runs over the end, as at `From: <`."""
+    try:
+        return [value if hasattr(value, "addresses") else parsed(name, value) for value in message.get_all(name, [])]
+    except IndexError:
+        raise ValueError(f"cannot read the addresses in {name}") from None
 
 
 def parsed(name: str, value: object) -> Any:

@@ -25,6 +25,9 @@ CHECKS = ("base64", "empty", "cram-md5", "server-first", "same-salt", "fresh", "
           "server-error")                       # of the last 334
 
 
+MOST_DEEP = 16                                  # blocks in each other
+
+
 class NotationError(ValueError):
     """A dialogue file breaks the grammar; the message begins with file and line."""
 
@@ -124,7 +127,7 @@ class _Lines:
         self.name = name
         self.kept = [(number, line.rstrip()) for number, line in lines
                      if line.strip() and not line.lstrip().startswith("#")]
-        self.at = 0
+        self.at = self.depth = 0                # of blocks that lie in each other
         self.speaker = "C"                      # whose part the runner plays
 
     def wrong(self, what: str) -> NotationError:
@@ -256,8 +259,12 @@ def read_block(lines: _Lines, number: int, word: str, argument: str) -> Block:
         raise lines.wrong("`repeat` takes a number up to 100000")
     if word == "when" and not argument:
         raise lines.wrong("`when` takes the reply codes it waits for, such as `354` or `2yz|354`")
-    lines.at += 1
-    return Block(number, word, argument, read_steps(lines, nested=True))
+    if lines.depth == MOST_DEEP:
+        raise lines.wrong(f"more than {MOST_DEEP} blocks lie in each other")
+    lines.at, lines.depth = lines.at + 1, lines.depth + 1
+    steps = read_steps(lines, nested=True)
+    lines.depth -= 1
+    return Block(number, word, argument, steps)
 
 
 def read_step(lines: _Lines, number: int, line: str, word: str, rest: str) -> Step:

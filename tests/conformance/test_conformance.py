@@ -21,7 +21,7 @@ import pytest
 import trustme
 
 from smtp_from_scratch import Reply, Server
-from smtp_from_scratch.conformance.notation import Block, Dialogue, NotationError, Say, Step, parse
+from smtp_from_scratch.conformance.notation import MOST_DEEP, Block, Dialogue, NotationError, Say, Step, parse
 from smtp_from_scratch.conformance.report import as_json, as_junit, failure, table
 from smtp_from_scratch.conformance.scram import BadChallenge, Scram
 from smtp_from_scratch.conformance.server.player import ClientPart, Difference, misformed
@@ -284,6 +284,18 @@ def test_a_server_without_this_rule_is_caught(name: str, monkeypatch: pytest.Mon
 
 
 # --- notation and reports --------------------------------------------------------------------------------------------
+
+
+def test_blocks_lie_in_each_other_up_to_a_depth() -> None:
+    head = "== A\nrfc: 5321 §2\nlevel: MUST\nasks: x\n--\n"
+    for deep in (MOST_DEEP, MOST_DEEP + 1, 2000):
+        text = head + "repeat 2\n" * deep + "C: NOOP\nS: 250\n" + "end\n" * deep
+        if deep == MOST_DEEP:
+            assert len(list(parse(text))) == 1
+        else:
+            with pytest.raises(NotationError, match="lie in each other"):
+                list(parse(text))
+
 
 
 @pytest.mark.parametrize("old, new, complaint", [
