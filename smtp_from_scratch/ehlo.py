@@ -261,7 +261,7 @@ class ExtendedSession(Session):
         objection = None if verb.counts_octets else self.objection(command)     # a chunk is read, then refused
         if self.state not in verb.moves and not (objection and objection.code == 530):
             return Reply(503, EXPECTED[self.state].replace("HELO", "EHLO"), "5.5.1")
-        return objection or (None if verb.argument is None else verb.misused(command))
+        return objection or verb.misused(command)
 
     def objection(self, command: Command) -> Reply | None:
         """What the first extension says that does not want a command dispatched; 530 comes before others."""

@@ -52,9 +52,8 @@ class Flights(Generic[Line]):
 
     def leave(self) -> None:
         """All set off."""
-        if self.lines:
-            lines, self.lines = self.lines, []
-            for line in lines:
-                line.set_off()
-                if line.unsent:
-                    self.full(line)
+        lines, self.lines = self.lines, []
+        for line in lines:
+            line.set_off()
+            if line.unsent:
+                self.full(line)

@@ -127,7 +127,7 @@ class _Lines:
         self.name = name
         self.kept = [(number, line.rstrip()) for number, line in lines
                      if line.strip() and not line.lstrip().startswith("#")]
-        self.at = self.depth = 0                # of blocks that lie in each other
+        self.at = 0
         self.speaker = "C"                      # whose part the runner plays
 
     def wrong(self, what: str) -> NotationError:
@@ -159,7 +159,7 @@ def read_dialogue(lines: _Lines) -> Dialogue:
         raise lines.wrong("the fact `may:` says `refuse`, where a client is examined")
     if "TLS" in facts.get("after", "").split() and "tls" not in setup:
         setup += ("tls",)
-    steps = read_steps(lines, nested=False)
+    steps = read_steps(lines)
     if not steps:
         raise lines.wrong("a dialogue has at least one step")
     steps = prelude(lines, first, facts.get("after", "")) + steps
@@ -231,40 +231,38 @@ def server_prelude(lines: _Lines, number: int, after: str) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def read_steps(lines: _Lines, nested: bool) -> tuple[Step, ...]:
-    """Steps up to the end, or, `nested`, up to the `end` of their block."""
+def read_steps(lines: _Lines, depth: int = 0) -> tuple[Step, ...]:
+    """Steps up to the end, or, within so many blocks, up to the `end` of theirs."""
     steps: list[Step] = []
     while lines.at < len(lines.kept):
         number, line = lines.kept[lines.at]
         line = line.strip()
         word, _, rest = line.partition(" ")
         if line == "end":
-            if not nested:
+            if not depth:
                 raise lines.wrong("`end` without `repeat` or `when`")
             lines.at += 1
             return tuple(steps)
         if word in _BLOCKS:
-            steps.append(read_block(lines, number, word, rest.strip()))
+            steps.append(read_block(lines, number, word, rest.strip(), depth + 1))
             continue
         steps.append(read_step(lines, number, line, word, rest.strip()))
         lines.at += 1
-    if nested:
+    if depth:
         raise lines.wrong("`end` is missing")
     return tuple(steps)
 
 
-def read_block(lines: _Lines, number: int, word: str, argument: str) -> Block:
+def read_block(lines: _Lines, number: int, word: str, argument: str, depth: int) -> Block:
     """`repeat` or `when`, and the steps within."""
     if word == "repeat" and not (argument.isdigit() and 0 < int(argument) <= 100_000):
         raise lines.wrong("`repeat` takes a number up to 100000")
     if word == "when" and not argument:
         raise lines.wrong("`when` takes the reply codes it waits for, such as `354` or `2yz|354`")
-    if lines.depth == MOST_DEEP:
+    if depth > MOST_DEEP:
         raise lines.wrong(f"more than {MOST_DEEP} blocks lie in each other")
-    lines.at, lines.depth = lines.at + 1, lines.depth + 1
-    steps = read_steps(lines, nested=True)
-    lines.depth -= 1
-    return Block(number, word, argument, steps)
+    lines.at += 1
+    return Block(number, word, argument, read_steps(lines, depth))
 
 
 def read_step(lines: _Lines, number: int, line: str, word: str, rest: str) -> Step:

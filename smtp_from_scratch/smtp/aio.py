@@ -14,11 +14,12 @@ from smtp_from_scratch.client import Receipt, SMTPException, SMTPServerDisconnec
 from smtp_from_scratch.conversation import Conversation
 from smtp_from_scratch.dsn import request
 from smtp_from_scratch.envelope import Envelope
-from smtp_from_scratch.message import Body, outgoing, prepare
+from smtp_from_scratch.message import Body, prepare
 from smtp_from_scratch.refusals import raise_for_refusal
 from smtp_from_scratch.smtp.base import (
     AnyClient,
     host_and_port,
+    outgoing_to,
     proving,
     resetting,
     saying,
@@ -200,8 +201,7 @@ class AsyncSender(AsyncCommands):
         Whatever ends it, a cancellation too, has the `receipt`, which says for whom nothing is known.
         """
         async with self._turn:
-            uses = self.session.uses
-            message = outgoing(envelope, body, eight_bit=uses("8BITMIME"), binary=binary, sized=uses("SIZE"))
+            message = outgoing_to(self.session, envelope, body, binary)
             self.check_connected()
             plan = Plan(self.session, message)  # an error here costs no connection
             try:

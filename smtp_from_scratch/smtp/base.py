@@ -27,7 +27,7 @@ from smtp_from_scratch.refusals import SMTPTimeout
 from smtp_from_scratch.smtp.sending import Sending
 from smtp_from_scratch.smtp.sets import EVERYTHING, Extensions, client_extensions, client_security, joined
 from smtp_from_scratch.status import CodedClientSession
-from smtp_from_scratch.transaction import ClientSession, open_session
+from smtp_from_scratch.transaction import ClientSession, OutgoingMessage, open_session
 from smtp_from_scratch.transcript import Reader, Said, Tap
 from smtp_from_scratch.unix import path_of
 from smtp_from_scratch.wire import Reply, WireError, encode_command
@@ -193,6 +193,11 @@ def proving(session: ClientSession, user: str, password: str, mechanisms: Iterab
     return chosen
 
 
+def outgoing_to(session: ClientSession, envelope: Envelope, body: Body, binary: bool = False) -> OutgoingMessage:
+    """A message in the form that this server can take; ValueError for a header that can travel nowhere."""
+    return outgoing(envelope, body, eight_bit=session.uses("8BITMIME"), binary=binary, sized=session.uses("SIZE"))
+
+
 def sending_one(sending: Sending, message: Message | tuple[Envelope, Body]) -> Conversation[None]:
     """A message, in the form that this server can take; one that cannot be written is refused, with the reason.
 
@@ -206,7 +211,7 @@ def sending_one(sending: Sending, message: Message | tuple[Envelope, Body]) -> C
         try:
             envelope, body = (message if isinstance(message, tuple) else
                               prepare(message, None, None, session.keywords))
-            ready = outgoing(envelope, body, eight_bit=session.uses("8BITMIME"), sized=session.uses("SIZE"))
+            ready = outgoing_to(session, envelope, body)
         except Exception as error:              # `email` has many; the other messages go on
             known = message[0] if isinstance(message, tuple) else Envelope("", addressees(message))
             return sending.refuse(known.recipients, error, known.sender)
