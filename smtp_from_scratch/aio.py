@@ -8,6 +8,7 @@ from typing import Any
 from .channel import Channel
 from .connection import INBOX_LIMIT, SEND_TIMEOUT
 from .conversation import OUTBOX_LIMIT, Actor, Conversation, Disconnected, Interruption, Result, Timeout, flights
+from .prompt import acknowledge
 from .transcript import Tap
 from .unix import path_of
 
@@ -31,6 +32,9 @@ class Events(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         transport.set_write_buffer_limits(high=0)      # full as soon as something is left: memory is bounded
+        self._socket = transport.get_extra_info("socket")
+        prompt = self.channel.role == "C" and hasattr(self._socket, "setsockopt")
+        self._prompt = prompt and acknowledge(self._socket)
 
     def data_received(self, data: bytes) -> None:
         self.channel.receive(data)
@@ -59,7 +63,7 @@ class Events(asyncio.Protocol):
 
     def _hear_last_words(self) -> None:
         """A transport that cannot send reads no more; but the other end may have said why it left."""
-        with contextlib.suppress(Exception), self.transport.get_extra_info("socket").dup() as sock:
+        with contextlib.suppress(Exception), self._socket.dup() as sock:
             sock.setblocking(False)
             while (data := sock.recv(65_536)) and len(self.channel.inbox) < INBOX_LIMIT:
                 self.channel.receive(data)
@@ -105,6 +109,7 @@ class AsyncConnection(Events):
         if self.ended:
             raise Disconnected
         self.transport.resume_reading()
+        if self._prompt: acknowledge(self._socket)
         await self.something_happens(actor.deadline)
 
     async def something_happens(self, deadline: float) -> None:

@@ -12,6 +12,7 @@ import time
 
 from .channel import Channel
 from .conversation import Actor, Closing, Conversation, Disconnected, Interruption, Result, Timeout, flights
+from .prompt import acknowledge, send_at_once
 from .transcript import Tap
 
 __all__ = ["limit_recv", "INBOX_LIMIT", "SEND_TIMEOUT", "send_all", "linger", "Transport", "Connection"]
@@ -73,8 +74,7 @@ class Transport:
         self.write_failed = False              # the other end takes no more octets
         self.closing = self.idle = False       # `closing`: hang up as soon as the conversation is idle
         self._limit = 0.0                      # seconds that `recv` may take
-        if sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._prompt = send_at_once(sock) and role == "C" and acknowledge(sock)
         sock.settimeout(None)
 
     def send(self, data: bytes) -> None:
@@ -94,6 +94,7 @@ class Transport:
         if not seconds / 8 <= self._limit <= seconds + 0.1:
             limit_recv(self.socket, seconds)
             self._limit = seconds
+        if self._prompt: acknowledge(self.socket)
         try:
             return self.socket.recv(size)
         except (BlockingIOError, TimeoutError):        # woken early, perhaps

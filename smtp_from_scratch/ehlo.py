@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from .client import SMTPNotSupportedError
 from .conversation import Conversation, Line
 from .envelope import Envelope, Path
-from .rules import about, concerns
+from .known import KnownLines
+from .rules import about, by_verb
 from .session import EXPECTED, TO_READY, UNKNOWN, VERBS, Session, Verb, helo, note_recipient, note_sender, path_argument
 from .wire import Command, Reply
 
@@ -198,7 +199,7 @@ class ExtensionSet:
 
     def __init__(self, extensions: Iterable[Extension] = ()) -> None:
         self.extensions = check_requirements(extensions)
-        self.keywords = frozenset(extension.keyword for extension in self.extensions)
+        self.keywords, self.known = frozenset(e.keyword for e in self.extensions), KnownLines()
         self.verbs: dict[str, Verb] = VERBS | EXTENDED_VERBS
         self.parameters: dict[str, dict[str, tuple[Parameter, ...]]] = {}
         for extension in self.extensions:
@@ -207,7 +208,7 @@ class ExtensionSet:
                 known = self.parameters.setdefault(verb, {})
                 for name, parameter in parameters.items():
                     known[name] = (*known.get(name, ()), parameter)
-        self.checks = {v: [e.check for e in self.extensions if concerns(e.check, v)] for v in self.verbs}
+        self.checks = by_verb([extension.check for extension in self.extensions], self.verbs)
         self.limits = {verb: row.limit + self._octets(verb) for verb, row in self.verbs.items()}
         longest = max(self.limits.values())
         self.busy_line, self.idle_line = Line(longest), Line(longest, idle=True)
@@ -225,6 +226,7 @@ class ExtensionSet:
             return Reply(500, f"no such command; I know {' '.join(self.verbs)}", "5.5.1")
         if len(line) + 2 > limit:
             return Reply(500, f"{command.verb} may have {limit} octets, CR LF included", "5.5.2")
+        self.known.note(line, command)
         return None
 
 
@@ -235,13 +237,14 @@ class ExtendedSession(Session):
 
     service: ClassVar[str] = "ESMTP"
     extensions: ExtensionSet = field(default_factory=ExtensionSet)
+    known: Mapping[bytes, Command] = field(init=False)     # type: ignore[misc]
     extended: bool = False                     # the client said EHLO
     secure: bool = False                       # TLS is up
     user: str = ""                             # who the client has proved to be
     notes: dict[str, Any] = field(default_factory=dict)    # what extensions remember, by keyword
 
     def __post_init__(self) -> None:
-        self.verbs = self.extensions.verbs
+        self.verbs, self.known = self.extensions.verbs, self.extensions.known
 
     def line(self) -> Line:
         return self.extensions.idle_line if self.state in ("start", "ready") else self.extensions.busy_line
@@ -255,7 +258,7 @@ class ExtendedSession(Session):
     def refuse(self, line: bytes, command: Command) -> Reply | None:
         """As before; and extensions have a say, even out of a command's turn (RFC 3207 §4, RFC 4954 §6)."""
         verb = self.verbs.get(command.verb, UNKNOWN)
-        if refusal := self.extensions.misformed(line, command):
+        if line not in self.known and (refusal := self.extensions.misformed(line, command)):
             lost = f"cannot tell where the next command begins: {refusal.text}"
             return self.closing(lost) if verb.counts_octets else refusal
         objection = None if verb.counts_octets else self.objection(command)     # a chunk is read, then refused
@@ -265,7 +268,8 @@ class ExtendedSession(Session):
 
     def objection(self, command: Command) -> Reply | None:
         """What the first extension says that does not want a command dispatched; 530 comes before others."""
-        found = [no for check in self.extensions.checks.get(command.verb, ()) if (no := check(self, command))]
+        checks = self.extensions.checks.get((command.verb, command.argument.isascii()))
+        found = [no for check in checks if (no := check(self, command))] if checks else ()
         return min(found, key=lambda reply: reply.code != 530) if found else None
 
 

@@ -12,23 +12,16 @@ TOGETHER = 32                                   # flights that leave one after t
 
 
 class Kept(Connection):
-    """Mixed into a line that waits for nobody: it keeps a flight until it may set off. A second one takes it along."""
+    """Mixed into a line that waits for nobody: what was said stays in its channel until it may set off."""
 
     unsent: bytes                               # what the line did not take at once
-    flight = b""
-
-    def send(self, data: bytes) -> None:
-        if not self.flight:
-            self.flight = data
-        else:
-            data, self.flight = self.flight + data, b""
-            super().send(data)
+    gone: bool                                  # nobody is there
 
     def set_off(self) -> None:
-        """Send what has waited for the end of the turn, or for room on the line."""
-        data, self.flight = self.unsent + self.flight, b""
-        if data:
-            super().send(data)
+        """Send what was said, after what has waited for room on the line."""
+        data = self.channel.output()
+        if self.unsent: data = self.unsent + data
+        if data: self.send(data)
 
     def part(self, patience: float = 1.0) -> None:
         self.set_off()
@@ -39,21 +32,15 @@ Line = TypeVar("Line", bound=Kept)
 
 
 class Flights(Generic[Line]):
-    """Those that have a flight; `full` is called with each whose line does not take all of it."""
+    """Lines that have something to say; `again` is called with each that is full then, or whose layer has ended."""
 
-    def __init__(self, full: Callable[[Line], object]) -> None:
-        self.full, self.lines = full, list[Line]()
-
-    def add(self, line: Line) -> None:
-        """One more; they leave when there are many."""
-        self.lines.append(line)
-        if len(self.lines) >= TOGETHER:
-            self.leave()
+    def __init__(self, again: Callable[[Line], object]) -> None:
+        self.again, self.lines = again, list[Line]()
 
     def leave(self) -> None:
         """All set off."""
         lines, self.lines = self.lines, []
         for line in lines:
             line.set_off()
-            if line.unsent:
-                self.full(line)
+            if (line.unsent or line.channel.over) and not line.gone:
+                self.again(line)

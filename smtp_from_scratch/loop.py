@@ -19,7 +19,7 @@ from typing import Any
 from .channel import Channel
 from .connection import INBOX_LIMIT, SEND_TIMEOUT, Connection
 from .conversation import NOT_YET, Actor, Closing, Conversation, Disconnected, Timeout, Want, Work
-from .flight import Flights, Kept
+from .flight import TOGETHER, Flights, Kept
 from .printable import logger
 from .server import Caller, Places, ThreadedServer, shut_down
 from .throttle import Pause, origin
@@ -174,11 +174,11 @@ def play(call: Call) -> bool:
     actor, channel = call.actor, call.channel
     for _ in range(FLIGHTS):
         actor.run()
-        waiting, flight = channel.waiting, channel.output()
-        if flight: call.send(flight)
-        settled = not (channel.over or isinstance(actor.want, Work) and not call.job)
-        if settled or call.unsent or not (flight or waiting):      # a broken layer swallows what was said
-            return False
+        if call.job or not (isinstance(actor.want, Work) or channel.over):
+            return False                       # what was said leaves with the flights of all
+        waiting = channel.waiting
+        call.set_off()
+        if call.unsent or not waiting: return False
     return True
 
 
@@ -206,9 +206,9 @@ def go_on(call: Call, happened: int = 0) -> None:
     if call.parting or len(call.unsent):
         return
     call.busy, actor = play(call), call.actor
+    if actor.done: call.set_off()              # the goodbye, before we part
     if call.unsent: return
-    if actor.done:
-        return call.part()
+    if actor.done: return call.part()
     if call.busy or call.job:
         call.deadline = call.job.until if call.job else math.inf
     else:
@@ -284,7 +284,7 @@ class Calls:
 
     def attend(self, call: Call, happened: int = 0) -> None:
         """Let a call go on; whatever goes wrong is the end of this call alone."""
-        if happened and not happened & (call.awaited | LATE):
+        if happened and not call.awaited and happened != LATE:
             self.selector.unregister(call.socket)          # what it says must wait, or would wake us each turn
             call.watched = 0
             return
@@ -295,7 +295,7 @@ class Calls:
             note("%s: the session broke off: %s", call.peer, error)
             call.part()
         if call.gone: return self.leave(call)
-        if call.flight: self.flights.add(call)
+        if (call.channel.waiting or call.channel.layer) and not call.parting: self.flights.lines.append(call)
         call.awaited = events = events_for(call)
         if not events or events != call.watched: self.watch(call)
         if call.deadline < self.alarm: self.alarm = call.deadline
@@ -327,13 +327,13 @@ class Loop(Calls):
 
     def turn(self) -> None:
         """Wait until something happens; let those concerned go on; hand over what is work."""
+        patience = 0.0 if self.busy else self.alarm - time.monotonic()
+        ready = self.selector.select(None if patience == math.inf else patience)
         busy, self.busy = self.busy, set()
-        for call in busy:
-            self.attend(call)
-        self.flights.leave()
-        patience = 0.0 if self.busy else max(0.0, self.alarm - time.monotonic())
-        for key, happened in self.selector.select(None if patience == math.inf else patience):
+        for call in busy: self.attend(call)
+        for key, happened in ready:
             key.data(happened)
+            if len(self.flights.lines) >= TOGETHER: self.flights.leave()
         if (now := time.monotonic()) >= self.alarm:
             self.sweep(now)
         self.flights.leave()

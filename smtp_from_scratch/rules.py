@@ -2,8 +2,9 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from typing import IO, TypeVar
 
@@ -13,8 +14,8 @@ from .printable import logger
 from .together import Steps, alone, steps_of
 from .wire import Reply
 
-__all__ = ["BROKEN", "Deliver", "Delivery", "Limits", "Outcome", "Policy", "about", "as_reply", "ask_policy",
-           "concerns", "reply_for_each"]
+__all__ = ["BROKEN", "Deliver", "Delivery", "Limits", "Outcome", "Policy", "about", "about_utf8", "as_reply",
+           "ask_policy", "by_verb", "reply_for_each", "usual"]
 
 log = logger(__name__)
 
@@ -22,6 +23,7 @@ Outcome = Reply | Mapping[str, Reply] | None
 Deliver = Callable[[Envelope, IO[bytes]], Outcome]      # {recipient: Reply}; None for 250
 Policy = Callable[[str, Envelope], Reply | None]        # None: accepted
 
+usual = lru_cache(256)(Reply)                           # a reply that is said often is made once
 BROKEN = Reply(451, "something is broken here; please try again later")
 TAKEN = Reply(250, "the message is ours now")
 
@@ -77,9 +79,24 @@ def about(*verbs: str) -> Callable[[Check], Check]:
     return mark
 
 
-def concerns(check: Callable[..., Reply | None], verb: str) -> bool:
-    """Whether a check has something to say about a verb; without `about`, it is asked about all of them."""
-    return verb in getattr(check, "verbs", (verb,))
+def about_utf8(check: Check) -> Check:
+    """Decorator of a `check` that objects to names beyond ASCII only: it is not asked about other lines."""
+    vars(check)["plain"] = False
+    return check
+
+
+def concerns(check: Callable[..., Reply | None], verb: str, plain: bool) -> bool:
+    """Whether a check has something to say about a verb, in a line that is ASCII (`plain`) or is not.
+
+    Without `about` it is asked about all verbs, without `about_utf8` about all lines.
+    """
+    return verb in getattr(check, "verbs", (verb,)) and not (plain and not getattr(check, "plain", True))
+
+
+def by_verb(checks: Collection[Check], verbs: Iterable[str]) -> dict[tuple[str, bool], list[Check]]:
+    """Those that have something to say about a verb, in a line that is ASCII (True) or is not."""
+    return {(verb, plain): [check for check in checks if concerns(check, verb, plain)]
+            for verb in verbs for plain in (True, False)}
 
 
 @dataclass(slots=True, eq=False)

@@ -162,7 +162,8 @@ class ThreadedServer(Doorman):
 
     def accept(self, sock: socket.socket, peer: str) -> None:
         """Give a caller a thread, or 421 when there is no place (RFC 5321 §3.1)."""
-        if refusal := self.places.refusal(list(self.callers.copy().values()), origin(peer)):
+        crowded = len(self.callers) >= min(self.places.in_all, self.places.per_address)      # else why count
+        if crowded and (refusal := self.places.refusal(list(self.callers.copy().values()), origin(peer))):
             log.info("%s: %s", peer, refusal)
             return linger(sock, 0.0, encode_reply(refusal))
         with contextlib.suppress(OSError, RuntimeError):      # gone again already, or no more threads to be had

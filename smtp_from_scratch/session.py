@@ -14,7 +14,7 @@ from .bodies import Spool
 from .conversation import Closing, Conversation, Disconnected, Line, Timeout, Work
 from .envelope import NULL_PATH, BadPath, Body, BodyCutter, Envelope, Path, parse_path
 from .printable import logger
-from .rules import BROKEN, Delivery, ask_policy
+from .rules import BROKEN, Delivery, ask_policy, usual
 from .rules import Deliver as Deliver
 from .rules import Limits as Limits
 from .rules import Policy as Policy
@@ -82,6 +82,7 @@ class SessionState:
     """What one end remembers between two lines, and the rules it was given."""
 
     service: ClassVar[str] = "SMTP"                     # how the greeting names what is spoken here
+    known: ClassVar[Mapping[bytes, Command]] = {}       # what lines say that were read before
     hostname: str = "localhost"
     deliver: Deliver = lambda envelope, body: None
     accept_sender: Policy = lambda address, envelope: None
@@ -115,7 +116,7 @@ class SessionState:
 # %% rset-helo
 def saying(code: int, text: str) -> Handler:
     """A handler that always says the same; `{}` in its text is the name of this host."""
-    return lambda session, argument: Reply(code, text.replace("{}", session.hostname))
+    return lambda session, argument: usual(code, text.replace("{}", session.hostname))
 
 
 UNKNOWN = Verb(saying(500, "no such command"), STAY, "", now=True)
@@ -136,7 +137,7 @@ def helo(session: Session, argument: str) -> Reply:
         return Reply(501, "say HELO and the name of your host, or its address in brackets")
     session.reset()
     session.envelope.hello = argument
-    return Reply(250, session.hostname)
+    return usual(250, session.hostname)
 
 
 # %% path-argument
@@ -229,7 +230,7 @@ class Session(SessionState):
 
     def dispatch(self, line: bytes) -> Conversation[None]:
         """Find a command's verb in the table, see whether it is its turn, run its handler, say the reply."""
-        command = parse_command(line)
+        command = self.known.get(line) or parse_command(line)
         self.verb, before = command.verb, self.state
         verb = self.verbs.get(command.verb, UNKNOWN)
         answer = self.refuse(line, command) or verb.handler(self, command.argument)
@@ -255,7 +256,7 @@ class Session(SessionState):
 def serve(session: Session) -> Conversation[None]:
     """A whole session, from the greeting to the goodbye (RFC 5321 §3.1 to §3.8)."""
     try:
-        yield Reply(220, f"{session.hostname} {session.service} ready")
+        yield usual(220, f"{session.hostname} {session.service} ready")
         while session.state != "closed":
             try:
                 line = yield session.line()
@@ -298,8 +299,8 @@ def data(session: Session, argument: str) -> Conversation[Reply]:
     yield PUSH
     spool = session.resources["spool"] = Spool(session.limits.max_size, session.limits.memory)
     want = Body(BodyCutter())
-    while block := (yield want):
-        spool.add(block)
+    while not want.cutter.ended:
+        spool.add((yield want))
     return (yield from finish(session, spool))
 
 

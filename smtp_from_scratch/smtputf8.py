@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 
 from .ehlo import ExtendedSession, Extension, Parameter, read_parameters
+from .rules import about_utf8
 from .session import path_argument
 from .transaction import Plan
 from .wire import Command, Reply
@@ -57,6 +58,7 @@ class SmtpUtf8(Extension):
     def parameters(self) -> Mapping[str, Mapping[str, Parameter]]:
         return dict.fromkeys(("MAIL", "VRFY", "EXPN"), {"SMTPUTF8": Parameter(no_value, octets=10)})   # §3.4
 
+    @about_utf8
     def check(self, session: ExtendedSession, command: Command) -> Reply | None:
         """UTF-8 where it was announced, and nowhere else (RFC 6531 §3.3, §3.5)."""
         if command.argument.isascii() and command.verb.isascii():

@@ -1,15 +1,30 @@
 """Flights that are kept until the end of a turn."""
 from __future__ import annotations
 
+import contextlib
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from smtp_from_scratch.conversation import Line
+from smtp_from_scratch.conversation import OUTBOX_LIMIT, Conversation, Line
 from smtp_from_scratch.flight import TOGETHER, Flights
 from smtp_from_scratch.loop import Call
-from tests.unit.test_loop import GUARD, one, pair
+from tests.unit.test_loop import GUARD, Played, one, pair
+from tests.unit.test_loop import played as played
+
+
+def echo() -> Conversation[None]:
+    while True:
+        yield Line()
+        yield b"250 fine\r\n"
+
+
+def parrot(said: bytes, times: int) -> Conversation[None]:
+    for _ in range(times):
+        yield said
+    yield b"221 bye\r\n"
 
 
 @pytest.fixture
@@ -18,17 +33,15 @@ def line() -> Iterator[tuple[Call, socket.socket]]:
         yield Call(near, "192.0.2.7", one(Line())), far
 
 
-def test_one_flight_waits_and_a_second_takes_it_along(line: tuple[Call, socket.socket]) -> None:
+def test_what_was_said_waits_until_it_sets_off(line: tuple[Call, socket.socket]) -> None:
     call, far = line
     far.setblocking(False)
-    call.send(b"250 a\r\n")
+    call.channel.say(b"250 a\r\n")
+    call.channel.say(b"250 b\r\n")
     with pytest.raises(BlockingIOError):
         far.recv(100)
-    call.send(b"250 b\r\n")
-    assert far.recv(100) == b"250 a\r\n250 b\r\n" and not call.flight
-    call.send(b"250 c\r\n")
     call.set_off()
-    assert far.recv(100) == b"250 c\r\n"
+    assert far.recv(100) == b"250 a\r\n250 b\r\n" and not call.channel.waiting
     call.set_off()                              # nothing is left
     with pytest.raises(BlockingIOError):
         far.recv(100)
@@ -36,7 +49,7 @@ def test_one_flight_waits_and_a_second_takes_it_along(line: tuple[Call, socket.s
 
 def test_who_parts_has_said_all(line: tuple[Call, socket.socket]) -> None:
     call, far = line
-    call.send(b"221 bye\r\n")
+    call.channel.say(b"221 bye\r\n")
     call.part()
     assert far.recv(100) + far.recv(100) == b"221 bye\r\n" and call.parting
 
@@ -46,11 +59,11 @@ def test_what_the_line_does_not_take_is_kept_in_its_order(line: tuple[Call, sock
     said = bytes(range(256)) * 40_000
     full: list[Call] = []
     flights = Flights(full.append)
-    call.send(said)
-    flights.add(call)
+    call.channel.say(said)
+    flights.lines.append(call)
     flights.leave()
-    assert full == [call] and call.unsent
-    call.send(b"more")                          # it waits behind that
+    assert full == [call] and call.unsent and not flights.lines
+    call.channel.say(b"more")                   # it waits behind that
     heard = bytearray()
     far.settimeout(GUARD)
     while len(heard) < len(said) + 4:
@@ -59,12 +72,35 @@ def test_what_the_line_does_not_take_is_kept_in_its_order(line: tuple[Call, sock
     assert heard == said + b"more"
 
 
-def test_they_leave_when_there_are_many(line: tuple[Call, socket.socket]) -> None:
-    call, far = line
-    flights = Flights[Call](lambda call: pytest.fail("the line took it all"))
-    for _ in range(TOGETHER - 1):
-        flights.add(call)
-    call.send(b"250 a\r\n")
-    assert call.flight
-    flights.add(call)
-    assert not call.flight and not flights.lines and far.recv(100) == b"250 a\r\n"
+def test_many_do_not_wait_for_the_end_of_the_turn(played: Played) -> None:
+    """Who is let go on first in a turn is not kept until hundreds of others have played."""
+    left: list[int] = []
+    leave = played.loop.flights.leave
+
+    def noted() -> None:
+        left.append(len(played.loop.flights.lines))
+        leave()
+
+    ends = [played.call(echo())[1] for _ in range(TOGETHER + 3)]
+    played.loop.flights.leave = noted           # type: ignore[method-assign]
+    for far in ends:
+        far.sendall(b"NOOP\r\n")
+    played.loop.turn()
+    assert left == [TOGETHER, 3] and all(far.recv(100) == b"250 fine\r\n" for far in ends)
+
+
+def test_a_goodbye_that_is_too_long_for_the_line_arrives_whole(played: Played) -> None:
+    """A caller who has much to hear, says QUIT with it, and reads late."""
+    said = b"x" * OUTBOX_LIMIT
+    call, far = played.call(parrot(said, 100))
+    played.turn_until(lambda: call.unsent)
+    heard = bytearray()
+    far.settimeout(0.01)
+    while not call.gone:
+        with contextlib.suppress(OSError):      # nothing yet; or closed
+            heard += far.recv(1_000_000)
+        played.loop.alarm = min(played.loop.alarm, time.monotonic() + 0.01)
+        played.loop.turn()
+        if heard.endswith(b"bye\r\n"):
+            far.close()
+    assert len(heard) == 100 * len(said) + len(b"221 bye\r\n")

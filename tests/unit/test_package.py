@@ -27,8 +27,8 @@ HELLO = ENDS | {"ehlo", "transaction"}
 EXTENSIONS = {"status", "pipelining", "chunking", "starttls", "auth", "scram", "smtputf8", "dsn"}
 STAGES = {"connection", "server", "loop"}
 PROTOCOL = HELLO | EXTENSIONS | STAGES | {"maildir", "report", "submission"}
-BY_HAND = {"addresses", "aio", "dots", "flight", "lmtp", "message", "oauth", "parts", "passwords", "refusals", "sasl",
-           "stream", "throttle", "together", "tray", "unix", "users", "xtext"}
+BY_HAND = {"addresses", "aio", "dots", "flight", "known", "lmtp", "message", "oauth", "parts", "passwords", "prompt",
+           "refusals", "sasl", "stream", "throttle", "together", "tray", "unix", "users", "xtext"}
 FRONT_DOOR = PROTOCOL | BY_HAND | {"saslprep", "smtp", "transcript"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": {"memory"}, "addresses": set(), "printable": set(), "parts": set(), "saslprep": set(),
@@ -37,17 +37,18 @@ ALLOWED: dict[str, set[str]] = {
     "oauth": {"conversation", "sasl"}, "sasl": {"client", "conversation", "passwords", "saslprep"},
     "wire": {"printable"}, "channel": WIRE | {"transcript"}, "conversation": LINE,
     "stream": {"channel", "conversation"}, "envelope": LINE | {"addresses", "conversation", "dots", "stream"},
-    "bodies": WIRE, "dots": WIRE,
-    "together": set(), "tray": set(), "flight": LINE | {"connection"},
+    "bodies": WIRE, "dots": WIRE, "known": WIRE,
+    "together": set(), "tray": set(), "prompt": set(), "flight": LINE | {"connection"},
     "rules": TALK | {"bodies", "together"}, "client": TALK, "session": TALK | {"bodies", "rules"},
-    "ehlo": ENDS, "transaction": ENDS | {"ehlo", "replies"}, **dict.fromkeys(EXTENSIONS, HELLO),
+    "ehlo": ENDS | {"known"}, "transaction": ENDS | {"ehlo", "replies"}, **dict.fromkeys(EXTENSIONS, HELLO),
     "auth": HELLO | {"passwords", "sasl", "saslprep", "throttle", "xtext"},
     "scram": HELLO | {"auth", "passwords", "sasl", "saslprep"},        # one more mechanism
     "dsn": HELLO | {"xtext"},
     "lmtp": HELLO | {"rules", "status"}, "unix": set(), "submission": ENDS, "report": ENDS | {"dsn", "parts"},
-    "connection": LINE | {"conversation"}, "server": LINE | {"conversation", "connection", "throttle", "unix"},
+    "connection": LINE | {"conversation", "prompt"},
+    "server": LINE | {"conversation", "connection", "throttle", "unix"},
     "loop": LINE | {"conversation", "connection", "flight", "server", "throttle", "together", "tray"},
-    "aio": LINE | {"conversation", "connection", "unix"},
+    "aio": LINE | {"conversation", "connection", "prompt", "unix"},
     "maildir": WIRE | {"envelope", "together"}, "users": HELLO | {"auth", "passwords", "sasl", "saslprep", "scram"},
     "refusals": {"client", "wire"}, "replies": TALK | {"client"}, "message": ENDS | {"transaction"},
     "smtp": PROTOCOL | BY_HAND,

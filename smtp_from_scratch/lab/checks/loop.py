@@ -160,6 +160,15 @@ class Played:
         if len(self.flights) > 100:
             raise Endless
 
+    def set_off(self) -> None:
+        if data := self.channel.output():
+            self.send(data)
+
+    def end_of_turn(self) -> None:
+        """What still waits in the channel leaves, as the loop has it, if the line takes it."""
+        if self.flights and not self.unsent:
+            self.set_off()
+
 
 class Endless(Exception):
     """It goes on and on."""
@@ -192,6 +201,7 @@ def check_turn(my_play: Callable[[Any], Any]) -> Iterator[Problem]:
     """Play as far as it goes, in a turn."""
     call = Played(two_words())
     more = my_play(call)
+    call.end_of_turn()
     if not call.flights and call.channel.waiting:
         raise NotYet("nothing has left yet: `run`, `output`, `send`.")
     if len(call.flights) < 2:
