@@ -75,7 +75,7 @@ class Transport:
         self.closing = self.idle = False       # `closing`: hang up as soon as the conversation is idle
         self._limit = 0.0                      # seconds that `recv` may take
         self._prompt = send_at_once(sock) and role == "C" and acknowledge(sock)
-        sock.settimeout(None)
+        if sock.gettimeout() is not None: sock.settimeout(None)
 
     def send(self, data: bytes) -> None:
         """Send octets; raises Timeout. A broken line is noticed by reading: the other end may have said why."""

@@ -92,6 +92,16 @@ def dialed(port: int) -> socket.socket:
     return sock
 
 
+def hear(sock: socket.socket, lines: int) -> bytes:
+    """What has come when so many lines have."""
+    heard = b""
+    while heard.count(b"\n") < lines:
+        data = sock.recv(65_536)
+        assert data, "the server hung up"
+        heard += data
+    return heard
+
+
 def pipelined(port: int, recipients: int, letters: int, cold: bool = False) -> Callable[[], float]:
     """Whole transactions, each in one write for the envelope and one for the body, from a client that does nothing."""
     def run() -> float:
@@ -106,10 +116,9 @@ def pipelined(port: int, recipients: int, letters: int, cold: bool = False) -> C
             start = time.perf_counter()
             for flight in flights:
                 sock.sendall(flight)
-                for _ in range(recipients + 2):
-                    replies.readline()
+                hear(sock, recipients + 2)
                 sock.sendall(b"Subject: x\r\n\r\nhello\r\n.\r\n")
-                assert replies.readline().startswith(b"250")
+                assert hear(sock, 1).startswith(b"250")
             return time.perf_counter() - start
 
     return run
