@@ -9,9 +9,22 @@ from typing import Any, Protocol
 from .transcript import Said, Tap
 from .wire import Inbox
 
-__all__ = ["Channel", "Layer"]
+__all__ = ["Arrived", "Channel", "Layer"]
 
 bytearray(1 << 20)                             # once freed, it teaches malloc to keep blocks up to that size
+
+
+class Arrived(Inbox):
+    """An inbox that knows a line again: fifty recipients get the same reply fifty times."""
+
+    __slots__ = ()
+
+    def again(self, line: bytes) -> bool:
+        """Take the next line if it is this one, which was the last, CR LF included; whether it was."""
+        start = self._start
+        if same := self._data.startswith(line, start):
+            self._start = start + len(line)
+        return same
 
 
 class Layer(Protocol):
@@ -38,7 +51,7 @@ class Channel:
     def __init__(self, role: str = "", tap: Tap | None = None, now: Callable[[], float] | None = None) -> None:
         self.role, self.tap, self.now = role, tap, now or time.monotonic       # looked up late: it may be in memory
         self.peer = ""                         # whom the tap believes to hear; empty: only what we say is tapped
-        self.inbox = Inbox()
+        self.inbox = Arrived()
         self._outbox, self._sealed = list[bytes](), b""        # to be sent; what is sealed has passed its layer
         self.waiting = 0                       # octets in the outbox
         self.layer: Layer | None = None

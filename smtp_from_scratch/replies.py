@@ -8,7 +8,7 @@ from typing import Protocol
 from .channel import Channel
 from .client import disconnected_by
 from .conversation import NOT_YET, NotYet, Want
-from .wire import REPLY_LIMIT, BadReply, Reply
+from .wire import CRLF, REPLY_LIMIT, BadReply, Reply
 
 __all__ = ["Due", "Replies"]
 
@@ -45,21 +45,20 @@ class Replies(Want):
         return now + self.timeout
 
     def take(self, channel: Channel) -> NotYet | None:
-        unanswered, lines, read, next_line = self._unanswered, self._lines, self._read, channel.inbox.line
+        unanswered, lines, inbox = self._unanswered, self._lines, channel.inbox
         answer: NotYet | None = NOT_YET
-        while unanswered and (line := next_line(REPLY_LIMIT)) is not None:
-            if lines or line[3:4] == b"-":      # of several
-                lines.append(line)
-                if self._goes_on():
-                    continue
-                reply = read(tuple(lines))
-                lines.clear()
-            else:
-                reply = read((line,))
+        while unanswered and (line := inbox.line(REPLY_LIMIT)) is not None:
+            lines.append(line)
+            if self._goes_on():
+                continue
+            reply = self._read(tuple(lines))
+            same, answer = b"" if len(lines) > 1 else line + CRLF, None
+            lines.clear()
             if reply.code == 421:               # at any time: the server is leaving (RFC 5321 §3.8)
                 raise disconnected_by(reply)
             unanswered.popleft().answer(reply)
-            answer = None
+            while same and unanswered and inbox.again(same):
+                unanswered.popleft().answer(reply)
         return answer
 
     def _goes_on(self) -> bool:
