@@ -18,8 +18,13 @@ class Kept(Connection):
     gone: bool                                  # nobody is there
 
     def set_off(self) -> None:
-        """Send what was said, after what has waited for room on the line."""
-        data = self.channel.output()
+        """Send what was said, after what has waited for room on the line. A layer that breaks ends this line alone."""
+        channel = self.channel
+        try:
+            data = channel.output()
+        except Exception as error:              # the conversation hears of it, as of one that breaks while it hears
+            data, channel.over = b"", True
+            channel.failure = error if isinstance(error, OSError) else ConnectionAbortedError(str(error))
         if self.unsent: data = self.unsent + data
         if data: self.send(data)
 

@@ -3,12 +3,13 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from smtp_from_scratch.conversation import OUTBOX_LIMIT, Conversation, Line
+from smtp_from_scratch.conversation import FLUSH, OUTBOX_LIMIT, Conversation, Line, Want
 from smtp_from_scratch.flight import TOGETHER, Flights
 from smtp_from_scratch.loop import Call
 from tests.unit.test_loop import GUARD, Played, one, pair
@@ -70,6 +71,49 @@ def test_what_the_line_does_not_take_is_kept_in_its_order(line: tuple[Call, sock
         heard += far.recv(1_000_000)
         call.set_off()
     assert heard == said + b"more"
+
+
+class Broken:
+    """A layer that hears, and cannot speak."""
+
+    ready, ended = True, False
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def receive(self, data: bytes) -> bytes:
+        return data
+
+    def send(self, data: bytes) -> bytes:
+        if data: raise self.error
+        return b""
+
+
+@pytest.mark.parametrize("error", [ConnectionAbortedError("no more"), ssl.SSLError("no more"), RuntimeError("no more")])
+@pytest.mark.parametrize("want", [Line(), FLUSH])
+def test_a_layer_that_breaks_ends_its_own_line_alone(played: Played, error: Exception, want: Want) -> None:
+    """Whether it breaks while the call plays, or at the end of the turn."""
+    heard: list[BaseException] = []
+
+    def talk() -> Conversation[None]:
+        yield Line()
+        yield b"250 fine\r\n"
+        try:
+            yield want
+            yield Line()
+        except OSError as met:
+            heard.append(met)
+            raise
+
+    (call, far), (_, other) = played.call(talk()), played.call(echo())
+    call.channel.upgrade(Broken(error))
+    far.sendall(b"NOOP\r\n")
+    played.turn_until(lambda: call.parting)
+    other.sendall(b"NOOP\r\n")
+    played.turn_until(lambda: not call.channel.waiting)
+    played.loop.turn()
+    assert other.recv(100) == b"250 fine\r\n" and [str(met) for met in heard] == [str(error)]
+    assert far.recv(100) == b""
 
 
 def test_many_do_not_wait_for_the_end_of_the_turn(played: Played) -> None:
