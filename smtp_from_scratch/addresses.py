@@ -22,10 +22,10 @@ def addresses_in(message: Message, name: str) -> list[str]:
 
 
 def fields(message: Message, name: str) -> list[Any]:
-    """Those of this name, parsed; ValueError where the library's parser runs over the end, as at `From: <`."""
+    """Those of this name, parsed; ValueError where the library's parser breaks, as at `From: <` and `From: ::;b`."""
     try:
         return [value if hasattr(value, "addresses") else parsed(name, value) for value in message.get_all(name, [])]
-    except IndexError:
+    except Exception:                           # IndexError, AttributeError, RecursionError
         raise ValueError(f"cannot read the addresses in {name}") from None
 
 

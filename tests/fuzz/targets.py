@@ -5,6 +5,7 @@ import contextlib
 import re
 from collections.abc import Callable
 from email import message_from_bytes, policy
+from email.message import Message
 from typing import Any
 
 from smtp_from_scratch import dsn, scram, users
@@ -77,7 +78,9 @@ def client(data: bytes) -> None:
                     for n in range(1 + head[2] % 3))
     errand = ends.Errand(letters, script[:60_000], WITHOUT[head[2] // 3 % len(WITHOUT)], eager=head[2] > 128)
     said, receipts, well = ends.call(errand)
-    sent = transactions(said, replies_in(script, strict=False))
+    replies = replies_in(script, strict=False)
+    leaving = next((number for number, answer in enumerate(replies) if answer.code == 421), len(replies))
+    sent = transactions(said, replies[:leaving])        # what a server says after 421 settles nothing
     accepted_of, put_off = dict[bytes, set[bytes]](), dict[bytes, set[bytes]]()
     for one in sent:                            # again only for those who were too many for one transaction
         again = one.sender in accepted_of
@@ -234,8 +237,11 @@ def report(data: bytes) -> None:
     """A letter from anywhere: a delivery report perhaps, or the letter that one is about."""
     with contextlib.suppress(ValueError):
         parse_report(data)
+    message = Message()
+    with contextlib.suppress(Exception):        # the library's parser has errors of many kinds
+        message = message_from_bytes(data, policy=policy.default)
     with contextlib.suppress(ValueError):
-        envelope_of(message_from_bytes(data, policy=policy.default))
+        envelope_of(message)
     envelope = Envelope("ana@rio.example", ["kenji@tokyo.example"], parameters={"RET": "FULL"})
     outcome = {"kenji@tokyo.example": Reply(550, "no such user", "5.1.1")}
     made = build_report(envelope, outcome, data, "mx.example.org")
