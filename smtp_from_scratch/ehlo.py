@@ -218,7 +218,7 @@ class ExtensionSet:
         return sum(max(p.octets for p in several) for several in self.parameters.get(verb, {}).values())
 
     def misformed(self, line: bytes, command: Command) -> Reply | None:
-        """What is wrong with a line itself (RFC 5321 §4.2.4, §4.5.3.1.4)."""
+        """What is wrong with a line itself (RFC 5321 §4.2.4, §4.5.3.1.4); a good one is known from then on."""
         if 0 in line or not (line.isascii() or "SMTPUTF8" in self.keywords):      # octet 0, NUL
             return Reply(501, "a command is 7-bit ASCII, without NUL", "5.5.2")
         limit = self.limits.get(command.verb)
