@@ -165,7 +165,7 @@ def rcpt(session: ExtendedSession, argument: str) -> Reply:
         return found
     path, parameters = found
     reply = note_recipient(session, path)
-    if reply.positive and parameters:
+    if parameters and reply.positive:
         session.envelope.options[path.mailbox] = parameters
     return reply
 
@@ -259,8 +259,7 @@ class ExtendedSession(Session):
         """As before; and extensions have a say, even out of a command's turn (RFC 3207 §4, RFC 4954 §6)."""
         verb = self.verbs.get(command.verb, UNKNOWN)
         if line not in self.known and (refusal := self.extensions.misformed(line, command)):
-            lost = f"cannot tell where the next command begins: {refusal.text}"
-            return self.closing(lost) if verb.counts_octets else refusal
+            return self.closing(f"lost its place: {refusal.text}") if verb.counts_octets else refusal
         objection = None if verb.counts_octets else self.objection(command)     # a chunk is read, then refused
         if self.state not in verb.moves and not (objection and objection.code == 530):
             return Reply(503, EXPECTED[self.state].replace("HELO", "EHLO"), "5.5.1")
@@ -268,9 +267,10 @@ class ExtendedSession(Session):
 
     def objection(self, command: Command) -> Reply | None:
         """What the first extension says that does not want a command dispatched; 530 comes before others."""
-        checks = self.extensions.checks.get((command.verb, command.argument.isascii()))
-        found = [no for check in checks if (no := check(self, command))] if checks else ()
-        return min(found, key=lambda reply: reply.code != 530) if found else None
+        found = None
+        for check in self.extensions.checks.get((command.verb, command.argument.isascii()), ()):
+            if (no := check(self, command)) and (not found or no.code == 530 != found.code): found = no
+        return found
 
 
 # %% size

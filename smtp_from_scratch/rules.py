@@ -56,8 +56,9 @@ def as_reply(answer: object, expected: str) -> Reply:
     return answer if type(answer) is Reply else Reply(answer.code, answer.text, answer.enhanced)
 
 
-def ask_policy(policy: Policy, address: str, envelope: Envelope) -> Reply | None:
+def ask_policy(policy: Policy | None, address: str, envelope: Envelope) -> Reply | None:
     """What a policy says about an address; if it breaks, 451: that is no fault of the client's (RFC 5321 §4.2.3)."""
+    if policy is None: return None
     try:
         answer = policy(address, envelope)
         return None if answer is None else as_reply(answer, "a Reply, or None, of a policy")

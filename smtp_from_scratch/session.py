@@ -85,8 +85,8 @@ class SessionState:
     known: ClassVar[Mapping[bytes, Command]] = {}       # what lines say that were read before
     hostname: str = "localhost"
     deliver: Deliver = lambda envelope, body: None
-    accept_sender: Policy = lambda address, envelope: None
-    accept_recipient: Policy = lambda address, envelope: None
+    accept_sender: Policy | None = None                 # None: everybody may send
+    accept_recipient: Policy | None = None              # None: to everybody
     peer: str = ""
     limits: Limits = field(default_factory=Limits)
     verbs: Mapping[str, Verb] = field(default_factory=lambda: VERBS)

@@ -154,7 +154,7 @@ class Talking(Running):
 
     hostname: str
     extensions: ExtensionSet | None
-    _handlers: tuple[Deliver, Policy, Policy]
+    _handlers: tuple[Deliver, Policy | None, Policy | None]
     _limits: Limits
     _implicit: ssl.SSLContext | None
     _kind: type[CodedSession]
@@ -251,12 +251,16 @@ def server_set(extensions: Extensions, asked: list[Extension], implicit_tls: boo
     return None if found is None else ExtensionSet(found)
 
 
+def anyone(address: str, envelope: Envelope) -> None:
+    """The policy of a server that refuses nobody."""
+
+
 def handlers(bridge: Bridge, hostname: str, deliver: AnyDeliver, accept_sender: AnyPolicy | None,
-             accept_recipient: AnyPolicy | None, submission: Submission | None) -> tuple[Deliver, Policy, Policy]:
+             accept_recipient: AnyPolicy | None,
+             submission: Submission | None) -> tuple[Deliver, Policy | None, Policy | None]:
     """What a session does with a message, a sender, a recipient; TypeError for what it cannot call."""
     keep = bridge.plain("deliver", deliver)
-    sender = bridge.plain("accept_sender", accept_sender) or (lambda address, envelope: None)
-    recipient = bridge.plain("accept_recipient", accept_recipient) or (lambda address, envelope: None)
+    sender, recipient = bridge.plain("accept_sender", accept_sender), bridge.plain("accept_recipient", accept_recipient)
     if submission is None:
         return keep, sender, recipient
     from smtp_from_scratch.submission import Submission
@@ -264,7 +268,8 @@ def handlers(bridge: Bridge, hostname: str, deliver: AnyDeliver, accept_sender: 
     if not isinstance(submission, Submission):
         raise TypeError(f"submission is a role, Submission(…), and not {submission!r}")
     role = replace(submission, may_send=bridge.plain("may_send", submission.may_send))
-    return role.deliver(keep, hostname), role.accept_sender(sender), role.accept_recipient(recipient)
+    return (role.deliver(keep, hostname), role.accept_sender(anyone if sender is None else sender),
+            role.accept_recipient(anyone if recipient is None else recipient))
 
 
 def sealed(session: CodedSession, context: ssl.SSLContext, conversation: Conversation[None]) -> Conversation[None]:

@@ -68,6 +68,21 @@ def test_everything_may_be_async_and_runs_in_the_loop() -> None:
     asyncio.run(main(), debug=True)
 
 
+class Friends(set[str]):
+    """Who may write and be written to: a policy with a length, which is 0, and so no truth."""
+
+    def __call__(self, address: str, envelope: Envelope) -> Reply | None:
+        return None if address in self else Reply(550, "no friend of ours")
+
+
+@pytest.mark.parametrize("policy", ["accept_sender", "accept_recipient"])
+@pytest.mark.parametrize("role", [{}, {"submission": Submission(lambda user, address: True)}], ids=["", "submission"])
+def test_a_policy_is_asked_even_if_it_is_empty(policy: str, role: dict[str, Any]) -> None:
+    with (Server(**{policy: Friends()}, **role) as server, Client(*server.address) as smtp,
+          pytest.raises((SMTPSenderRefused, SMTPRecipientsRefused), match="no friend of ours")):
+        smtp.sendmail(ANA, [KENJI], TEXT)
+
+
 def test_plain_functions_do_not_hold_up_the_loop() -> None:
     reached, go_on = threading.Event(), threading.Event()
 

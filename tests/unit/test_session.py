@@ -252,6 +252,18 @@ def test_policies_decide() -> None:
     assert kept[0][0].recipients == ["c@d", "e@f"]
 
 
+class Friends(set[str]):
+    """Who may write and be written to: a policy with a length, which is 0, and so no truth."""
+
+    def __call__(self, address: str, envelope: Envelope) -> Reply | None:
+        return None if address in self else Reply(550, "no friend of ours")
+
+
+def test_a_policy_is_asked_even_if_it_is_empty() -> None:
+    assert codes([HELO, MAIL], Session(accept_sender=Friends())) == [250, 550]
+    assert codes([HELO, MAIL, RCPT], Session(accept_recipient=Friends())) == [250, 250, 550]
+
+
 def broken(*_: object) -> None:
     raise OSError("broken")
 
