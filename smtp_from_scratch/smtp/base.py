@@ -251,7 +251,7 @@ def debugging(tap: Tap | None) -> Tap:
             if line.kind != "sealed" or next(shown) == 0:
                 print(f"{line.role}: {printable(line.text)}", file=sys.stderr)
         reader.lines.clear()
-        if tap:
+        if tap is not None:
             tap(said)
 
     return print_lines
