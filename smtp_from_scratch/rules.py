@@ -30,7 +30,7 @@ TAKEN = Reply(250, "the message is ours now")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The bounds of a session; beyond each there is a reply (RFC 5321 §4.5.3.1). ValueError for a size of 0 or less."""
+    """The bounds of a session; beyond each there is a reply (RFC 5321 §4.5.3.1). ValueError for what bounds nothing."""
 
     max_size: int | None = None                         # octets of a body (§4.5.3.1.7); None: no limit
     max_recipients: int = 1000                          # at least 100 (§4.5.3.1.8)
@@ -40,8 +40,11 @@ class Limits:
     memory: Memory = MEMORY                             # for bodies; all sessions share it
 
     def __post_init__(self) -> None:
-        if self.max_size is not None and self.max_size <= 0:
-            raise ValueError("max_size is a number of octets above 0, or None for no limit")
+        if not (self.max_size is None or (isinstance(self.max_size, int) and self.max_size > 0)):
+            raise ValueError(f"max_size is a number of octets above 0, or None for no limit, not {self.max_size!r}")
+        for name, least in (("max_recipients", 1), ("max_errors", 0), ("max_idle_commands", 0), ("max_refused", 0)):
+            if not (isinstance(number := getattr(self, name), int) and number >= least):
+                raise ValueError(f"{name} is a number, at least {least}, not {number!r}")
 
 
 def as_reply(answer: object, expected: str) -> Reply:

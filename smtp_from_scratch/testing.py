@@ -39,7 +39,7 @@ def refusal_of(text: str | Reply) -> Reply:
     """`"550 5.1.1 no such mailbox"` as a reply; ValueError for what refuses nothing (RFC 5321 §4.2.1)."""
     if isinstance(text, Reply):
         text = f"{text.code} {text.enhanced} {text.text}".replace("  ", " ")
-    found = _REPLY.fullmatch(text)
+    found = _REPLY.fullmatch(text) if isinstance(text, str) else None
     if not found or (found[2] and found[2][0] != found[1][0]):
         raise ValueError(f"a refusal is 4yz or 5yz, perhaps an enhanced code, and a text, not {text!r}")
     return Reply(int(found[1]), found[3] or "refused", found[2] or "")
@@ -47,7 +47,8 @@ def refusal_of(text: str | Reply) -> Reply:
 
 def matches(pattern: str, *texts: str) -> bool:
     """Whether one of the texts is as in `pattern`, in which `*` and `?` stand for anything; case does not count."""
-    return any(fnmatchcase(text.lower(), pattern.lower()) for text in texts)
+    pattern = pattern.lower().replace("[", "[[]")          # "[Shop] Your order" means what it says
+    return any(fnmatchcase(text.lower(), pattern) for text in texts)
 
 
 @dataclass(eq=False, slots=True)
@@ -179,6 +180,9 @@ class Search:
 
     def sent(self, *, to: str = "*", sender: str = "*", subject: str = "*") -> list[ReceivedMessage]:
         """The messages to a recipient (of the envelope), from a sender, with a subject; `*` and `?` match anything."""
+        for name, pattern in (("to", to), ("sender", sender), ("subject", subject)):
+            if not isinstance(pattern, str):
+                raise TypeError(f"{name} is one pattern, such as 'kenji@*', not {pattern!r}")
         return [one for one in list(self._inbox.messages) if not differences(one, to, sender, subject)]
 
     def assert_sent(self, *, to: str = "*", sender: str = "*", subject: str = "*",
@@ -275,16 +279,24 @@ class Access:
         """The authority's certificate, a PEM file; None for a server without TLS."""
         return self._certificate.ca_file if self._certificate else None
 
-    def env(self) -> dict[str, str]:
-        """Settings for a program under test: Django's (EMAIL_…), Flask-Mail's (MAIL_…), and others (SMTP_…)."""
+    def settings(self) -> dict[str, str | int | bool]:
+        """Settings as values: Django's (EMAIL_…), for `override_settings`, and Flask-Mail's (MAIL_…)."""
         user, password = self._login
-        start, wrapped = str(bool(self._certificate and not self._implicit_tls)), str(self._implicit_tls)
-        found = {"EMAIL_HOST": self.host, "EMAIL_PORT": str(self.port), "EMAIL_HOST_USER": user,
-                 "EMAIL_HOST_PASSWORD": password, "EMAIL_USE_TLS": start, "EMAIL_USE_SSL": wrapped,
-                 "MAIL_SERVER": self.host, "MAIL_PORT": str(self.port), "MAIL_USERNAME": user,
-                 "MAIL_PASSWORD": password, "MAIL_USE_TLS": start, "MAIL_USE_SSL": wrapped,
-                 "SMTP_HOST": self.host, "SMTP_PORT": str(self.port), "SMTP_USER": user, "SMTP_PASSWORD": password,
-                 "SMTP_URL": self.url}
+        start, wrapped = bool(self._certificate and not self._implicit_tls), self._implicit_tls
+        return {"EMAIL_HOST": self.host, "EMAIL_PORT": self.port, "EMAIL_HOST_USER": user,
+                "EMAIL_HOST_PASSWORD": password, "EMAIL_USE_TLS": start, "EMAIL_USE_SSL": wrapped,
+                "MAIL_SERVER": self.host, "MAIL_PORT": self.port, "MAIL_USERNAME": user,
+                "MAIL_PASSWORD": password, "MAIL_USE_TLS": start, "MAIL_USE_SSL": wrapped}
+
+    def env(self) -> dict[str, str]:
+        """The same as variables of an environment, all of them strings, and SMTP_HOST, SMTP_URL, … for others.
+
+        With TLS, SSL_CERT_FILE is among them: with it Python trusts this server's certificate, and no other.
+        """
+        user, password = self._login
+        found = {name: str(value) for name, value in self.settings().items()}
+        found |= {"SMTP_HOST": self.host, "SMTP_PORT": str(self.port), "SMTP_USER": user, "SMTP_PASSWORD": password,
+                  "SMTP_URL": self.url}
         return found | ({"SSL_CERT_FILE": self._certificate.ca_file} if self._certificate else {})
 
 

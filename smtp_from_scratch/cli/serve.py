@@ -96,8 +96,9 @@ def run(options: argparse.Namespace) -> int:
         if missing := lacking(roles, options):
             return complain(missing, USAGE)
         leave_out([], options.without)
-    except (OSError, ValueError) as error:
-        return complain(f"cannot use {options.users or options.tls_cert}: {error}", USAGE)
+    except ValueError as error:
+        return complain(str(error), USAGE)
+
     def make(role: str, address: tuple[str | socket.socket, int]) -> Server:
         try:
             return server_for(role, address, options, tls, users)
@@ -165,20 +166,27 @@ def stop_together(servers: Collection[Server]) -> None:
 
 
 def certificate(name: str, key: str | None) -> ssl.SSLContext:
-    """The server's TLS settings. Raises OSError, ssl.SSLError."""
+    """The server's TLS settings. ValueError for files that cannot be used."""
+    import ssl
+
     from smtp_from_scratch.starttls import server_context
 
-    return server_context(name, key)
+    try:
+        return server_context(name, key)
+    except OSError as error:                    # ssl.SSLError is one
+        no_key = isinstance(error, ssl.SSLError) and not key
+        hint = "; a private key in a file of its own is named by --tls-key" if no_key else ""
+        raise ValueError(f"cannot use {f'{name} with the key {key}' if key else name}: {error}{hint}") from None
 
 
 def user_file(name: str) -> Users:
-    """The users in a file. Raises OSError, ValueError."""
+    """The users in a file. ValueError if they cannot be read."""
     from smtp_from_scratch.users import BadUserFile, UserFile
 
     try:
         return UserFile(name)
-    except BadUserFile as error:
-        raise ValueError(str(error)) from None
+    except (OSError, BadUserFile) as error:
+        raise ValueError(f"cannot use {name}: {error}") from None
 
 
 ROLES = ("smtp", "submission", "submissions", "lmtp")
@@ -192,6 +200,8 @@ def lacking(roles: Iterable[str], options: argparse.Namespace) -> str:
             return "submission is for users: --users FILE says who they are (`user add FILE NAME` makes one)"
         if not options.tls_cert and ("submissions" in roles or not options.insecure_auth):
             return "passwords travel under TLS only: --tls-cert FILE (or, for --submission, --insecure-auth)"
+    if options.users and not (options.tls_cert or options.insecure_auth):
+        return "users log in under TLS only: --tls-cert FILE, or --insecure-auth"
     if options.tls_key and not options.tls_cert:
         return "--tls-key needs --tls-cert"
     return ""

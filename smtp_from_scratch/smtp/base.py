@@ -83,6 +83,10 @@ class Options:
                  debug: bool = False, lmtp: bool = False) -> None:
         self.local_hostname, self.timeout, self.source_address = local_hostname, timeout, source_address
         self.tap = debugging(tap) if debug else tap
+        if timeout is not None and not timeout > 0:
+            raise ValueError(f"timeout is a number of seconds above 0, or None, not {timeout!r}")
+        if not (tls is None or isinstance(tls, bool | ssl.SSLContext)):
+            raise ValueError(f"tls is True, for the certificates of the system, or a context, not {tls!r}")
         if implicit_tls and tls is False:
             raise ValueError("implicit_tls and tls=False contradict each other: leave one of them out")
         self._context = ssl.create_default_context() if tls is True or (implicit_tls and not tls) else tls or None

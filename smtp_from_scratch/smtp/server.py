@@ -208,6 +208,8 @@ class Server(Talking):
                  lmtp: bool = False) -> None:
         if stage not in STAGES:
             raise ValueError(f"stage is one of {', '.join(STAGES)}, not {stage!r}")
+        positive(max_connections=max_connections, max_connections_per_address=max_connections_per_address,
+                 timeout=timeout, session_timeout=session_timeout)
         inbox, bridge = Inbox(), Bridge(stage)
         self.hostname = hostname or socket.gethostname() or "localhost"
         self._handlers = handlers(bridge, self.hostname, inbox if deliver is None else deliver, accept_sender,
@@ -227,6 +229,13 @@ class Server(Talking):
                                 places=Places(max_connections, max_connections_per_address), **several)
         place.longest_wait, place.longest_session = timeout, session_timeout
         super().__init__(place, inbox, bridge)
+
+
+def positive(**numbers: float) -> None:
+    """ValueError for a number that is not above 0."""
+    for name, number in numbers.items():
+        if not (isinstance(number, int | float) and number > 0):
+            raise ValueError(f"{name} is a number above 0, not {number!r}")
 
 
 def session_kind(lmtp: bool) -> type[CodedSession]:

@@ -105,6 +105,9 @@ def server_security(tls: ssl.SSLContext | None, require_tls: bool, users: Users 
                          "users=…; an Auth(…) in extensions has arguments of its own")
     asked = starttls_with(tls, require_tls)
     if users is not None:
+        if not hasattr(users, "knows"):         # what it is instead may be passwords: it is not shown
+            raise ValueError("users is a store, such as UserFile(…), or Passwords(…) in a test, and not a "
+                             + type(users).__name__)
         from smtp_from_scratch.smtp.logins import server_auth
 
         asked.append(server_auth(users, require_auth, insecure_auth))
@@ -134,6 +137,9 @@ def joined(extensions: Extensions, everything: Callable[[], list[Extension]],
             raise ValueError(f"extensions=None is SMTP as in 1982, without {names}: give a list, or leave it out")
         return None
     found = everything() if isinstance(extensions, Everything) else list(extensions)
+    for extension in found:
+        if not isinstance(extension, Extension):
+            raise ValueError(f"extensions are objects, such as Pipelining(), and not {extension!r}")
     if twice := {e.keyword for e in found} & {e.keyword for e in asked}:
         raise ValueError(f"{' and '.join(sorted(twice))} is in extensions, and is asked for by another argument: "
                          "say it in one of these places")

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from smtp_from_scratch import Reply, Server
 from smtp_from_scratch.lab import aiosmtpd_server
@@ -323,3 +324,16 @@ def test_lmtp_over_a_socket_with_a_path(tmp_path: Path) -> None:
         "kenji@tokyo.example: 250", "yui@tokyo.example: 250", "li@oslo.example: 550"], done.stderr
     assert done.returncode == 1 and len(delivered(tmp_path, "yui@tokyo.example")) == 1
     assert not Path(place.removeprefix("unix:")).exists()
+
+
+@pytest.mark.parametrize("arguments, sentence", [
+    (["--users", "users"], "users log in under TLS only: --tls-cert FILE, or --insecure-auth"),
+    (["--tls-cert", "cert.pem"], "cannot use cert.pem: .*--tls-key"),
+    (["--without", "FOO"], "no such extension: FOO"),
+])
+def test_serve_names_what_it_cannot_use(arguments: list[str], sentence: str, tmp_path: Path) -> None:
+    trustme.CA().issue_cert("localhost").cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    (tmp_path / "users").touch()
+    done = subprocess.run([*COMMAND, "serve", "--smtp", "127.0.0.1:0", *arguments], cwd=tmp_path, capture_output=True,
+                          text=True, timeout=30, stdin=subprocess.DEVNULL)
+    assert done.returncode == 2 and re.search(sentence, done.stderr)

@@ -9,6 +9,7 @@ import threading
 from email.message import EmailMessage
 from email.mime.text import MIMEText
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -242,3 +243,28 @@ def test_more_recipients_than_a_transaction_takes_in_a_whole_session() -> None:
         kept = server.wait_for(4)
     assert [len(receipt.accepted) for receipt in receipts] == [250, 1]
     assert sorted(sum((part.envelope.recipients for part in kept[:3]), [])) == sorted(everybody)
+
+
+@pytest.mark.parametrize("options, sentence", [
+    ({"max_connections": -5}, "max_connections is a number above 0, not -5"),
+    ({"timeout": 0}, "timeout is a number above 0"),
+    ({"session_timeout": -1.0}, "session_timeout is a number above 0"),
+    ({"max_recipients": 0}, "max_recipients is a number, at least 1"),
+    ({"max_errors": -1}, "max_errors is a number, at least 0"),
+    ({"max_size": "1"}, "max_size is a number of octets above 0.*not '1'"),
+    ({"extensions": ["SIZE"]}, r"extensions are objects, such as Pipelining\(\), and not 'SIZE'"),
+    ({"users": {"ana": "mango"}, "insecure_auth": True}, r"users is a store.*not a dict$"),
+])
+def test_a_server_says_which_argument_it_cannot_use(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        Server(**options)
+
+
+@pytest.mark.parametrize("options, sentence", [
+    ({"timeout": 0}, "timeout is a number of seconds above 0, or None"),
+    ({"tls": "cert.pem"}, "tls is True, .*not 'cert.pem'"),
+    ({"extensions": ["SIZE"]}, "extensions are objects"),
+])
+def test_a_client_says_which_argument_it_cannot_use(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        Client(**options)

@@ -216,7 +216,24 @@ def test_settings_for_programs(smtp_server_factory: Factory) -> None:
     assert (env["EMAIL_USE_TLS"], env["EMAIL_USE_SSL"], env["MAIL_PASSWORD"]) == ("True", "False", "a/b")
     assert env["SMTP_URL"] == f"smtp://ana:a%2Fb@127.0.0.1:{server.port}"
     assert ssl.create_default_context(cafile=env["SSL_CERT_FILE"])
+    settings = server.settings()
+    assert {name: str(value) for name, value in settings.items()}.items() <= env.items()
+    assert (settings["EMAIL_PORT"], settings["EMAIL_USE_TLS"], settings["MAIL_USE_SSL"]) == (server.port, True, False)
     assert smtp_server_factory().context is None
+
+
+def test_brackets_in_a_pattern_mean_themselves(smtp_server: FakeServer) -> None:
+    with smtplib.SMTP(*smtp_server.address) as smtp:
+        smtp.sendmail("ana@rio.example", ["kenji@tokyo.example"], "Subject: [Django] Disk full [!\r\n\r\nNo room.\r\n")
+    assert smtp_server.assert_sent(subject="[django] disk full [!").envelope.sender == "ana@rio.example"
+    assert smtp_server.sent(subject="[Django]*") and not smtp_server.sent(subject="[D]jango*")
+
+
+def test_what_is_no_pattern_or_reply_is_told(smtp_server: FakeServer) -> None:
+    with pytest.raises(TypeError, match="^to is one pattern"):
+        smtp_server.assert_sent(to=["kenji@tokyo.example"])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="not 550"):
+        smtp_server.refuse("kenji@*", 550)  # type: ignore[arg-type]
 
 
 def test_our_own_client_hears_it_too(smtp_server: FakeServer) -> None:
