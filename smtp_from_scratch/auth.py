@@ -17,6 +17,7 @@ from .conversation import FLUSH, Conversation, Interruption, Line, Work
 from .ehlo import ExtendedSession, Extension, Parameter
 from .passwords import Passwords as Passwords
 from .passwords import Users as Users
+from .passwords import sure
 from .printable import logger
 from .sasl import (
     AuthError,
@@ -65,7 +66,7 @@ class Login(Mechanism):
         typed = as_text((yield b"Username:"))
         password = as_text((yield b"Password:"))
         user = name_of(typed)
-        right = yield Work(lambda: users.verify(user, password))
+        right = password and (yield Work(lambda: sure(users.verify(user, password))))      # some stores take ""
         if not right:
             raise AuthError("wrong")
         return user
@@ -94,7 +95,7 @@ class Plain(Mechanism):
     def examine(self, users: Users) -> Examination:
         identity, typed, password = read_plain((yield b""))
         user = name_of(typed)
-        right = yield Work(lambda: users.verify(user, password))
+        right = yield Work(lambda: sure(users.verify(user, password)))
         if not right or (identity and name_of(identity) != user):
             raise AuthError("wrong")
         return user
@@ -162,9 +163,7 @@ def examine(mechanism: Mechanism, users: Users, initial: bytes | None) -> Conver
             yield f"334 {encode64(said)}".encode() + CRLF       # its blank even before nothing (RFC 4954 §8)
             yield FLUSH
             line = yield Line(AUTH_LIMIT)
-            if line == b"*":
-                raise Cancelled
-            answer = decode64(line.decode("latin-1"))
+            answer = exam.throw(Cancelled) if line == b"*" else decode64(line.decode("latin-1"))
         try:
             said = exam.send(answer)
         except StopIteration as end:
@@ -180,17 +179,18 @@ BETWEEN = {"start": "start", "ready": "ready"}         # messages, and not withi
 
 def verdict(guesses: Guesses, session: ExtendedSession, error: Exception) -> Reply:
     """The reply to an examination that failed (RFC 4954 §4, §6); it never says what was wrong with it."""
+    wrong = isinstance(error, AuthError) and not isinstance(error, BadResponse | Cancelled)
+    if not wrong: guesses.take_back(session.peer)          # nothing was guessed
     if isinstance(error, WireError):
         return Reply(500, str(error), "5.5.6" if isinstance(error, LineTooLong) else "5.5.2")
     if isinstance(error, Cancelled):
         return Reply(501, "as you like", "5.7.0")
     if isinstance(error, ValueError | BadResponse):
         return Reply(501, "I cannot read that", "5.5.2")
-    if not isinstance(error, AuthError):
+    if not wrong:
         log.error("%s: the examination failed", session.peer, exc_info=error)
         return Reply(454, "something is broken here; please try again later", "4.7.0")
-    guesses.note(session.peer)
-    failures = session.notes["AUTH"] = session.notes.get("AUTH", 0) + 1
+    failures = session.counts["AUTH"] = session.counts["AUTH"] + 1         # notes are forgotten at STARTTLS
     log.info("%s: wrong user or password, %d times", session.peer or "client", failures)
     if failures >= MOST_FAILURES:
         session.state = "closed"
@@ -220,6 +220,7 @@ def auth(extension: Auth, session: ExtendedSession, argument: str) -> Conversati
         raise
     except Exception as error:
         return verdict(extension.guesses, session, error)
+    extension.guesses.take_back(session.peer)
     return Reply(235, "welcome", "2.7.0")
 
 

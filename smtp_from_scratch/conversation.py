@@ -132,7 +132,7 @@ class Actor:
                 continue
             if value is not NOT_YET:
                 self.resume(value)
-            elif channel.over and not channel.waiting:
+            elif channel.over and not (channel.waiting or isinstance(self.want, Work)):
                 self.resume(error=channel.failure or Disconnected())
             else:
                 self.deadline = self.deadline or channel.until(self.want)

@@ -81,9 +81,10 @@ def for_each(handler: Handler) -> Handler:
     """DATA or BDAT with a reply for each recipient, in their order, once the message is over (RFC 2033 §4.2)."""
     def handle(session: ExtendedSession, argument: str) -> Conversation[Reply | None]:
         envelope, deliver, outcomes = session.envelope, session.deliver, dict[str, Reply]()
+        recipients = tuple(envelope.recipients)                 # `deliver` may change them
 
         def keep(envelope: Envelope, body: IO[bytes]) -> Steps[Outcome]:
-            outcomes.update(reply_for_each(envelope.recipients, (yield from calling(deliver, envelope, body))))
+            outcomes.update(reply_for_each(recipients, (yield from calling(deliver, envelope, body))))
             return dict(outcomes)
 
         session.deliver = around(deliver, keep)
@@ -94,7 +95,7 @@ def for_each(handler: Handler) -> Handler:
             session.deliver = deliver
         if reply is None or session.envelope is envelope:       # the transaction goes on
             return reply
-        for recipient in envelope.recipients:
+        for recipient in recipients:
             yield session.reply(outcomes.get(recipient, reply))
         return None
 

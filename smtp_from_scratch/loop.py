@@ -25,7 +25,8 @@ from .server import Caller, Places, ThreadedServer, shut_down
 from .throttle import Pause, origin
 from .together import together
 from .transcript import Tap
-from .tray import Tray
+from .tray import GROUP, Tray
+from .unix import caller_of
 
 __all__ = [
     "send_some", "Job", "do_all", "Call", "FLIGHTS", "play", "events_for", "Worker", "log", "SWEEP", "overdue", "Loop",
@@ -121,6 +122,7 @@ class Delegating(NonBlocking):
     def __init__(self, sock: socket.socket, tap: Tap | None = None) -> None:
         super().__init__(sock, tap)
         self.job: Job | None = None            # what must be done before the conversation goes on
+        self.new = False                       # nobody has begun with it
         self.channel.work = self.work
 
     def work(self, work: Work) -> Any:
@@ -129,10 +131,15 @@ class Delegating(NonBlocking):
         if job is None:
             pause = work.seconds if isinstance(work, Pause) else math.inf
             job = Job(work.function, self.channel.now() + pause)
+            self.new = pause == math.inf       # a pause is nobody's work
         outcome = job.take(self.channel)
         if outcome is NOT_YET:
             self.job = job
         return outcome
+
+    def part(self, patience: float = 1.0) -> None:
+        self.job, self.new = None, False       # what somebody has begun is done, and nobody waits for it
+        super().part(patience)
 
 
 # %% call
@@ -223,7 +230,7 @@ class Worker:
     """Threads for whatever may block, and one for letters that go together; each rings a bell when done."""
 
     def __init__(self, count: int = 1) -> None:
-        self.alone, self.letters, self.finished = Tray[Call](count), Tray[Call](1, 0.001), deque[Call]()
+        self.alone, self.letters, self.finished = Tray[Call](count), Tray[Call](1, GROUP, 0.001), deque[Call]()
         self.bell, self._ringer = socket.socketpair()      # sockets: a selector cannot look out for a queue
         for end in self.bell, self._ringer: end.setblocking(False)
         self.threads = [threading.Thread(target=self.work, args=[tray], name="worker", daemon=True)
@@ -279,7 +286,7 @@ class Calls:
 
     def __init__(self, calls: dict[Any, Any]) -> None:
         self.selector, self.calls, self.flights = selectors.DefaultSelector(), calls, Flights(self.attend)
-        self.busy, self.batch = set[Call](), list[Call]()  # who has more to do; who has a job for the worker
+        self.busy, self.batch = set[Call](), dict[Call, None]()  # who has more to do; who has a job to be done
         self.alarm = math.inf                  # when to look who is late
 
     def attend(self, call: Call, happened: int = 0) -> None:
@@ -303,7 +310,7 @@ class Calls:
     def watch(self, call: Call) -> None:
         """It waits for something new: somebody's work, its next turn, or other events."""
         if call.busy: self.busy.add(call)
-        elif call.job and call.job.until == math.inf: self.batch.append(call)
+        elif call.new: self.batch[call] = None
         if call.awaited:
             tell = self.selector.modify if call.watched else self.selector.register
             tell(call.socket, call.awaited, partial(self.attend, call))
@@ -311,7 +318,7 @@ class Calls:
 
     def leave(self, call: Call) -> None:
         """Both ends have said all."""
-        self.selector.unregister(call.socket)
+        if call.watched: self.selector.unregister(call.socket)
         call.socket.close()
         del self.calls[call]
 
@@ -338,13 +345,14 @@ class Loop(Calls):
             self.sweep(now)
         self.flights.leave()
         if self.batch:
-            self.worker.hand_over(self.batch)
-            self.batch = []
+            self.worker.hand_over([*self.batch])
+            for call in self.batch: call.new = False
+            self.batch.clear()
 
     def collect(self, happened: int) -> None:
         """The bell has rung: some jobs are done."""
         for call in self.worker.collect():
-            self.attend(call)
+            if call in self.calls: self.attend(call)       # it may have left meanwhile
 
     def sweep(self, now: float) -> None:
         """Whoever is late hears of it."""
@@ -382,7 +390,7 @@ class Door:
         try:
             for _ in range(ACCEPTS):
                 sock, peer = self.listener.accept()
-                self.accept(sock, peer[0])
+                self.accept(sock, caller_of(peer))
         except BlockingIOError:
             pass
         except OSError:                        # out of file descriptors: somebody will leave
@@ -412,12 +420,11 @@ class LoopServer(ThreadedServer):
     def admit(self, sock: socket.socket, peer: str) -> None:
         """Begin to play with a caller."""
         try: call = Call(sock, peer, self.conversation(peer), self.tap)
-        except Exception:                      # of the conversation's first words: the end of this call alone
+        except BaseException:                  # of the conversation's first words: the end of this call alone
             log.exception("%s: the session failed", peer)
             return sock.close()
-        call.channel.longest_wait = self.longest_wait
-        call.channel.deadline = call.channel.now() + self.longest_session
-        self.callers[call] = Caller(call, self._doorman, origin(peer))
+        channel, self.callers[call] = call.channel, Caller(call, self._doorman, origin(peer))
+        channel.longest_wait, channel.deadline = self.longest_wait, channel.now() + self.longest_session
         self.loop.attend(call)
 
     def answer_calls(self) -> None:
@@ -434,7 +441,8 @@ class LoopServer(ThreadedServer):
         """Take no more calls; let transactions in hand finish for `grace` seconds, then cut them off."""
         self.stopping = True
         self.loop.worker.ring()
-        if self._doorman.is_alive() and self.door.closed.wait(1.0 + grace):
+        if self._doorman.is_alive():
+            self.door.closed.wait(1.0 + grace)             # a policy that takes too long holds it up
             shut_down(list(self.callers.copy().values()), grace)
         elif not self.door.closed.is_set():    # nobody has begun
             self.door.close()

@@ -1,13 +1,15 @@
 """Tokens in place of passwords: OAUTHBEARER (RFC 7628), and XOAUTH2, which large providers spoke before it."""
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from .conversation import Work
-from .sasl import AuthError, BadResponse, Examination, Mechanism, Responses, as_text, name_of
+from .passwords import sure
+from .sasl import AuthError, BadResponse, Cancelled, Examination, Mechanism, Responses, as_text, name_of
 
 __all__ = ["OAuthBearer", "Token", "Tokens", "XOAuth2"]
 
@@ -63,9 +65,10 @@ class Bearer(Mechanism):
     def examine(self, users: Any) -> Examination:
         typed, token = self.read((yield b""))
         user = name_of(typed)
-        right = yield Work(lambda: users.verify_token(user, token))
+        right = yield Work(lambda: sure(users.verify_token(user, token)))
         if not right:
-            yield json.dumps(self.failure).encode()    # RFC 7628 §3.2.2; what comes back says nothing
+            with contextlib.suppress(Cancelled):       # who gives up now has guessed as well
+                yield json.dumps(self.failure).encode()    # RFC 7628 §3.2.2; what comes back says nothing
             raise AuthError("no such token")
         return user
 

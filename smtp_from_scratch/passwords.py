@@ -2,12 +2,12 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any, Protocol
 
 from .saslprep import by_name, saslprep
 
-__all__ = ["Passwords", "Users"]
+__all__ = ["Passwords", "Users", "sure"]
 
 
 class Users(Protocol):
@@ -18,6 +18,15 @@ class Users(Protocol):
     def verify(self, user: str, password: str) -> bool: ...
     def secret(self, user: str) -> str | None: ...
     def scram_keys(self, user: str) -> Any | None: ...
+
+
+def sure(answer: object) -> bool:
+    """What a store has said; TypeError for what is neither yes nor no: a coroutine would pass for a yes."""
+    if isinstance(answer, bool):
+        return answer
+    if isinstance(answer, Coroutine):
+        answer.close()                          # nobody would ever run it
+    raise TypeError(f"a store of users answers True or False, not {type(answer).__name__}")
 
 
 class Passwords:

@@ -124,7 +124,7 @@ class Delivery:
 
     def steps(self) -> Steps[dict[str, Reply]]:
         """The same in steps, those of `deliver` if it has some."""
-        recipients, steps = self.envelope.recipients, steps_of(self.deliver)
+        recipients, steps = tuple(self.envelope.recipients), steps_of(self.deliver)      # which `deliver` may change
         try:
             self.body.seek(0)
             outcome = (yield from steps(self.envelope, self.body)) if steps else self.deliver(self.envelope, self.body)

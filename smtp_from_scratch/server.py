@@ -17,7 +17,7 @@ from .conversation import Conversation
 from .printable import logger
 from .throttle import origin
 from .transcript import Tap
-from .unix import UnixListener, path_of
+from .unix import UnixListener, address_of, caller_of, path_of
 from .wire import Reply, encode_reply
 
 __all__ = ["listen_on", "log", "Caller", "handle", "Places", "join_all", "shut_down", "Doorman", "ThreadedServer"]
@@ -111,7 +111,7 @@ class Doorman:
 
     def __init__(self, host: str | socket.socket = "127.0.0.1", port: int = 0) -> None:
         self.stopping, self.listener = False, listen_on(host, port)
-        self.address: tuple[str, int] = self.listener.getsockname()[:2]
+        self.address = address_of(self.listener)
         self._doorman = threading.Thread(target=self.answer_calls, name="doorman", daemon=True)
 
     def accept(self, sock: socket.socket, peer: str) -> None:
@@ -126,7 +126,7 @@ class Doorman:
             except OSError:
                 time.sleep(0 if self.stopping else 0.05)      # out of file descriptors: somebody will leave
             else:
-                self.accept(sock, peer[0])
+                self.accept(sock, caller_of(peer))
 
     def start(self) -> None:
         """Begin to answer calls."""

@@ -190,8 +190,6 @@ def note_recipient(session: Session, path: Path) -> Reply:
     refusal = ask_policy(session.accept_recipient, mailbox := path.mailbox, session.envelope)
     if refusal is None or refusal.positive:
         session.envelope.recipients.append(mailbox)
-    else:
-        session.counts["refused recipients"] += refusal.code not in (452, 552)      # those say "too many"
     return refusal or _RECIPIENT_NOTED
 
 
@@ -201,6 +199,8 @@ def limit_errors(session: SessionState, reply: Reply, verb: Verb) -> Reply:
     counts, limits = session.counts, session.limits
     if 500 <= reply.code <= 504:
         counts["errors"] += 1
+    elif session.verb == "RCPT" and reply.code >= 400 and reply.code not in (452, 552):  # those say "too many"
+        counts["refused recipients"] += 1
     if verb.idle or session.state in ("start", "ready"):
         counts["idle commands"] += 1
     if (counts.get("errors", 0) > limits.max_errors or counts.get("idle commands", 0) > limits.max_idle_commands

@@ -30,7 +30,7 @@ def origin(address: str) -> str:
 
 
 class Guesses:
-    """Wrong guesses by origin, on however many connections: FREE cost nothing, then each must wait its turn."""
+    """Guesses by origin, on however many connections: FREE wrong ones cost nothing, then each must wait its turn."""
 
     FREE, PACE, LONGEST = 40, 3.0, 9.0          # guesses; seconds: until one is forgotten, and that one may wait
     PLACES = 10_000                             # how many origins are remembered
@@ -40,26 +40,30 @@ class Guesses:
         self._forgotten: dict[str, float] = {}          # when all of an origin's guesses are; the latest origin last
 
     def turn(self, address: str) -> float | None:
-        """How many seconds a guess from this address must wait, in its place in the line; None: the line is full."""
+        """How many seconds a guess from this address must wait, in its place in the line; None: the line is full.
+
+        It counts from now on, since many may guess at once. From no address, in a rehearsal, nobody is slowed.
+        """
         with self._lock:
-            place = origin(address)
+            if not (place := origin(address)):
+                return 0.0
             wait = self._forgotten.get(place, 0.0) - self._now() - (self.FREE - 1) * self.PACE
             if wait > self.LONGEST:
                 return None
-            if wait > 0:
-                self._add(place)
+            self._add(place, self.PACE)
             return max(0.0, wait)
 
-    def note(self, address: str) -> None:
-        """A guess from this address was wrong; from none, in a rehearsal, nobody is slowed."""
-        if place := origin(address):
-            with self._lock:
-                self._add(place)
+    def take_back(self, address: str) -> None:
+        """What was said in its turn was right, or no guess: it does not count."""
+        with self._lock:
+            if (place := origin(address)) in self._forgotten:
+                self._add(place, -self.PACE)
 
-    def _add(self, place: str) -> None:
+    def _add(self, place: str, seconds: float) -> None:
         now = self._now()
-        due = max(now, self._forgotten.pop(place, now)) + self.PACE
-        self._forgotten[place] = min(due, now + self.FREE * self.PACE + self.LONGEST)
+        due = max(now, self._forgotten.pop(place, now)) + seconds
+        if due > now:
+            self._forgotten[place] = due
         if len(self._forgotten) > self.PLACES:
             del self._forgotten[next(iter(self._forgotten))]
 

@@ -48,10 +48,16 @@ def sync(wanted: Wanted) -> dict[object, Exception]:
         ask([rest.pop()], failed)
         took = time.monotonic() - begun
     parts = [rest[number::THREADS] for number in range(min(THREADS, len(rest)))]
-    threads = [threading.Thread(target=ask, args=[part, failed], name="sync", daemon=True) for part in parts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
+    started = list[threading.Thread]()
+    for part in parts:
+        thread = threading.Thread(target=ask, args=[part, failed], name="sync", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:                            # no more threads to be had
+            ask(part, failed)
+        else:
+            started.append(thread)
+    for thread in started:
         thread.join()
     return failed
 

@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Collection
 from typing import Generic, TypeVar
 
-__all__ = ["Tray"]
+__all__ = ["GROUP", "Tray"]
 
-GROUP = 32                                      # that one thread takes at a time; of several, each takes one
+GROUP = 32                                      # as many go together
 Item = TypeVar("Item")
 
 
@@ -20,8 +20,8 @@ class Tray(Generic[Item]):
     together comes again together, and one who comes alone waits for nobody.
     """
 
-    def __init__(self, threads: int, patience: float = 0.0) -> None:
-        self.threads, self.most, self.patience = threads, GROUP if threads == 1 else 1, patience
+    def __init__(self, threads: int, most: int = 1, patience: float = 0.0) -> None:
+        self.threads, self.most, self.patience = threads, most, patience
         self.waiting, self.expected, self.closed = deque[Item](), 1, False
         self._changed = threading.Condition()
 

@@ -7,7 +7,7 @@ import socket
 import stat
 from typing import Any
 
-__all__ = ["UnixListener", "connect", "path_of"]
+__all__ = ["UnixListener", "address_of", "caller_of", "connect", "path_of"]
 
 
 def path_of(host: str) -> str:
@@ -67,6 +67,17 @@ class UnixListener(socket.socket):
                 os.unlink(self.path)
             self.path = ""
         super().close()
+
+
+def address_of(listener: socket.socket) -> tuple[str, int]:
+    """Where a listening socket can be reached: host and port, or `("unix:/run/lmtp", 0)`."""
+    name = listener.getsockname()
+    return name[:2] if isinstance(name, tuple) else (f"unix:{os.fsdecode(name)}", 0)
+
+
+def caller_of(address: Any) -> str:
+    """The host that calls, of the address that `accept` returns; `"unix"` for a process on this machine."""
+    return str(address[0]) if isinstance(address, tuple) else "unix"
 
 
 def remove_stale(path: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -98,6 +99,8 @@ def server_security(tls: ssl.SSLContext | None, require_tls: bool, users: Users 
     """STARTTLS and AUTH for a server; ValueError for rules about what is not there."""
     if tls is not None and not isinstance(tls, ssl.SSLContext):
         raise ValueError(f"tls is a context with a certificate, as server_context(…) makes it, not {tls!r}")
+    if tls is not None and tls.protocol is ssl.PROTOCOL_TLS_CLIENT:
+        raise ValueError("tls is a client's context: server_context(…) makes one with a certificate")
     if require_tls and tls is None:
         raise ValueError("require_tls needs a context with a certificate: tls=…")
     if users is None and (require_auth or insecure_auth):
@@ -108,6 +111,10 @@ def server_security(tls: ssl.SSLContext | None, require_tls: bool, users: Users 
         if not hasattr(users, "knows"):         # what it is instead may be passwords: it is not shown
             raise ValueError("users is a store, such as UserFile(…), or Passwords(…) in a test, and not a "
                              + type(users).__name__)
+        for name in ("verify", "secret", "scram_keys", "verify_token"):
+            if inspect.iscoroutinefunction(getattr(users, name, None)):
+                raise TypeError(f"{name} is an async function, which nobody runs here: give users whose functions are "
+                                "plain ones; they may block")
         from smtp_from_scratch.smtp.logins import server_auth
 
         asked.append(server_auth(users, require_auth, insecure_auth))

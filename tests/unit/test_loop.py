@@ -4,6 +4,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import random
+import select
 import socket
 import threading
 import time
@@ -149,21 +150,32 @@ def test_letters_of_a_batch_go_together_and_one_that_fails_fails_alone() -> None
     assert isinstance(jobs[1].error, ValueError)
 
 
-def test_a_bell_rings_once_for_a_batch() -> None:
-    worker, actor = Worker(), lambda: SimpleNamespace(job=Job(lambda: None))
-    batch: list[Any] = [actor() for _ in range(20)]
+def test_letters_that_go_together_are_told_of_by_one_ring_and_others_one_by_one() -> None:
+    worker, steps = Worker(), SimpleNamespace(together=lambda: nothing())
+
+    def nothing() -> Generator[list[int], None, int]:
+        yield []
+        return 250
+
+    several: list[Any] = [SimpleNamespace(job=Job(steps)) for _ in range(20)]  # type: ignore[arg-type]
+    worker.hand_over(several)                  # before its thread begins: all are there when it looks
     worker.start()
-    worker.hand_over(batch)
-    worker.bell.settimeout(GUARD)
-    assert worker.bell.recv(100) == b"!"
-    worker.bell.setblocking(False)
-    assert worker.collect() == batch and worker.collect() == []
-    with pytest.raises(BlockingIOError):
-        worker.bell.recv(1)
+    assert select.select([worker.bell], [], [], GUARD)[0]
+    assert worker.collect() == several and worker.collect() == []
+
+    held, told = threading.Event(), list[Any]()
+    first, second = SimpleNamespace(job=Job(lambda: None)), SimpleNamespace(job=Job(lambda: held.wait(GUARD)))
+    worker.hand_over([first, second])  # type: ignore[list-item]
+    while not told:
+        assert select.select([worker.bell], [], [], GUARD)[0]
+        told += worker.collect()
+    assert told == [first]                     # who is done does not wait for the next
+    held.set()
     worker.close()
     worker.ring()                              # nobody is there, and that is no error
-    worker.threads[0].join(GUARD)
-    assert not worker.threads[0].is_alive()
+    for thread in worker.threads:
+        thread.join(GUARD)
+        assert not thread.is_alive()
 
 
 # --- turns ------------------------------------------------------------------------------------------------------------

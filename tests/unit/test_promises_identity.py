@@ -14,6 +14,7 @@ from smtp_from_scratch.chunking import Chunking
 from smtp_from_scratch.conversation import Conversation, Work, read_reply, rehearse
 from smtp_from_scratch.ehlo import EightBitMime, Extension, ExtensionSet, check_requirements
 from smtp_from_scratch.envelope import Envelope
+from smtp_from_scratch.oauth import Tokens, XOAuth2
 from smtp_from_scratch.sasl import Examination, Mechanism, Responses, SMTPAuthenticationError
 from smtp_from_scratch.scram import Keys, ScramKeys, ScramSha256, scram_keys
 from smtp_from_scratch.session import serve
@@ -159,7 +160,7 @@ def test_a_name_that_nobody_can_have_is_wrong_like_any_other(name: str) -> None:
     session = served(Auth(users, insecure=True))
     assert [str(reply)[:9] for reply in told(lines, session)][::3] == ["535 5.7.8"] * 2
     assert [reply.code for reply in told(cram, served(*session.extensions.extensions))] == [334, 535]
-    assert users.asked == [] and session.notes["AUTH"] == 2
+    assert users.asked == [] and session.counts["AUTH"] == 2
 
 
 PASSWORDS = [("maré", "mare\u0301"), ("½", "1\u20442"), ("two words", "two\u00a0words"), ("ﬁsh", "fish"),
@@ -269,7 +270,8 @@ def test_wrong_guesses_from_one_address_are_slowed_on_however_many_connections()
     assert guessed("192.0.2.8", auth) == 535 and guessed("192.0.2.8", auth, TIDES) == 235
     assert len(clock.slept) == 5, "others wait for nobody"
     assert guessed("192.0.2.7", auth, TIDES) == 235 and len(clock.slept) == 6
-    assert guessed("192.0.2.7", auth) == 535 and len(clock.slept) == 7, "a right one does not buy further guesses"
+    assert [guessed("192.0.2.7", auth) for _ in range(3)] == [535] * 3
+    assert len(clock.slept) == 8, "the right one has waited as long as a wrong one, which so costs nothing; no more"
 
 
 @pytest.mark.parametrize("mechanism", [Plain(), Login(), CramMd5(), ScramSha256()], ids=lambda m: m.name)
@@ -295,7 +297,7 @@ def test_those_who_wait_at_once_wait_in_line_and_the_line_is_short() -> None:
     """Connections at the same moment: as if no time passed between their guesses."""
     clock, guesses, auth = slow()
     for _ in range(guesses.FREE):
-        guesses.note("192.0.2.7")
+        guesses.turn("192.0.2.7")
     turns = [guesses.turn("192.0.2.7") for _ in range(10)]
     line = [turn for turn in turns if turn is not None]
     assert line == [guesses.PACE * (n + 1) for n in range(len(line))] and max(line) <= guesses.LONGEST
@@ -309,27 +311,75 @@ def test_those_who_wait_at_once_wait_in_line_and_the_line_is_short() -> None:
 def test_wrong_guesses_are_forgotten_in_time() -> None:
     clock, guesses, _ = slow()
     for _ in range(500):
-        guesses.note("192.0.2.7")
+        guesses.turn("192.0.2.7")
     assert guesses.turn("192.0.2.7") is None
     clock.time += guesses.PACE
     assert guesses.turn("192.0.2.7") == guesses.LONGEST, "however many there were, there is a line to stand in"
     clock.time += guesses.FREE * guesses.PACE + guesses.LONGEST
-    assert [note_and_turn(guesses) for _ in range(guesses.FREE)] == [0.0] * (guesses.FREE - 1) + [guesses.PACE]
+    assert [guesses.turn("192.0.2.7") for _ in range(guesses.FREE + 1)] == [0.0] * guesses.FREE + [guesses.PACE]
 
 
-def note_and_turn(guesses: Guesses) -> float | None:
-    guesses.note("192.0.2.7")
-    return guesses.turn("192.0.2.7")
+def test_guesses_at_the_same_moment_count_before_anybody_knows_that_they_are_wrong() -> None:
+    _, guesses, _ = slow()
+    turns = [guesses.turn("192.0.2.7") for _ in range(150)]
+    assert turns == [0.0] * guesses.FREE + [3.0, 6.0, 9.0] + [None] * (150 - guesses.FREE - 3)
+    for _ in range(guesses.FREE + 3):
+        guesses.take_back("192.0.2.7")          # all were right
+    assert not guesses._forgotten and guesses.turn("192.0.2.7") == 0.0
+
+
+def test_each_wrong_guess_costs_its_pace_and_no_more() -> None:
+    clock, guesses, auth = slow()
+    for _ in range(guesses.FREE + 20):
+        assert guessed("192.0.2.7", auth) == 535
+    assert clock.slept == [guesses.PACE] * 20
+
+
+def test_a_wrong_token_is_a_guess_even_if_the_client_gives_up_then() -> None:
+    clock, guesses, _ = slow()
+    auth = Auth(Tokens(lambda user, token: False), insecure=True, guesses=guesses, mechanisms=[XOAuth2()])
+    token = b64(f"user={ANA}\1auth=Bearer wrong\1\1")
+    for _ in range(guesses.FREE + 1):
+        replies = told([b"AUTH XOAUTH2 " + token, b"*"], served(auth, peer="192.0.2.7"))
+        assert [reply.code for reply in replies] == [334, 535]
+    assert clock.slept == [guesses.PACE]
+
+
+class Slow:
+    """A store whose functions are async, which no session waits for."""
+
+    knows = frozenset({"verify", "token"})
+
+    async def verify(self, user: str, password: str) -> bool:
+        return False
+
+    async def verify_token(self, user: str, token: str) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("line", [b"AUTH PLAIN " + b64(f"\0{ANA}\0wrong"),
+                                  b"AUTH XOAUTH2 " + b64(f"user={ANA}\1auth=Bearer wrong\1\1")])
+def test_a_store_that_answers_neither_yes_nor_no_lets_nobody_in(line: bytes) -> None:
+    session = served(Auth(Slow(), insecure=True, mechanisms=[Plain(), XOAuth2()]))  # type: ignore[arg-type]
+    assert told([line], session)[0].code == 454 and session.user == ""
+    with pytest.raises(TypeError, match="verify is an async function"):
+        Server(users=Slow(), insecure_auth=True)  # type: ignore[arg-type]
+
+
+def test_a_login_without_a_password_asks_nobody() -> None:
+    users = Store({ANA: TIDES})
+    assert told([b"AUTH LOGIN", b64(ANA), b""], served(Auth(users, insecure=True)))[-1].code == 535
+    assert users.asked == []
 
 
 def test_what_is_remembered_has_a_bound_and_the_latest_stay() -> None:
     _, guesses, _ = slow()
     for _ in range(guesses.FREE):
-        guesses.note("192.0.2.7")
+        guesses.turn("192.0.2.7")
     for number in range(guesses.PLACES * 2):
-        guesses.note(f"2001:db8:{number >> 16:x}:{number & 0xFFFF:x}::1")
+        guesses.turn(f"2001:db8:{number >> 16:x}:{number & 0xFFFF:x}::1")
         if number == guesses.PLACES // 2:
-            guesses.note("192.0.2.7")
+            guesses.turn("192.0.2.7")
         if number == guesses.PLACES:
             assert guesses.turn("192.0.2.7") == 2 * guesses.PACE, "whoever goes on is not pushed out"
     assert len(guesses._forgotten) == guesses.PLACES

@@ -14,7 +14,7 @@ GUARD = 30.0                                   # seconds
 
 
 def test_the_only_thread_takes_all_that_has_come_meanwhile() -> None:
-    tray = Tray[int](1)
+    tray = Tray[int](1, GROUP)
     for items in ([1], [2, 3], [], [4]):
         tray.put(items)
     assert tray.take() == [1, 2, 3, 4]
@@ -22,15 +22,16 @@ def test_the_only_thread_takes_all_that_has_come_meanwhile() -> None:
     assert tray.take() == [5]                  # what was put before has left nothing behind
 
 
-def test_of_several_threads_each_takes_one() -> None:
-    tray = Tray[int](2)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_where_nothing_goes_together_each_thread_takes_one(threads: int) -> None:
+    tray = Tray[int](threads)
     tray.put([1, 2, 3])
     assert [tray.take() for _ in range(3)] == [[1], [2], [3]]
 
 
 @pytest.mark.parametrize("sizes", [[GROUP + 1], [3 * GROUP], [1] * (2 * GROUP + 1), [GROUP - 1, 2, GROUP]])
 def test_nobody_takes_too_much(sizes: list[int]) -> None:
-    tray, count = Tray[int](1), 0
+    tray, count = Tray[int](1, GROUP), 0
     for size in sizes:
         tray.put(range(count, count + size))
         count += size
@@ -51,7 +52,7 @@ def later(tray: Tray[int], *batches: list[int]) -> None:
 
 
 def test_who_came_together_is_waited_for() -> None:
-    tray = Tray[int](1, GUARD)
+    tray = Tray[int](1, GROUP, GUARD)
     tray.put([1, 2, 3])
     assert tray.take() == [1, 2, 3]
     later(tray, [4], [5], [6, 7])
@@ -62,7 +63,7 @@ def test_who_came_together_is_waited_for() -> None:
 
 
 def test_nobody_is_waited_for_long() -> None:
-    tray = Tray[int](1, 0.01)
+    tray = Tray[int](1, GROUP, 0.01)
     tray.put([1, 2, 3])
     tray.take()
     begun = time.monotonic()
@@ -73,7 +74,7 @@ def test_nobody_is_waited_for_long() -> None:
 
 
 def test_who_comes_alone_waits_for_nobody() -> None:
-    tray = Tray[int](1, math.inf)
+    tray = Tray[int](1, GROUP, math.inf)
     for item in range(3):
         tray.put([item])
         assert tray.take() == [item]
