@@ -105,7 +105,10 @@ class Running:
         return self._inbox.wait_for(count, timeout)
 
     def start(self) -> None:
-        """Begin to answer. TypeError for async functions: see `serve_forever`."""
+        """Begin to answer; callers who came since the server was made have waited for it.
+
+        RuntimeError for a second time. TypeError for async functions: see `serve_forever`.
+        """
         self._begin(None)
 
     def _begin(self, loop: asyncio.AbstractEventLoop | None) -> None:
