@@ -309,7 +309,8 @@ class Instructions:
         """Refuse at a step: `refuse("nobody@*")`, `refuse("*@spam.example", "550 5.7.1 no", at="MAIL")`.
 
         Steps are CONNECT, the verbs, DATA (BDAT, too) and END, after the message. The pattern is compared with the
-        sender at MAIL, with the recipient at RCPT, with all of them at DATA and END. ValueError for what is neither.
+        sender at MAIL, with the recipient at RCPT, with all of them at DATA and END; `*` and `?` in it stand for
+        anything. Without a reply it is the usual one of the step, as in DEFAULTS. ValueError for what is neither.
         """
         step = at.upper()
         refusal = refusal_of(reply or DEFAULTS.get(step, "451 4.3.0 not now"))

@@ -16,8 +16,9 @@ def add_options(client: argparse.ArgumentParser) -> None:
     client.description = (
         "Plays the server's part of dialogues from the RFCs at a command that sends mail. In COMMAND, "
         "{host}, {port}, {sender}, {recipient}, {recipients} (repeated, with the option before it), {recipients,}, "
-        "{file} (the message), {user}, {password}, {password_file}, {ca_file} and others are filled in; words between "
-        "[ and ] are left out when a dialogue has no use for what stands in braces there.")
+        "{file} (the message), {user}, {password}, {password_file}, {ca_file} and others are filled in: "
+        "smtp_from_scratch/conformance/GRAMMAR.md has them all. Words between [ and ] are left out when a dialogue has "
+        "no use for what stands in braces there.")
     client.add_argument("command", nargs="*", metavar="COMMAND", help="after --: a command that sends a message")
     client.add_argument("--stages", action="store_true", help=stages.HELP_CLIENT)
     examine.add_choice(client, "say which dialogues there are, and play none")

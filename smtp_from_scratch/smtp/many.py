@@ -90,8 +90,9 @@ async def send_all(address: str | tuple[str, int], messages: Outgoing, *, sessio
     """Send messages over at most so many sessions at a time; returns a receipt for each, in their order.
 
     `messages` may be an async iterable; it is asked for the next one when a session is free. Options are those of
-    `AsyncClient`. When a session ends early the others go on; then its error is raised, with all the `receipts`: what
-    is not in there has not been begun. A server that lets in fewer sessions is no error, as long as it lets in one.
+    `AsyncClient`. When a session ends early the others go on; then its error is raised, with all the `receipts`, in
+    the same order: what is not in there, if in the middle, has not been begun. A server that lets in fewer sessions is
+    no error, as long as it lets in one.
     """
     if sessions < 1:
         raise ValueError(f"sessions is a number of sessions, at least 1, and not {sessions}")

@@ -105,7 +105,10 @@ class Running:
         return self._inbox.wait_for(count, timeout)
 
     def start(self) -> None:
-        """Begin to answer. TypeError for async functions: see `serve_forever`."""
+        """Begin to answer; callers who came since the server was made have waited for it.
+
+        RuntimeError for a second time. TypeError for async functions: see `serve_forever`.
+        """
         self._begin(None)
 
     def _begin(self, loop: asyncio.AbstractEventLoop | None) -> None:
@@ -179,10 +182,11 @@ class Talking(Running):
 class Server(Talking):
     """A server in threads of its own: `with Server() as server:` listens until the block ends.
 
-    Port 0 lets the system choose; `address` tells. `deliver(envelope, body)` returns a Reply, or {recipient: Reply},
-    or None for 250; `body` is an open file. Without it messages are kept in `messages`. `accept_sender(address,
-    envelope)` and `accept_recipient(address, envelope)` return a Reply to refuse, or None. `extensions` are objects
-    such as `Pipelining()`; by default everything that the other arguments allow; None: none, as in 1982.
+    Port 0 lets the system choose; `address` tells. `deliver(envelope, body)` returns a Reply, or None for 250, or
+    {recipient: Reply}, of which LMTP says all, and SMTP one for all: a temporary refusal, else any refusal. `body` is
+    an open file. Without it messages are kept in `messages`. `accept_sender(address, envelope)` and
+    `accept_recipient(address, envelope)` return a Reply to refuse, or None. `extensions` are objects such as
+    `Pipelining()`; by default everything that the other arguments allow; None: none, as in 1982.
     `tls`: a context with a certificate, for STARTTLS, or with `implicit_tls` from the first octet on (port 465).
     `users`: a store, for AUTH, under TLS only unless `insecure_auth`; `require_auth` turns strangers away. These take
     effect beside `extensions`, too; ValueError where they cannot. `submission` makes it a user's first server.

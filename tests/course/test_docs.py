@@ -20,6 +20,7 @@ from smtp_from_scratch.auth import MOST_FAILURES
 from smtp_from_scratch.bodies import SPOOL_IN_MEMORY, Memory
 from smtp_from_scratch.conformance.server.runner import all_dialogues
 from smtp_from_scratch.smtp import sets
+from smtp_from_scratch.testing import DEFAULTS, FakeServer
 from smtp_from_scratch.throttle import Guesses
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -194,6 +195,16 @@ def test_extensions_and_what_they_need() -> None:
     for keyword, name, _, needs in rows:
         kind = getattr(smtp_from_scratch, name.partition("(")[0])
         assert (kind.keyword, set(needs.split())) == (keyword, set(kind.requires))
+
+
+def test_what_a_server_for_tests_refuses_with() -> None:
+    table = text_of("docs/package.md").partition("| method | what the server does |")[2].partition("\n\n")[0]
+    for step, reply in DEFAULTS.items():
+        assert f"{' '.join(reply.split()[:2])} at {step}" in table, step
+    for name in ("refuse", "delay", "disconnect", "greylist", "clear"):
+        [row] = re.findall(rf"^\| `{name}\((.*?)\)` \| (?!hangs up once)", table, re.MULTILINE)
+        taken = inspect.signature(getattr(FakeServer, name)).parameters
+        assert [word.partition("=")[0] for word in filter(None, row.split(", "))] == list(taken)[1:], name
 
 
 def test_how_many_dialogues_there_are() -> None:

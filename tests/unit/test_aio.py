@@ -547,6 +547,15 @@ def test_messages_that_cannot_be_had_end_it_with_the_receipts(source: str, monke
     assert len(office.acknowledged) == 2
 
 
+def test_receipts_in_an_error_are_in_order_without_what_was_not_begun() -> None:
+    some: list[Any] = [letter(to=f"{n}@x.example") for n in range(10)]
+    some[3] = "no message"
+    with Server() as server, pytest.raises(TypeError) as broken:
+        asyncio.run(send_all(server.address, some, sessions=2))
+    receipts = broken.value.receipts  # type: ignore[attr-defined]
+    assert [receipt.accepted for receipt in receipts] == [[f"{n}@x.example"] for n in range(10) if n != 3]
+
+
 def test_canceled_in_any_turn_it_accounts_for_all_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
     batch: Batch = [(str(number), [KENJI]) for number in range(6)]
 

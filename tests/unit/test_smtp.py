@@ -16,6 +16,7 @@ import pytest
 import smtp_from_scratch
 from smtp_from_scratch import (
     Client,
+    Envelope,
     Maildir,
     Reply,
     Server,
@@ -223,6 +224,33 @@ def test_deliver_may_answer_for_each_recipient_or_fail(caplog: pytest.LogCapture
                 codes.append(error.smtp_code)
                 assert b"broken" not in error.smtp_error or error.smtp_code == 451
     assert codes == [452, 550, 250, 451]
+
+
+@pytest.mark.parametrize("stage", ["threads", "loop"])
+def test_a_server_is_there_before_it_starts_and_starts_once(stage: str) -> None:
+    server = Server(stage=stage)
+    with socket.create_connection(server.address, 10) as early, early.makefile("rb") as file:
+        server.start()
+        assert file.readline().startswith(b"220 ")
+    server.stop()
+    with pytest.raises(RuntimeError):
+        server.start()
+
+
+@pytest.mark.parametrize("refusal", [None, Reply(550, "who is that", "5.1.1"), Reply(452, "full", "4.2.2")])
+def test_a_relay_answers_what_the_next_server_said(refusal: Reply | None) -> None:
+    """As docs/package.md has it; a recipient who is missing would be a 451."""
+    def accept(address: str, envelope: Envelope) -> Reply | None:
+        return refusal if address.startswith("yui@") else None
+
+    def forward(envelope: Envelope, body: Any) -> Any:
+        with Client(*last.address) as smtp:
+            return smtp.transact(envelope, body).recipients
+
+    with Server(accept_recipient=accept) as last, Server(deliver=forward) as first, Client(*first.address) as smtp:
+        receipt = smtp.transact(Envelope("ana@rio.example", ["kenji@tokyo.example", "yui@tokyo.example"]), b"hello\r\n")
+        assert last.messages[0].data.endswith(b"hello\r\n")
+    assert receipt.reply == (refusal or Reply(250, "the message is ours now", "2.6.0"))
 
 
 def test_into_a_maildir(tmp_path: Path) -> None:
