@@ -172,12 +172,11 @@ class Chunking(Extension):
 
     def chunks(self, plan: Plan) -> Iterator[PlannedCommand]:
         """A command for each chunk, as long as there is hope."""
-        first = EAGER if self.eager and plan.client.uses("PIPELINING") else 0
+        first, plan.receipt.ended = EAGER if self.eager and plan.client.uses("PIPELINING") else 0, False
         body = plan.message.body if plan.message.binary else whole_lines(plan.message.body)
         for number, (blocks, last) in enumerate(regroup(body, CHUNK, first), 1):
-            if plan.failed:
-                return
-            argument = f"{sum(map(len, blocks))}{' LAST' * last}"
+            if plan.failed: return
+            argument, plan.receipt.ended = f"{sum(map(len, blocks))}{' LAST' * last}", last
             pause = not last and (number % CHUNKS_AT_ONCE == 0 or (number == 1 and first > 0))
             yield PlannedCommand("BDAT", argument, octets=partial(once, blocks), timeout=BODY_TIMEOUT,
                                  may_fly=not pause, settle=partial(settle_last if last else settle_chunk, plan))

@@ -15,8 +15,8 @@ from .wire import Reply, WireError, encode_command
 __all__ = [
     "SMTPException", "SMTPServerDisconnected", "SMTPResponseException", "SMTPConnectError", "SMTPHeloError",
     "GREETING_TIMEOUT", "MAIL_TIMEOUT", "RCPT_TIMEOUT", "DATA_TIMEOUT", "BODY_TIMEOUT", "disconnected_by", "command",
-    "greet", "check_envelope", "Receipt", "refuse_rest", "send_body", "transaction", "SMTPNotSupportedError",
-    "quit_if_refused", "deliver",
+    "greet", "check_envelope", "CUT_OFF", "Receipt", "refuse_rest", "send_body", "transaction",
+    "SMTPNotSupportedError", "quit_if_refused", "deliver",
 ]
 
 
@@ -107,40 +107,46 @@ def check_envelope(envelope: Envelope) -> tuple[str, dict[str, str]]:
 
 
 # %% receipt
+CUT_OFF = Reply(451, "the message was cut off before its end", "4.4.2")
+
+
 @dataclass(slots=True)
 class Receipt:
     """What became of a message: the last reply about each recipient, and where it ended if it ended early."""
 
     sender: str
     recipients: dict[str, Reply] = field(default_factory=dict)
-    refused_by: str = ""                       # "MAIL", "RCPT", "DATA" or "body"; empty: somebody has it
+    refused_by: str = ""                       # "MAIL", "RCPT", "DATA", "body", "line"; empty: somebody has it
     reply: Reply | None = None                 # the reply to the body, or the one that ended the transaction
-    unknown: list[str] = field(default_factory=list)       # the line broke before it was decided about them
+    unknown: list[str] = field(default_factory=list)       # the line broke before the reply to the body
+    ended: bool = field(default=True, compare=False)       # the end of the body was said, perhaps
 
     @property
     def accepted(self) -> list[str]:
         """Those for whom the server has taken over the message."""
-        return [] if self.refused_by else [a for a, reply in self._decided() if reply.positive]
+        return [] if self.refused_by else [a for a, reply in self.recipients.items() if reply.positive]
 
     @property
     def refused(self) -> dict[str, Reply]:
         """Those for whom it has not, and why; 4yz may succeed later, 5yz will not."""
-        return {a: reply for a, reply in self._decided() if self.refused_by or not reply.positive}
+        return {a: reply for a, reply in self.recipients.items() if self.refused_by or not reply.positive}
 
     @property
     def done(self) -> bool:
         """It is known what became of it."""
         return bool(self.refused_by) or self.reply is not None
 
-    def lose(self, recipients: Iterable[str]) -> None:
-        """The line broke: nothing is known of those who were not refused, unless all is done."""
-        if not self.done:
-            refused = self.refused
-            self.unknown = [a for a in dict.fromkeys(recipients) if a not in refused]
-
-    def _decided(self) -> Iterable[tuple[str, Reply]]:
-        unknown, replies = self.unknown and frozenset(self.unknown), self.recipients.items()
-        return [(a, reply) for a, reply in replies if a not in unknown] if unknown else replies
+    def lose(self, recipients: Iterable[str], reply: Reply = CUT_OFF) -> None:
+        """The line broke: nobody knows what became of those who were not refused, if the body has ended."""
+        if self.done: return
+        refused = self.refused
+        others = [a for a in dict.fromkeys(recipients) if a not in refused]
+        if self.ended:
+            self.unknown = others
+            for address in others: self.recipients.pop(address, None)
+        else:
+            self.recipients |= dict.fromkeys(others, reply)
+            self.refused_by, self.reply = "line", reply
 
 
 # %% send-body

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import IO, ClassVar
 
-from .client import Receipt, SMTPNotSupportedError
+from .client import CUT_OFF, Receipt, SMTPNotSupportedError
 from .conversation import Conversation
 from .ehlo import ExtendedSession, Extension, ExtensionSet, ehlo
 from .envelope import Envelope
@@ -112,9 +112,9 @@ class LmtpReceipt(Receipt):
     waiting: list[str] = field(default_factory=list, repr=False)   # whose reply to the message is still to come
     told: bool = field(default=False, repr=False)          # somebody's reply to the message has come
 
-    def lose(self, recipients: Iterable[str]) -> None:
+    def lose(self, recipients: Iterable[str], reply: Reply = CUT_OFF) -> None:
         """The line broke: nothing is known of those who were not answered for."""
-        Receipt.lose(self, self.waiting if self.told else recipients)
+        Receipt.lose(self, self.waiting if self.told else recipients, reply)
 
     def settle(self, reply: Reply) -> None:
         """The next reply to the message."""
@@ -132,7 +132,7 @@ class ReplyForEach(Extension):
 
     def plan(self, plan: Plan) -> None:
         """Wait for these replies; a body goes out when it is known how many there will be."""
-        plan.receipt = receipt = LmtpReceipt(plan.message.envelope.sender)
+        plan.receipt = receipt = LmtpReceipt(plan.message.envelope.sender, ended=False)
         plan.waits = True
         plan.body = partial(answered_for_each, plan.body, receipt)
 

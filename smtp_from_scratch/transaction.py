@@ -218,10 +218,16 @@ def data(plan: Plan) -> Iterator[PlannedCommand]:
     """DATA, then the body; an empty one when the server wants it and nobody will get it (RFC 2920 §3.1)."""
     if plan.failed:
         return
+    plan.receipt.ended = False
+
+    def text() -> Iterator[bytes]:
+        yield from stuff(() if plan.failed else plan.message.body)
+        plan.receipt.ended = True              # from now on the server may have it
+
     command = PlannedCommand("DATA", timeout=DATA_TIMEOUT, settle=partial(settle_data, plan))
     yield command
     if command.reply and command.reply.code // 100 == 3:
-        yield PlannedCommand("", octets=lambda: stuff(() if plan.failed else plan.message.body), may_fly=True,
+        yield PlannedCommand("", octets=text, may_fly=True,
                              timeout=BODY_TIMEOUT, settle=partial(settle_body, plan))
 
 
@@ -271,7 +277,7 @@ class Plan:
 
     def __init__(self, client: ClientSession, message: OutgoingMessage) -> None:
         envelope = message.envelope
-        self.client, self.message, self.receipt = client, message, Receipt(envelope.sender)
+        self.client, self.message, self.receipt = client, message, Receipt(envelope.sender, ended=False)
         self.mail = PlannedCommand("MAIL", f"FROM:{encode_path(envelope.sender)}", may_fly=True,
                                    settle=partial(settle_mail, self))
         self.recipients: dict[str, dict[str, str | None]] = {a: {} for a in envelope.recipients}   # of RCPT
@@ -279,8 +285,7 @@ class Plan:
         self.waits = False                     # the body, until it is known who gets it
         self.body: Callable[[Plan], Iterator[PlannedCommand]] = data
         self.needs = set(message.needs)        # each extension crosses off what it provides
-        if not "".join((envelope.sender, *envelope.recipients)).isascii():
-            self.needs.add("SMTPUTF8")
+        if not "".join((envelope.sender, *envelope.recipients)).isascii(): self.needs.add("SMTPUTF8")
         for extension in client.active:
             extension.plan(self)
         if self.needs:
@@ -300,6 +305,7 @@ class Plan:
             yield from client.send(PlannedCommand("RSET", may_fly=True, settle=partial(settle_rset, client)))
         yield from Recipients(self).say()
         if self.waits: yield from client.read_replies()
+        self.receipt.ended = True              # perhaps, unless `body` says otherwise
         for command in self.body(self):
             yield from client.send(command)
 

@@ -135,8 +135,7 @@ def tell_receipts(receipts: Iterable[Receipt]) -> int:
     codes = [OK]
     for receipt in receipts:
         refused = receipt.refused              # a 2yz may be among them: it was no answer to what was asked
-        decided = {a: reply for a, reply in receipt.recipients.items() if a not in receipt.unknown}
-        for address, reply in decided.items():
+        for address, reply in receipt.recipients.items():
             unasked = f"{receipt.refused_by}: " if address in refused and reply.positive else ""
             print(printable(f"{address}: {unasked}{reply}"), flush=True)
         for address in receipt.unknown:

@@ -69,6 +69,7 @@ class Noted(Transaction):
     def transact(self, receipt: Receipt, to_addrs: Sequence[str], octets: bytes, mail_options: Options,
                  rcpt_options: Options) -> dict[str, Answer]:
         """MAIL, RCPT, DATA; what becomes of them is noted in the receipt."""
+        receipt.ended = False
         size = [f"size={len(octets)}"] if self.has_extn("size") else []
         answer = self.mail(receipt.sender, [*size, *mail_options])
         if answer[0] != 250:
@@ -80,6 +81,7 @@ class Noted(Transaction):
             receipt.refused_by = "RCPT"
             self._rset()
             raise SMTPRecipientsRefused(refused)
+        receipt.ended = True
         try:
             answer = self.data(octets)
         except SMTPDataError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from smtp_from_scratch.client import Receipt, SMTPNotSupportedError, SMTPServerDisconnected, refuse_rest
+from smtp_from_scratch.client import CUT_OFF, Receipt, SMTPNotSupportedError, SMTPServerDisconnected, refuse_rest
 from smtp_from_scratch.conversation import Conversation
 from smtp_from_scratch.transaction import ClientSession, OutgoingMessage, Plan
 from smtp_from_scratch.wire import Reply
@@ -40,7 +40,7 @@ class Receipts:
     def account_for(self, error: BaseException) -> None:
         """Something ended the session: say for whom nothing is known, and put all receipts into the exception."""
         for receipt, recipients in zip(self.receipts, self._recipients, strict=True):
-            receipt.lose(recipients)
+            receipt.lose(recipients, reason(error))
         error.receipts = self.receipts          # type: ignore[attr-defined]
 
 
@@ -71,6 +71,12 @@ class Sending(Receipts):
             yield from finish(plan)
 
 
+def reason(error: BaseException) -> Reply:
+    """Why a message was cut off: the server's own 421, or that the line broke."""
+    reply = error.reply if isinstance(error, SMTPServerDisconnected) else None
+    return reply or CUT_OFF
+
+
 def send_alone(plan: Plan) -> Conversation[None]:
     """Send the only message, in as many transactions as it takes, and read all replies."""
     yield from plan.run()
@@ -82,7 +88,7 @@ def ended(plan: Plan, error: BaseException) -> None:
 
     Unless somebody has the message: that must be told, whatever the server did after it.
     """
-    plan.receipt.lose(plan.recipients)
+    plan.receipt.lose(plan.recipients, reason(error))
     error.receipts = [plan.receipt]             # type: ignore[attr-defined]
     if not (isinstance(error, SMTPServerDisconnected) and plan.receipt.accepted):
         raise error
@@ -101,9 +107,11 @@ def finish(first: Plan) -> Conversation[None]:
             yield from plan.run()
             yield from client.read_replies()
         except BaseException as error:
-            plan.receipt.lose(rest)
+            plan.receipt.lose(rest, reason(error))
             if not (isinstance(error, SMTPServerDisconnected) and error.reply):     # 421: nobody has it, as with 452
                 first.receipt.unknown += plan.receipt.unknown
+                for address in plan.receipt.unknown:
+                    del first.receipt.recipients[address]
             raise
         finally:
             merge(first.receipt, plan.receipt)

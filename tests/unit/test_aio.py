@@ -28,6 +28,7 @@ from smtp_from_scratch import (
 )
 from smtp_from_scratch.aio import AsyncConnection
 from smtp_from_scratch.auth import Passwords
+from smtp_from_scratch.client import CUT_OFF
 from smtp_from_scratch.conversation import Conversation, Disconnected, Line
 from smtp_from_scratch.lab import aiosmtpd_server
 from smtp_from_scratch.oauth import Tokens
@@ -165,10 +166,11 @@ def test_a_canceled_command_closes_the_line(what: str, monkeypatch: pytest.Monke
         assert lines[0].closed and smtp.connection is None
         with pytest.raises(SMTPServerDisconnected, match="connect first"):
             await smtp.noop()
-        return str([receipt.unknown for receipt in getattr(canceled.value, "receipts", [])])
+        receipts = getattr(canceled.value, "receipts", [])
+        return str([(receipt.refused_by, list(receipt.refused)) for receipt in receipts])
 
-    unknown, _, _ = run(main())
-    assert unknown == ("[['kenji@tokyo.example']]" if what == "send_message" else "[]")
+    refused, _, _ = run(main())
+    assert refused == ("[('line', ['kenji@tokyo.example'])]" if what == "send_message" else "[]")
 
 
 def test_a_timeout_of_asyncio_has_the_receipts_in_its_context(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +183,7 @@ def test_a_timeout_of_asyncio_has_the_receipts_in_its_context(monkeypatch: pytes
             canceled = late.value.__context__  # Python 3.11.2 has no __cause__ here
             assert isinstance(canceled, asyncio.CancelledError)
             [receipt] = canceled.receipts      # type: ignore[attr-defined]
-            assert receipt.unknown == [KENJI] and smtp.connection is None
+            assert receipt.refused == {KENJI: CUT_OFF} and smtp.connection is None
 
     assert 3.0 <= run(main())[1] < 3.1
 
@@ -253,7 +255,8 @@ def test_a_silent_server_is_waited_for_as_long_as_the_rfc_says(verb: str, second
     error, passed, _ = run(main())
     assert passed == pytest.approx(timeout or seconds)
     assert isinstance(error, TimeoutError)
-    assert [receipt.unknown for receipt in error.receipts] == ([] if verb in ("", "EHLO") else [[KENJI]])
+    known = [(receipt.refused_by, receipt.unknown) for receipt in error.receipts]
+    assert known == ([] if verb in ("", "EHLO") else [("", [KENJI])] if verb == "." else [("line", [])])
 
 
 def test_a_reply_that_trickles_has_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,7 +291,7 @@ def test_a_line_that_takes_nothing_has_its_deadline(monkeypatch: pytest.MonkeyPa
         return list(late.value.receipts)
 
     [receipt], passed, _ = run(main())
-    assert passed == pytest.approx(180.0) and receipt.unknown == [KENJI]
+    assert passed == pytest.approx(180.0) and receipt.refused == {KENJI: CUT_OFF}
 
 
 def test_a_large_body_leaves_turns_to_others(monkeypatch: pytest.MonkeyPatch) -> None:

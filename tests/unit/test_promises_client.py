@@ -29,6 +29,7 @@ from smtp_from_scratch import (
 )
 from smtp_from_scratch.__main__ import main
 from smtp_from_scratch.auth import Auth, CramMd5, Login, Passwords, Plain
+from smtp_from_scratch.client import CUT_OFF
 from smtp_from_scratch.conversation import Conversation, Interruption, Line, rehearse
 from smtp_from_scratch.ehlo import ExtendedSession, ExtensionSet, Size, read_offers
 from smtp_from_scratch.server import ThreadedServer
@@ -277,8 +278,9 @@ def test_a_transaction_that_is_cut_says_who_had_been_answered_for(last: str) -> 
         with pytest.raises(SMTPServerDisconnected) as caught:
             smtp.transact(Envelope(ANA, [YUI, KENJI, SORA]), "hello")
     receipt = caught.value.receipt
-    assert receipt and receipt.recipients == {YUI: Reply(250, "yui"), KENJI: Reply(550, "no kenji")}
-    assert receipt.accepted == [] and list(receipt.refused) == [KENJI] and receipt.unknown == [YUI, SORA]
+    cut_off = Reply(421, "4.3.2 leaving") if last else CUT_OFF
+    assert receipt and receipt.refused == {YUI: cut_off, KENJI: Reply(550, "no kenji"), SORA: cut_off}
+    assert receipt.accepted == receipt.unknown == [] and receipt.refused_by == "line", "nobody can have it"
     assert caught.value.reply == (Reply(421, "4.3.2 leaving") if last else None)
 
 
@@ -291,7 +293,7 @@ def test_a_session_that_is_cut_gives_the_receipts_so_far_in_order() -> None:
     first, second, third = caught.value.receipts
     assert first.accepted == [YUI] and not first.unknown
     assert list(second.refused) == [NOBODY] and not second.unknown
-    assert third.unknown == [SORA, KENJI] and not third.accepted and not third.refused
+    assert third.refused == dict.fromkeys([SORA, KENJI], Reply(421, "leaving")) and not third.unknown
     assert caught.value.receipt is third
 
 
@@ -334,7 +336,7 @@ def test_a_body_that_breaks_costs_no_receipt() -> None:
             smtp.sendmail(ANA, YUI, Broken())
         assert not server.messages[1:]
     [receipt] = caught.value.receipts  # type: ignore[attr-defined]
-    assert receipt.unknown == [YUI]
+    assert receipt.refused == {YUI: CUT_OFF}
 
 
 @pytest.mark.parametrize("without", [[], ["PIPELINING"]])
@@ -496,7 +498,7 @@ def test_send_that_is_cut_tells_what_it_knows(tmp_path: Path, capsys: pytest.Cap
                        *[str(tmp_path / "letter")] * 3])
     told = capsys.readouterr()
     first, second = told.out.splitlines()
-    assert first == f"{KENJI}: 250 kept" and second.startswith(f"{KENJI}: unknown: ")
+    assert (first, second) == (f"{KENJI}: 250 kept", f"{KENJI}: 421 leaving")
     assert status == 75 and "421 leaving" in told.err
 
 
@@ -604,7 +606,7 @@ def test_the_line_is_closed_when_a_refusal_leaves_replies_outstanding() -> None:
         assert smtp.session.unanswered, "AUTH is out, and was not answered"
         with pytest.raises(SMTPAuthenticationError) as caught:
             smtp.sendmail(ANA, KENJI, "hello")
-        assert caught.value.receipt and caught.value.receipt.unknown == [KENJI]
+        assert caught.value.receipt and caught.value.receipt.refused == {KENJI: CUT_OFF}
         assert smtp.connection is None
         with pytest.raises(SMTPServerDisconnected, match="not connected"):
             smtp.noop()
