@@ -15,6 +15,7 @@ CUT = object()                                  # `{cut}`: here the octets are c
 CONSTANT: dict[str, object] = {"cut": CUT, "all-octets": bytes(range(256)), "high-octets": bytes(range(128, 256))}
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _NUMBER = re.compile(r"(\d+|[a-z]+)([+-]\d+)?")
+_MADE_OF_PASSWORD = re.compile(r"plain|cram-md5|scram-final.*|.*\(password\).*")
 _LINE = b"0123456789abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789abcd\r\n"
 
 
@@ -30,6 +31,7 @@ class Values:
     challenge: str = ""                         # the text of the last 334
     before: str = ""                            # and of the one before it
     numbers: dict[str, int] = field(default_factory=dict)
+    secrets: set[bytes] = field(default_factory=set)            # what was made of the password, as it travels
     scram: Scram = field(init=False)
 
     def __post_init__(self) -> None:
@@ -45,6 +47,8 @@ class Values:
                 parts.append([])
             elif isinstance(value, bytes):
                 parts[-1].append(value)
+                if _MADE_OF_PASSWORD.fullmatch(match[1]):
+                    self.secrets.add(value)
             at = match.end()
         parts[-1].append(octets(text[at:], raw))
         return [b"".join(part) for part in parts]
@@ -105,7 +109,9 @@ def coded(values: Values, name: str) -> bytes | None:
     if word == "scram-first" and argument.count(" ") < 3:
         return base64.b64encode(values.scram.first(*argument.split()))
     if word == "scram-final":
-        return base64.b64encode(values.scram.final(from_base64(values.challenge), argument))
+        answer = base64.b64encode(values.scram.final(from_base64(values.challenge), argument))
+        values.secrets.add(base64.b64encode(b"v=" + base64.b64encode(values.scram.signature)))     # the server's proof
+        return answer
     return None
 
 
