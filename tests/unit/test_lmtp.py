@@ -240,6 +240,18 @@ def test_a_path_in_place_of_host_and_port(tmp_path: Path, stage: str) -> None:
 
 
 @unix
+def test_a_socket_that_another_server_has_put_there_stays(tmp_path: Path) -> None:
+    path = tmp_path / "lmtp"
+    with Server(f"unix:{path}") as old:
+        path.unlink()                           # as a script that starts a service does
+        with Server(f"unix:{path}") as new:
+            old.stop()
+            with Client(new.address[0], timeout=10) as client:
+                assert client.noop().positive
+        assert not path.exists()
+
+
+@unix
 def test_a_socket_left_behind_is_replaced_and_a_file_is_not(tmp_path: Path) -> None:
     path = tmp_path / "smtp"
     with socket.socket(socket.AF_UNIX) as left:
