@@ -313,6 +313,34 @@ def test_check_shows_no_password(answer: Callable[[bytes], bytes] | None, how: s
         assert how != "--json" or f"C: AUTH PLAIN {wrong}" in shown         # what is no secret is not hidden
 
 
+def test_who_stops_early_does_not_wait_for_dialogues_in_hand() -> None:
+    """As Ctrl-C does, at a server that answers the first caller, and keeps the others waiting."""
+    called, waited_for, tired = threading.Event(), threading.Semaphore(0), threading.Event()
+
+    def answer(line: bytes) -> bytes:
+        if called.is_set():
+            waited_for.release()
+            tired.wait(60)
+        called.set()
+        return b"500 what?\r\n"
+
+    dialogues = [dialogue for dialogue in runner.all_dialogues() if dialogue.title.startswith("NOOP")]
+    with stranger(answer) as where:
+        host, _, port = where.rpartition(":")
+        target = runner.Target(host, int(port), patience=600.0, dialogue_limit=600.0)
+        played = runner.check(target, [*dialogues] * 20, at_once=3)
+        giving_up = threading.Timer(20.0, tired.set)
+        giving_up.start()
+        try:
+            next(played)
+            waited_for.acquire(timeout=60)
+            played.close()
+            assert not tired.is_set() and not target.over and not target.lines
+        finally:
+            giving_up.cancel()
+            tired.set()
+
+
 def test_a_secret_in_pieces_is_hidden() -> None:
     said = [Said(0.0, "S", b"535 no, not s3cr"), Said(0.1, "S", b"et\r\n"), Said(0.2, "C", b"s3cr"),
             Said(0.3, "S", b"et")]

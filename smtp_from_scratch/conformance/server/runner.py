@@ -92,6 +92,8 @@ class Target:
     name: str = ""                              # what the server calls itself
     keywords: dict[str, str] = field(default_factory=dict)      # what EHLO offers; `probe` fills it
     secured: dict[str, str] = field(default_factory=dict)       # the same under TLS, where there is STARTTLS
+    lines: set[socket.socket] = field(default_factory=set)      # that are open
+    over: bool = False                          # nothing more shall be said to it
 
     @property
     def size(self) -> int:
@@ -113,6 +115,9 @@ class Target:
         """A connection that ends, whatever the server does, when its time is over."""
         with socket.create_connection((self.host, self.port), self.patience) as sock:
             connection = Connection(sock, "C", tap)
+            self.lines.add(sock)
+            if self.over:                       # it was called before and answered after
+                cut_off(sock)
             timer = threading.Timer(self.dialogue_limit, cut_off, [sock])
             timer.daemon = True
             timer.start()
@@ -122,6 +127,13 @@ class Target:
                 yield connection
             finally:
                 timer.cancel()
+                self.lines.discard(sock)
+
+    def end(self) -> None:
+        """End all connections, and those that are about to begin."""
+        self.over = True
+        for sock in self.lines.copy():
+            cut_off(sock)
 
 
 def cut_off(sock: socket.socket) -> None:
@@ -317,6 +329,14 @@ def verdict(dialogue: Dialogue, difference: Difference) -> tuple[str, str]:
 
 
 def check(target: Target, dialogues: Iterable[Dialogue], at_once: int = 8) -> Generator[Outcome, None, None]:
-    """Play dialogues, several at once; yields the outcomes in their order."""
-    with ThreadPoolExecutor(at_once, "check") as pool:
-        yield from pool.map(lambda dialogue: play(dialogue, target), dialogues)
+    """Play dialogues, several at once; yields the outcomes in their order. Who stops early ends those in hand."""
+    try:
+        with ThreadPoolExecutor(at_once, "check") as pool:
+            try:
+                yield from pool.map(lambda dialogue: play(dialogue, target), dialogues)
+            except BaseException:               # Ctrl-C, or nobody wants the rest
+                pool.shutdown(wait=False, cancel_futures=True)
+                target.end()
+                raise
+    finally:
+        target.over = False
