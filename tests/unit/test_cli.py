@@ -21,6 +21,7 @@ import pytest
 import trustme
 
 from smtp_from_scratch import Reply, Server
+from smtp_from_scratch.cli.letters import kind_of
 from smtp_from_scratch.lab import aiosmtpd_server
 
 COMMAND = [sys.executable, "-m", "smtp_from_scratch"]
@@ -182,6 +183,23 @@ def test_send_makes_a_message(tmp_path: Path) -> None:
     assert received.message["Date"] and received.message["Message-ID"]
 
 
+@pytest.mark.parametrize(("name", "kind"), [
+    ("r.csv", "text/csv"), ("r.csv.gz", "application/octet-stream"), ("l.eml", "application/octet-stream"),
+    ("m.mht", "application/octet-stream"), ("none", "application/octet-stream"), ("p.png", "image/png")])
+def test_an_attachment_is_called_what_it_is(name: str, kind: str) -> None:
+    assert "/".join(kind_of(name)) == kind
+
+
+@pytest.mark.parametrize("address", ["ü@tokyo.example", "ana@bücher.example"])
+def test_an_address_is_no_encoded_word(address: str) -> None:
+    """RFC 2047 §5 (3): in no address, and RFC 6532 §3.2: as it is."""
+    with Server() as server:
+        done = run_send("--server", "{}:{}".format(*server.address), "--from", "ana@rio.example", "--to", address,
+                        "--subject", "x", "--body", "ripe")
+    assert done.returncode == 0, done.stderr
+    assert f"To: {address}\r\n".encode() in server.messages[0].data and b"=?" not in server.messages[0].data
+
+
 def test_send_takes_the_envelope_from_the_header() -> None:
     letter = b"From: Ana <ana@rio.example>\nTo: kenji@tokyo.example\nCc: yui@tokyo.example\nSubject: x\n\nripe\n"
     with Server() as server:
@@ -197,7 +215,8 @@ def test_send_takes_the_envelope_from_the_header() -> None:
     assert {one.envelope.sender for one in server.messages} == {"ana@rio.example"}
 
 
-@pytest.mark.parametrize("words", [[], ["--subject", "x"], ["--subject", "x", "-"], ["--attach", "/no/such/file"]])
+@pytest.mark.parametrize("words", [[], ["--subject", "x"], ["--subject", "x", "-"], ["--attach", "/no/such/file"],
+                                   ["--from", "<>", "--to", "kenji@tokyo.example", "--body", "x"]])
 def test_send_says_what_is_missing(words: list[str]) -> None:
     done = run_send("--server", "127.0.0.1:1", *words)
     assert done.returncode == 2 and done.stderr.startswith(b"smtp-from-scratch: ")
