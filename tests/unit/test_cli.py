@@ -245,6 +245,7 @@ def test_send_to_aiosmtpd() -> None:
     ["send", "--server", "127.0.0.1:1", "--from", "a b", "--to", "c@d", "-"],
     ["send", "--server", "127.0.0.1:1", "--from", "a@b.example", "--to", "c@d.example>\r\nDATA", "-"],
     ["send", "--server", "127.0.0.1:1", "--from", "a@b.example", "--to", "c@d.example", "/no/such/letter"],
+    *(["serve", "--lmtp", "127.0.0.1:25", "--processes", number] for number in "12"),
     ["serve", "--max-size", "-1"], ["serve", "--smtp", "127.0.0.1:99999"], ["talk", "nowhere"],
     ["send", "--server", "127.0.0.1:1", "--timeout", "inf", "--from", "a@b", "--to", "c@d", "--body", "x"],
     *(["check", "127.0.0.1:1", "--patience", seconds] for seconds in ("-1", "0", "nan", "inf", "1e9", "x")),

@@ -141,8 +141,14 @@ def test_one_end_in_lmtp_and_the_other_not() -> None:
 
 
 def test_what_lmtp_cannot_be() -> None:
+    class At25(socket.socket):
+        def getsockname(self) -> tuple[str, int]:
+            return "127.0.0.1", 25
+
     with pytest.raises(ValueError, match="25"):
         Server(port=25, lmtp=True)
+    with At25() as listening, pytest.raises(ValueError, match="25"):
+        Server(listening, lmtp=True)
     with pytest.raises(ValueError, match="submission"):
         Server(submission=Submission(), lmtp=True)
     with pytest.raises(ValueError, match="offers ENHANCEDSTATUSCODES and PIPELINING"):
