@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     except (argparse.ArgumentTypeError, ValueError) as error:
         return complain(str(error), USAGE)
     if not dialogues:
-        return complain("no dialogue is called that; --list shows them all", USAGE)
+        return complain(examine.none_chosen(options), USAGE)
     where = "{}:{}".format(*address)
     try:
         target = runner.Target(*address, refused=options.refused_recipient, sender=options.sender, user=options.user,

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
         print(road.listing("client") if options.stages else report.listing(dialogues))
         return OK
     if not dialogues:
-        return complain("no dialogue is called that; --list shows them all", USAGE)
+        return complain(examine.none_chosen(options), USAGE)
     try:
         tasks.check_command(options.command)
         if options.stages and (wrong := stages.combined(options)):
