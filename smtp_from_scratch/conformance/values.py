@@ -13,6 +13,8 @@ from smtp_from_scratch.conformance.scram import BadChallenge, Scram, compare, fr
 
 CUT = object()                                  # `{cut}`: here the octets are cut into two segments
 CONSTANT: dict[str, object] = {"cut": CUT, "all-octets": bytes(range(256)), "high-octets": bytes(range(128, 256))}
+MADE_HERE = ("cut, n, body N, octets N, all-octets, high-octets, base64 …, xtext …, plain, cram-md5, scram-first, "
+             "scram-final")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _NUMBER = re.compile(r"(\d+|[a-z]+)([+-]\d+)?")
 _MADE_OF_PASSWORD = re.compile(r"plain|cram-md5|scram-final.*|.*\(password\).*")
@@ -47,8 +49,6 @@ class Values:
                 parts.append([])
             elif isinstance(value, bytes):
                 parts[-1].append(value)
-                if _MADE_OF_PASSWORD.fullmatch(match[1]):
-                    self.secrets.add(value)
             at = match.end()
         parts[-1].append(octets(text[at:], raw))
         return [b"".join(part) for part in parts]
@@ -67,9 +67,7 @@ class Values:
             return text_of(count) if word == "body" else b"x" * count
         if (answer := coded(self, name)) is not None:
             return answer
-        raise UnknownValue(f"no such value: {{{name}}}; there are {', '.join(sorted(self.names))}, cut, n, body N, "
-                           "octets N, all-octets, high-octets, base64 …, xtext …, plain, cram-md5, scram-first, "
-                           "scram-final")
+        raise UnknownValue(f"no such value: {{{name}}}; there are {', '.join(sorted(self.names))}, {MADE_HERE}")
 
     def inner(self, text: str) -> bytes:
         """The octets of an argument, in which names stand in parentheses."""
@@ -95,7 +93,14 @@ def text_of(count: int) -> bytes:
 
 
 def coded(values: Values, name: str) -> bytes | None:
-    """Octets in a coding, and what AUTH has to say; None for other names."""
+    """Octets in a coding, and what AUTH has to say, which is noted if it is a secret; None for other names."""
+    answer = encoded(values, name)
+    if answer and _MADE_OF_PASSWORD.fullmatch(name):
+        values.secrets.add(answer)
+    return answer
+
+
+def encoded(values: Values, name: str) -> bytes | None:
     word, _, argument = name.partition(" ")
     if word == "base64":
         return base64.b64encode(values.inner(argument))

@@ -335,7 +335,7 @@ def test_who_stops_early_does_not_wait_for_dialogues_in_hand() -> None:
             next(played)
             waited_for.acquire(timeout=60)
             played.close()
-            assert not tired.is_set() and not target.over and not target.lines
+            assert not tired.is_set() and not target.calls.over and not target.calls.socks
         finally:
             giving_up.cancel()
             tired.set()

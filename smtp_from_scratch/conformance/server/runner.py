@@ -66,6 +66,35 @@ class Outcome:
     said: list[Said] = field(default_factory=list)
 
 
+class Calls:
+    """Connections in hand: each ends when its time is over, or when all shall end."""
+
+    def __init__(self) -> None:
+        self.socks: set[socket.socket] = set()
+        self.over = False
+
+    @contextmanager
+    def held(self, sock: socket.socket, limit: float) -> Iterator[None]:
+        """One more, for so many seconds at most."""
+        timer = threading.Timer(limit, cut_off, [sock])
+        timer.daemon = True
+        timer.start()
+        self.socks.add(sock)
+        try:
+            if self.over:                       # it began meanwhile
+                cut_off(sock)
+            yield
+        finally:
+            timer.cancel()
+            self.socks.discard(sock)
+
+    def end(self) -> None:
+        """End all, and those that are about to begin."""
+        self.over = True
+        for sock in self.socks.copy():
+            cut_off(sock)
+
+
 @dataclass(slots=True)
 class Target:
     """The server to examine, and what it has been prepared for. Nothing else is ever contacted."""
@@ -92,8 +121,7 @@ class Target:
     name: str = ""                              # what the server calls itself
     keywords: dict[str, str] = field(default_factory=dict)      # what EHLO offers; `probe` fills it
     secured: dict[str, str] = field(default_factory=dict)       # the same under TLS, where there is STARTTLS
-    lines: set[socket.socket] = field(default_factory=set)      # that are open
-    over: bool = False                          # nothing more shall be said to it
+    calls: Calls = field(default_factory=Calls)
 
     @property
     def size(self) -> int:
@@ -113,27 +141,12 @@ class Target:
     @contextmanager
     def line(self, tap: Callable[[Said], None] | None = None) -> Iterator[Connection]:
         """A connection that ends, whatever the server does, when its time is over."""
-        with socket.create_connection((self.host, self.port), self.patience) as sock:
+        with socket.create_connection((self.host, self.port), self.patience) as sock, self.calls.held(
+                sock, self.dialogue_limit):
             connection = Connection(sock, "C", tap)
-            self.lines.add(sock)
-            if self.over:                       # it was called before and answered after
-                cut_off(sock)
-            timer = threading.Timer(self.dialogue_limit, cut_off, [sock])
-            timer.daemon = True
-            timer.start()
-            try:
-                if self.implicit_tls:
-                    connection.play(shake_hands(self))
-                yield connection
-            finally:
-                timer.cancel()
-                self.lines.discard(sock)
-
-    def end(self) -> None:
-        """End all connections, and those that are about to begin."""
-        self.over = True
-        for sock in self.lines.copy():
-            cut_off(sock)
+            if self.implicit_tls:
+                connection.play(shake_hands(self))
+            yield connection
 
 
 def cut_off(sock: socket.socket) -> None:
@@ -284,8 +297,7 @@ def play(dialogue: Dialogue, target: Target) -> Outcome:
         return Outcome(dialogue, SKIPPED, reason)
     player = part_for(dialogue, target)
     outcome = judged(dialogue, player, target)
-    secrets = {secret for secret in player.values.secrets if secret}
-    secrets |= {target.password.encode()} if len(target.password) >= SHORT else set()
+    secrets = player.values.secrets | ({target.password.encode()} if len(target.password) >= SHORT else set())
     outcome.said = list(without(secrets, outcome.said))
     for secret in sorted(secrets, key=len, reverse=True):
         outcome.reason = outcome.reason.replace(secret.decode(), HIDDEN)
@@ -336,7 +348,7 @@ def check(target: Target, dialogues: Iterable[Dialogue], at_once: int = 8) -> Ge
                 yield from pool.map(lambda dialogue: play(dialogue, target), dialogues)
             except BaseException:               # Ctrl-C, or nobody wants the rest
                 pool.shutdown(wait=False, cancel_futures=True)
-                target.end()
+                target.calls.end()
                 raise
     finally:
-        target.over = False
+        target.calls.over = False
