@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import sys
 from collections.abc import Container, Sequence
 from importlib import import_module
@@ -21,14 +22,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command, and return its exit code."""
     words = sys.argv[1:] if argv is None else list(argv)
     options = parser(words).parse_args(words)
+    if sys.stdin is None:                       # it was closed when we began
+        sys.stdin = open(os.devnull)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")      # what this terminal has no sign for is no reason to fail
     try:
-        return int(options.run(options))
+        code = int(options.run(options))
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        return 141
+    except OSError as error:                    # of standard output: a pipe without a reader, a full disk
+        from smtp_from_scratch.cli.common import NO_OUTPUT, close_output, complain
+
+        close_output()
+        return 141 if isinstance(error, BrokenPipeError) else complain(f"cannot go on: {error}", NO_OUTPUT)
 
 
 def parser(words: Container[str] = COMMANDS) -> argparse.ArgumentParser:

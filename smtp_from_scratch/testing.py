@@ -199,8 +199,13 @@ class Search:
 
 
 def subject_of(received: ReceivedMessage) -> str:
-    """The subject, decoded; empty without one."""
-    return str(received.message.get("Subject", ""))
+    """The subject, decoded, or as it came where it cannot be; empty without one."""
+    try:
+        return str(received.message.get("Subject", ""))
+    except Exception:                          # what the library's parser raises for a stranger's header varies
+        from email.parser import BytesHeaderParser
+
+        return str(BytesHeaderParser().parsebytes(received.data).get("Subject", ""))
 
 
 def line_of(received: ReceivedMessage) -> str:
@@ -214,7 +219,7 @@ def differences(received: ReceivedMessage, to: str, sender: str, subject: str) -
     envelope = received.envelope
     met = {"another recipient": to == "*" or matches(to, *envelope.recipients),
            "another sender": matches(sender, envelope.sender),
-           "another subject": matches(subject, subject_of(received))}
+           "another subject": subject == "*" or matches(subject, subject_of(received))}
     return [difference for difference, fine in met.items() if not fine]
 
 

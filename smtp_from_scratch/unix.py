@@ -42,11 +42,11 @@ class UnixListener(socket.socket):
 
     def __init__(self, path: str, backlog: int = 512) -> None:
         super().__init__(family(), socket.SOCK_STREAM)
-        self.path = ""                          # until it is ours
+        self.path, self._place = "", (0, 0)     # until it is ours
         try:
             remove_stale(path)
             self.bind(path)
-            self.path = path
+            self.path, self._place = path, place(path)
             self.listen(backlog)
         except OSError:
             self.close()
@@ -61,10 +61,11 @@ class UnixListener(socket.socket):
         return f"unix:{self.path}", 0
 
     def close(self) -> None:
-        """Close, and leave no file behind."""
+        """Close, and leave no file behind; another server's socket, which has taken the path meanwhile, stays."""
         if self.path:
             with contextlib.suppress(OSError):
-                os.unlink(self.path)
+                if place(self.path) == self._place:
+                    os.unlink(self.path)
             self.path = ""
         super().close()
 
@@ -78,6 +79,12 @@ def address_of(listener: socket.socket) -> tuple[str, int]:
 def caller_of(address: Any) -> str:
     """The host that calls, of the address that `accept` returns; `"unix"` for a process on this machine."""
     return str(address[0]) if isinstance(address, tuple) else "unix"
+
+
+def place(path: str) -> tuple[int, int]:
+    """The device and the number of a file: those of no other that is there at the same time; raises OSError."""
+    status = os.lstat(path)
+    return status.st_dev, status.st_ino
 
 
 def remove_stale(path: str) -> None:

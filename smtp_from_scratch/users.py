@@ -61,6 +61,7 @@ HEAD = "# name:SCRAM-SHA-256$iterations:salt$stored key:server key; a line witho
 
 def rewrite(path: Path, user: str, line: str = "") -> None:
     """Give a user this line, or none; who reads meanwhile sees the old file or the new one. KeyError, OSError."""
+    path = Path(os.path.realpath(path))        # a link stays a link
     new = path.with_name(f"{path.name}.new")
     with open(take(new), "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
         try:
@@ -113,7 +114,7 @@ class UserFile(Keys):
 
     def __init__(self, path: str | os.PathLike[str], create: bool = False) -> None:
         super().__init__({})
-        self.path = Path(os.path.realpath(path))
+        self.path = Path(os.path.abspath(path))     # not where a link leads now: it may lead elsewhere later
         self._create, self._lock = create, threading.Lock()
         self._seen: tuple[int, ...] = ()
         self.names()
@@ -121,13 +122,18 @@ class UserFile(Keys):
     def names(self) -> list[str]:
         """Who is in the file now."""
         with self._lock:
-            if self.path.exists() or not self._create:
+            try:
                 status = self.path.stat()
-                seen = (status.st_mtime_ns, status.st_size, status.st_ino)
-                if seen != self._seen:
-                    keys, secret = parse_users(read(self.path), self.path.name)
-                    self._hold(keys)
-                    self._secret, self._seen = secret or self._secret, seen
+                seen: tuple[int, ...] = (status.st_mtime_ns, status.st_size, status.st_dev, status.st_ino)
+                text = read(self.path) if seen != self._seen else ""
+            except FileNotFoundError:
+                if not self._create:
+                    raise
+                seen, text = (), ""
+            if seen != self._seen:
+                keys, secret = parse_users(text, self.path.name)
+                self._hold(keys)
+                self._secret, self._seen = secret or self._secret, seen
             return sorted(self._keys)
 
     def scram_keys(self, user: str) -> ScramKeys:

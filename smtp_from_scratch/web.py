@@ -67,7 +67,7 @@ class Answering(BaseHTTPRequestHandler):
         if not self.headers.get("Content-Type", "").startswith("application/json"):
             raise WebError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "say it in JSON")
         size = self.headers.get("Content-Length", "")
-        if not size.isdecimal() or int(size) > MAX_BODY:
+        if not re.fullmatch("[0-9]{1,9}", size) or int(size) > MAX_BODY:
             raise WebError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {MAX_BODY} octets")
         try:
             return json.loads(self.rfile.read(int(size)))
@@ -90,7 +90,8 @@ class Answering(BaseHTTPRequestHandler):
 
     def json(self, value: object) -> None:
         """Send JSON."""
-        self.say(json.dumps(value, ensure_ascii=False, indent=1).encode(), "application/json; charset=utf-8")
+        text = json.dumps(value, ensure_ascii=False, indent=1)
+        self.say(text.encode("utf-8", "replace"), "application/json; charset=utf-8")     # some charsets have surrogates
 
     def log_message(self, format: str, *args: object) -> None:
         """A line for each request, where somebody listens."""

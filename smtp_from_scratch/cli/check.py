@@ -17,6 +17,7 @@ from smtp_from_scratch.cli.common import (
     mailbox,
     mailbox_or_null,
     octets,
+    patience,
     trusting,
 )
 from smtp_from_scratch.conversation import Interruption
@@ -46,7 +47,7 @@ def add_options(check: argparse.ArgumentParser) -> None:
     check.add_argument("--recipient", type=mailbox, metavar="A",
                        help="somebody it has a mailbox for (default: postmaster@example.org, or of its own domain)")
     check.add_argument("--refused-recipient", type=mailbox_or_null, metavar="A", default="", help="somebody it refuses")
-    check.add_argument("--patience", type=float, metavar="S", default=10.0, help="seconds for a reply (default 10)")
+    check.add_argument("--patience", type=patience, metavar="S", default=10.0, help="seconds for a reply (default 10)")
     check.add_argument("--at-once", type=octets, metavar="N", default=8, help="connections at a time (default 8)")
     examine.add_report(check)
     check.set_defaults(run=run)
@@ -68,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     except (argparse.ArgumentTypeError, ValueError) as error:
         return complain(str(error), USAGE)
     if not dialogues:
-        return complain("no dialogue is called that; --list shows them all", USAGE)
+        return complain(examine.none_chosen(options), USAGE)
     where = "{}:{}".format(*address)
     try:
         target = runner.Target(*address, refused=options.refused_recipient, sender=options.sender, user=options.user,

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from smtp_from_scratch.cli import examine, stages
-from smtp_from_scratch.cli.common import OK, UNREACHABLE, USAGE, complain, octets
+from smtp_from_scratch.cli.common import OK, UNREACHABLE, USAGE, complain, octets, patience
 from smtp_from_scratch.printable import printable
 
 
@@ -23,7 +23,7 @@ def add_options(client: argparse.ArgumentParser) -> None:
     client.add_argument("--stages", action="store_true", help=stages.HELP_CLIENT)
     examine.add_choice(client, "say which dialogues there are, and play none")
     client.add_argument("--stdin", action="store_true", help="the command reads the message from standard input")
-    client.add_argument("--patience", type=float, metavar="S", default=10.0,
+    client.add_argument("--patience", type=patience, metavar="S", default=10.0,
                         help="seconds for the client's next line (default 10)")
     client.add_argument("--at-once", type=octets, metavar="N", default=4, help="commands at a time (default 4)")
     examine.add_report(client)
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
         print(road.listing("client") if options.stages else report.listing(dialogues))
         return OK
     if not dialogues:
-        return complain("no dialogue is called that; --list shows them all", USAGE)
+        return complain(examine.none_chosen(options), USAGE)
     try:
         tasks.check_command(options.command)
         if options.stages and (wrong := stages.combined(options)):

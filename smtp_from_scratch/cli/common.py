@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import signal
 import ssl
 import sys
@@ -14,7 +15,8 @@ from smtp_from_scratch.envelope import BadPath, parse_path
 from smtp_from_scratch.printable import printable
 from smtp_from_scratch.unix import path_of
 
-OK, REFUSED, USAGE, UNREACHABLE, DEFERRED = 0, 1, 2, 69, 75     # exit codes; the last two are sysexits.h's
+OK, REFUSED, USAGE, UNREACHABLE, NO_OUTPUT, DEFERRED = 0, 1, 2, 69, 74, 75      # exit codes; the last are sysexits.h's
+LONGEST = 1_000_000                             # seconds that one wait may take: sockets bear no number of them
 
 
 def host_port(text: str) -> tuple[str, int]:
@@ -82,6 +84,14 @@ def seconds(text: str) -> float:
     return number
 
 
+def patience(text: str) -> float:
+    """How many seconds a wait may take: above 0, and at most LONGEST."""
+    number = seconds(text)
+    if number > LONGEST:
+        raise argparse.ArgumentTypeError(f"expected at most {LONGEST} seconds, got {text!r}")
+    return number
+
+
 def mailbox(text: str) -> str:
     """An address, with or without angle brackets."""
     bare = text[1:-1] if text.startswith("<") and text.endswith(">") else text
@@ -110,6 +120,15 @@ def first_line(name: str | None) -> str:
 def trusting(name: str | None) -> ssl.SSLContext | None:
     """A TLS context that trusts the certificates in a file; None without one. Raises OSError."""
     return ssl.create_default_context(cafile=name) if name else None
+
+
+def close_output() -> None:
+    """Write nothing more to a standard output that cannot take it: Python would try again at the end, and fail."""
+    if sys.stdout is not None:
+        with contextlib.suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
 
 
 def complain(text: str, code: int, several: bool = False) -> int:

@@ -51,6 +51,13 @@ def chosen(options: argparse.Namespace, end: str) -> list[Dialogue]:
             and options.only.lower() in dialogue.title.lower()]
 
 
+def none_chosen(options: argparse.Namespace) -> str:
+    """That there is no such dialogue, as a sentence that says what was asked for."""
+    places = [*(f"RFC {rfc}" for rfc in options.rfc), *(f"§{place} of RFC {rfc}" for rfc, place in options.section)]
+    wishes = ([f"about {' and '.join(places)}"] if places else []) + (["called that"] if options.only else [])
+    return f"no dialogue is {' and '.join(wishes)}; --list alone shows them all"
+
+
 def within(dialogue: Dialogue, rfc: str, wanted: str) -> bool:
     """Whether a dialogue is about this section of an RFC, or one within it."""
     return dialogue.rfc == rfc and f"{dialogue.section.removeprefix('§')}.".startswith(f"{wanted}.")

@@ -24,6 +24,9 @@ def letters(options: argparse.Namespace, files: Iterable[IO[bytes]]) -> list[tup
     if not made and not options.files:
         raise ValueError("nothing to send: name a FILE, or - for standard input, or say --subject and --body")
     if made:
+        if options.sender == "":
+            raise ValueError("a message that is made here has an author: --from names one (<> is for a FILE, such as a "
+                             "report, that has its own header)")
         return [(envelope_for(options, None), composed(options))]
     return [(envelope_for(options, file), file) for file in map(rereadable, files)]
 
@@ -56,21 +59,32 @@ def envelope_for(options: argparse.Namespace, file: IO[bytes] | None) -> Envelop
 
 def composed(options: argparse.Namespace) -> bytes:
     """A message of a subject, a text and files. Raises OSError."""
-    import mimetypes
     from email import policy
     from email.message import EmailMessage
     from email.utils import formatdate, make_msgid
     from pathlib import Path
 
-    message = EmailMessage(policy=policy.SMTP)
+    international = not all(address.isascii() for address in (options.sender, *options.recipients))
+    message = EmailMessage(policy=policy.SMTPUTF8 if international else policy.SMTP)        # RFC 2047 §5 (3)
     message["From"], message["To"] = options.sender, ", ".join(dict.fromkeys(options.recipients))
     message["Subject"], message["Date"], message["Message-ID"] = options.subject or "", formatdate(), make_msgid()
     text = options.body or ""
     message.set_content(text if text.endswith("\n") or not text else text + "\n")
     for name in options.attach:
-        kind = (mimetypes.guess_type(name)[0] or "application/octet-stream").split("/")
-        message.add_attachment(Path(name).read_bytes(), *kind, filename=Path(name).name)
+        message.add_attachment(Path(name).read_bytes(), *kind_of(name), filename=Path(name).name)
     return message.as_bytes()
+
+
+def kind_of(name: str) -> list[str]:
+    """Type and subtype of a file that is attached as it is, in base64.
+
+    What is compressed is octets, whatever it becomes; messages may not be in base64 (RFC 2046 §5.2.1).
+    """
+    import mimetypes
+
+    kind, coding = mimetypes.guess_type(name)
+    plain = kind and not coding and not kind.startswith(("message/", "multipart/"))
+    return (kind if kind and plain else "application/octet-stream").split("/")
 
 
 def rereadable(file: IO[bytes]) -> IO[bytes]:

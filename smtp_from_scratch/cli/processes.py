@@ -65,9 +65,10 @@ class Cradle:
         self._alive = os.pipe()                 # its writing end is the parent's alone: it ends with the parent
 
     def launch(self, place: int) -> None:
-        """Let a process begin."""
+        """Let a process begin; OSError when there can be none now, or none of its listeners."""
         with uninterrupted():
-            self.listeners[place] = {role: renewed(sock) for role, sock in self.listeners[place].items()}
+            for role, sock in self.listeners[place].items():
+                self.listeners[place][role] = renewed(sock)
             process = os.fork()
             if not process:
                 self._live(place)
@@ -132,12 +133,14 @@ class Family:
         return 0
 
     def _launch(self, place: int) -> None:
-        try:
-            if not self._over.is_set():
+        while not self._over.is_set():
+            try:
                 self.cradle.launch(place)
-        except OSError:                         # its listener was closed meanwhile, or cannot be had again
-            if not self._over.is_set():
-                raise
+                break
+            except OSError as error:            # no memory or no number for a process, or the listener cannot be had
+                if not self._over.is_set():     # else it was closed meanwhile
+                    log.warning("no process can begin: %s; I try again", error)
+                    time.sleep(BREATH)
         if self._over.is_set():                 # it was born while the others were told
             self._end()
 
@@ -154,12 +157,12 @@ class Family:
 
 
 def renewed(sock: socket.socket) -> socket.socket:
-    """A socket that listens: the same one, unless the process that had it has shut it."""
+    """A socket that listens: the same one, unless the process that had it has shut it. OSError leaves it open."""
     if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         return sock
-    host, port = sock.getsockname()[:2]
+    new = listen(*sock.getsockname()[:2])
     sock.close()
-    return listen(host, port)
+    return new
 
 
 def family(work: Work, roles: Mapping[str, tuple[str, int]], count: int) -> Family:

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import ssl
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from smtp_from_scratch.cli.common import (
@@ -15,11 +15,13 @@ from smtp_from_scratch.cli.common import (
     REFUSED,
     UNREACHABLE,
     USAGE,
+    close_output,
     complain,
     first_line,
     host_port_or_path,
     mailbox,
     mailbox_or_null,
+    patience,
     where,
 )
 from smtp_from_scratch.cli.letters import Body, letters
@@ -63,7 +65,7 @@ def add_options(send: argparse.ArgumentParser) -> None:
                       help="make no use of an extension; may be repeated")
     send.add_argument("--eager", action="store_true", help="let small bodies fly along with the envelope, where "
                       "CHUNKING is offered: only to servers that you know")
-    send.add_argument("--timeout", type=float, metavar="S", default=None, help="seconds that any wait may take")
+    send.add_argument("--timeout", type=patience, metavar="S", default=None, help="seconds that any wait may take")
     send.add_argument("--show", action="store_true", help="the dialogue, on standard error")
     send.add_argument("files", nargs="*", metavar="FILE", help="a message; - is standard input")
     send.set_defaults(run=run)
@@ -107,7 +109,8 @@ def send_all(client: Client, options: argparse.Namespace, ready: Iterable[tuple[
         error = failure
     finally:
         client.close()
-    code = tell_receipts(receipts)
+    tell_receipts(receipts)
+    code = exit_code(receipts)
     match error:
         case None:
             return code
@@ -130,10 +133,34 @@ def client_for(options: argparse.Namespace, tap: Any) -> Client:
                   tls=tls if options.implicit_tls else None, implicit_tls=options.implicit_tls, lmtp=options.lmtp)
 
 
-def tell_receipts(receipts: Iterable[Receipt]) -> int:
-    """A line for each recipient; returns the exit code."""
+def tell_receipts(receipts: Sequence[Receipt]) -> None:
+    """A line for each recipient; on standard error, where standard output takes none. Raises BrokenPipeError."""
+    lines = [printable(line) for receipt in receipts for line in told(receipt)]
+    try:
+        for line in lines:
+            print(line, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:                   # the exit code still says what became of the messages
+        close_output()
+        complain("\n".join([f"cannot write to standard output: {error}; this is what came of it:", *lines]), OK, True)
+
+
+def told(receipt: Receipt) -> Iterator[str]:
+    """What a receipt says of each recipient."""
+    for address, reply in receipt.recipients.items():
+        if address not in receipt.unknown:     # a 2yz may be a refusal: it was no answer to what was asked
+            unasked = f"{receipt.refused_by}: " if address in receipt.refused and reply.positive else ""
+            yield f"{address}: {unasked}{reply}"
+    for address in receipt.unknown:
+        yield f"{address}: unknown: the line broke before the server had answered"
+
+
+def exit_code(receipts: Iterable[Receipt]) -> int:
+    """OK, DEFERRED or REFUSED, whichever is the worst."""
     codes = [OK]
     for receipt in receipts:
+<<<<<<< HEAD
         refused = receipt.refused              # a 2yz may be among them: it was no answer to what was asked
         for address, reply in receipt.recipients.items():
             unasked = f"{receipt.refused_by}: " if address in refused and reply.positive else ""
@@ -142,4 +169,9 @@ def tell_receipts(receipts: Iterable[Receipt]) -> int:
             print(printable(f"{address}: unknown: the line broke before the server had answered"), flush=True)
         later = refused or receipt.unknown
         codes.append(REFUSED if any(not reply.temporary for reply in refused.values()) else DEFERRED if later else OK)
+=======
+        later = receipt.refused or receipt.unknown
+        final = any(not reply.temporary for reply in receipt.refused.values())
+        codes.append(REFUSED if final else DEFERRED if later else OK)
+>>>>>>> work-B
     return max(codes, key=[OK, DEFERRED, REFUSED].index)

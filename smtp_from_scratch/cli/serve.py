@@ -7,7 +7,7 @@ import contextlib
 import socket
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from smtp_from_scratch.cli.common import (
@@ -193,8 +193,10 @@ ROLES = ("smtp", "submission", "submissions", "lmtp")
 PRIVATE = ("submission", "submissions")
 
 
-def lacking(roles: Iterable[str], options: argparse.Namespace) -> str:
-    """What the roles need and nobody gave, as a sentence; empty when there is nothing."""
+def lacking(roles: Mapping[str, tuple[str, int]], options: argparse.Namespace) -> str:
+    """What the roles need and nobody gave, or cannot be, as a sentence; empty when there is nothing."""
+    if "lmtp" in roles and roles["lmtp"][1] == 25:
+        return "--lmtp cannot be at port 25, where SMTP is spoken (RFC 2033 §5): name another port"
     if "submission" in roles or "submissions" in roles:
         if not options.users:
             return "submission is for users: --users FILE says who they are (`user add FILE NAME` makes one)"

@@ -61,6 +61,8 @@ def unreachable(target: Target, recipient_given: bool) -> str:
 
     try:
         scout.explore(target, recipient_given)
+    except UnicodeError as error:               # a name that DNS cannot have
+        return f"no server at {target.host}:{target.port}: {error}"
     except (Interruption, ValueError):
         pass                                    # the first stages will tell what is wrong
     except OSError as error:

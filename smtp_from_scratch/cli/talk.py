@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
         sock = socket.create_connection(options.address, 30)
         if options.starttls or options.implicit_tls:
             sock = sealed_line(sock, options)
-    except (OSError, WireError, Interruption) as error:
+    except (OSError, WireError, Interruption, UnicodeError) as error:      # UnicodeError: a name that DNS cannot have
         return complain(f"cannot connect to {where}: {error or type(error).__name__}", UNREACHABLE)
     with sock:
         sock.settimeout(None)

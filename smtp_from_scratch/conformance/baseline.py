@@ -37,9 +37,14 @@ def write(path: Path, outcomes: Iterable[Outcome], known: Mapping[str, str]) -> 
     """Write what failed, with the reasons that are known; returns how many there are. Raises OSError."""
     failed = {key(outcome): known.get(key(outcome), NO_REASON + outcome.reason)
               for outcome in outcomes if outcome.status == FAILED}
-    lines = [f"{json.dumps(name, ensure_ascii=False)} = {json.dumps(reason)}\n" for name, reason in failed.items()]
-    path.write_text(HEAD + "".join(lines), "utf-8")
+    path.write_text(HEAD + "".join(f"{quoted(name)} = {quoted(reason)}\n" for name, reason in failed.items()), "utf-8")
     return len(failed)
+
+
+def quoted(text: str) -> str:
+    """A text as a basic string of TOML, which is JSON's but for DEL, and for characters that are two escapes there."""
+    text = text.encode("utf-8", "replace").decode()            # a surrogate is no character of TOML
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def healed(outcomes: Iterable[Outcome], known: Mapping[str, str]) -> list[str]:

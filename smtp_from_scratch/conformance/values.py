@@ -13,8 +13,11 @@ from smtp_from_scratch.conformance.scram import BadChallenge, Scram, compare, fr
 
 CUT = object()                                  # `{cut}`: here the octets are cut into two segments
 CONSTANT: dict[str, object] = {"cut": CUT, "all-octets": bytes(range(256)), "high-octets": bytes(range(128, 256))}
+MADE_HERE = ("cut, n, body N, octets N, all-octets, high-octets, base64 …, xtext …, plain, cram-md5, scram-first, "
+             "scram-final")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _NUMBER = re.compile(r"(\d+|[a-z]+)([+-]\d+)?")
+_MADE_OF_PASSWORD = re.compile(r"plain|cram-md5|scram-final.*|.*\(password\).*")
 _LINE = b"0123456789abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789abcd\r\n"
 
 
@@ -30,6 +33,7 @@ class Values:
     challenge: str = ""                         # the text of the last 334
     before: str = ""                            # and of the one before it
     numbers: dict[str, int] = field(default_factory=dict)
+    secrets: set[bytes] = field(default_factory=set)            # what was made of the password, as it travels
     scram: Scram = field(init=False)
 
     def __post_init__(self) -> None:
@@ -63,9 +67,7 @@ class Values:
             return text_of(count) if word == "body" else b"x" * count
         if (answer := coded(self, name)) is not None:
             return answer
-        raise UnknownValue(f"no such value: {{{name}}}; there are {', '.join(sorted(self.names))}, cut, n, body N, "
-                           "octets N, all-octets, high-octets, base64 …, xtext …, plain, cram-md5, scram-first, "
-                           "scram-final")
+        raise UnknownValue(f"no such value: {{{name}}}; there are {', '.join(sorted(self.names))}, {MADE_HERE}")
 
     def inner(self, text: str) -> bytes:
         """The octets of an argument, in which names stand in parentheses."""
@@ -91,7 +93,14 @@ def text_of(count: int) -> bytes:
 
 
 def coded(values: Values, name: str) -> bytes | None:
-    """Octets in a coding, and what AUTH has to say; None for other names."""
+    """Octets in a coding, and what AUTH has to say, which is noted if it is a secret; None for other names."""
+    answer = encoded(values, name)
+    if answer and _MADE_OF_PASSWORD.fullmatch(name):
+        values.secrets.add(answer)
+    return answer
+
+
+def encoded(values: Values, name: str) -> bytes | None:
     word, _, argument = name.partition(" ")
     if word == "base64":
         return base64.b64encode(values.inner(argument))
@@ -105,7 +114,9 @@ def coded(values: Values, name: str) -> bytes | None:
     if word == "scram-first" and argument.count(" ") < 3:
         return base64.b64encode(values.scram.first(*argument.split()))
     if word == "scram-final":
-        return base64.b64encode(values.scram.final(from_base64(values.challenge), argument))
+        answer = base64.b64encode(values.scram.final(from_base64(values.challenge), argument))
+        values.secrets.add(base64.b64encode(b"v=" + base64.b64encode(values.scram.signature)))     # the server's proof
+        return answer
     return None
 
 

@@ -101,10 +101,10 @@ def header_of(octets: bytes) -> bytes:
 
 
 def text_of(part: Part) -> str:
-    """A part's text, in the character set that it names, where there is one of that name."""
+    """A part's text, in the character set that it names, where there is one of that name that can read it."""
     try:
         return part.decoded.decode(part.parameters.get("charset", "utf-8"), "replace").replace("\r\n", "\n")
-    except LookupError:
+    except (LookupError, ValueError):          # ValueError: a name with NUL; `undefined` and `idna`, whatever is read
         return part.text
 
 

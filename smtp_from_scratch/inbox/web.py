@@ -69,7 +69,7 @@ def routes(letters: Letters) -> list[Route]:
 def listed(letters: Letters, query: dict[str, list[str]]) -> list[dict[str, object]]:
     """The messages, the oldest first; `after=7`: those with a higher number; `to=`, `from=`, `subject=`: with it."""
     after = query.get("after", ["0"])[0]
-    found = [one.summary() for one in letters.all(int(after) if after.isdecimal() else 0)]
+    found = [one.summary() for one in letters.all(int(after) if re.fullmatch("[0-9]{1,15}", after) else 0)]
     for name in ("from", "to", "subject"):
         for wanted in query.get(name, []):
             found = [one for one in found if wanted.lower() in str(one[name]).lower()]

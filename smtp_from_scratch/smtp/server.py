@@ -105,10 +105,7 @@ class Running:
         return self._inbox.wait_for(count, timeout)
 
     def start(self) -> None:
-        """Begin to answer; callers who came since the server was made have waited for it.
-
-        RuntimeError for a second time. TypeError for async functions: see `serve_forever`.
-        """
+        """Begin to answer, once: RuntimeError for a second time. TypeError for async functions: see `serve_forever`."""
         self._begin(None)
 
     def _begin(self, loop: asyncio.AbstractEventLoop | None) -> None:
@@ -225,7 +222,7 @@ class Server(Talking):
         asked = server_security(None if implicit_tls else tls, False, users, require_auth, insecure_auth)
         self._kind = session_kind(lmtp)
         self.extensions = server_set(extensions, asked, implicit_tls, users is None or insecure_auth, lmtp)
-        if lmtp and (submission is not None or port == 25):
+        if lmtp and (submission is not None or port_of(host, port) == 25):
             raise ValueError("LMTP is not for port 25, nor for submission (RFC 2033 §5)")
         self._implicit = tls if implicit_tls else None
         several = {"workers": getattr(deliver, "at_once", 1) or 1} if stage == "loop" else {}
@@ -233,6 +230,14 @@ class Server(Talking):
                                 places=Places(max_connections, max_connections_per_address), **several)
         place.longest_wait, place.longest_session = timeout, session_timeout
         super().__init__(place, inbox, bridge)
+
+
+def port_of(host: str | socket.socket, port: int) -> int:
+    """The port where a server will be; 0 for one that the system chooses, and for a path."""
+    if isinstance(host, str):
+        return port
+    name = host.getsockname()                   # of a socket with a path, the path
+    return int(name[1]) if isinstance(name, tuple) else 0
 
 
 def positive(**numbers: float) -> None:

@@ -153,6 +153,8 @@ def test_check_finds_what_smtplib_does_differently() -> None:
     (["--", "send", "{port}", "[", "{file}"], 2, "`]` is missing"),
     (["--", "send", "{port}", "]"], 2, "stand in pairs"),
     (["--only", "no such title", "--", "send", "{port}"], 2, "no dialogue is called that"),
+    (["--rfc", "9999", "--", "send", "{port}"], 2, "no dialogue is about RFC 9999;"),
+    (["--section", "9999:1", "--only", "x", "--", "send", "{port}"], 2, "is about §1 of RFC 9999 and called that;"),
     (["--", "no-such-command", "{port}"], 69, "there is no command 'no-such-command'"),
     (["--", sys.executable, "-c", "raise SystemExit('out of order')", "{port}"], 69, "out of order"),
 ])

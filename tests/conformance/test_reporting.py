@@ -113,6 +113,16 @@ def test_a_baseline_keeps_reasons_and_names_what_has_healed(tmp_path: Path) -> N
             baseline.read(file)
 
 
+@pytest.mark.parametrize("reason", ["\U0001f600 \x7f", 'a "quote" and a \\ and \t\r\n', "\x85\u2028", "\ud800"])
+def test_a_baseline_can_be_read_whatever_a_server_said(reason: str, tmp_path: Path) -> None:
+    file = tmp_path / "known.toml"
+    assert baseline.write(file, [outcome("one", FAILED, reason=reason)], {}) == 1
+    shown = reason.replace("\ud800", "?")
+    assert baseline.read(file) == {"5321 rule one": baseline.NO_REASON + shown}
+    baseline.write(file, [outcome("one", FAILED)], baseline.read(file))
+    assert baseline.read(file) == {"5321 rule one": baseline.NO_REASON + shown}
+
+
 def test_the_exit_code_and_junit_agree(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """aiosmtpd 1.4.6 takes RCPT TO:<> (a MUST) and does not look at a NUL (a SHOULD)."""
     known, junit = tmp_path / "known.toml", tmp_path / "junit.xml"

@@ -159,7 +159,7 @@ def test_exit_statuses_are_those_of_the_commands() -> None:
 
     table = text_of("docs/command_line.md").partition("| exit status |")[2].partition("\n\n")[0]
     assert [int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)] == sorted(
-        {common.OK, common.REFUSED, common.USAGE, common.UNREACHABLE, common.DEFERRED})
+        {common.OK, common.REFUSED, common.USAGE, common.UNREACHABLE, common.NO_OUTPUT, common.DEFERRED})
 
 
 def test_the_files_for_ci_can_be_read_and_call_us_as_we_are() -> None:

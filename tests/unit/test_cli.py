@@ -21,6 +21,7 @@ import pytest
 import trustme
 
 from smtp_from_scratch import Reply, Server
+from smtp_from_scratch.cli.letters import kind_of
 from smtp_from_scratch.lab import aiosmtpd_server
 
 COMMAND = [sys.executable, "-m", "smtp_from_scratch"]
@@ -182,6 +183,23 @@ def test_send_makes_a_message(tmp_path: Path) -> None:
     assert received.message["Date"] and received.message["Message-ID"]
 
 
+@pytest.mark.parametrize(("name", "kind"), [
+    ("r.csv", "text/csv"), ("r.csv.gz", "application/octet-stream"), ("l.eml", "application/octet-stream"),
+    ("m.mht", "application/octet-stream"), ("none", "application/octet-stream"), ("p.png", "image/png")])
+def test_an_attachment_is_called_what_it_is(name: str, kind: str) -> None:
+    assert "/".join(kind_of(name)) == kind
+
+
+@pytest.mark.parametrize("address", ["ü@tokyo.example", "ana@bücher.example"])
+def test_an_address_is_no_encoded_word(address: str) -> None:
+    """RFC 2047 §5 (3): in no address, and RFC 6532 §3.2: as it is."""
+    with Server() as server:
+        done = run_send("--server", "{}:{}".format(*server.address), "--from", "ana@rio.example", "--to", address,
+                        "--subject", "x", "--body", "ripe")
+    assert done.returncode == 0, done.stderr
+    assert f"To: {address}\r\n".encode() in server.messages[0].data and b"=?" not in server.messages[0].data
+
+
 def test_send_takes_the_envelope_from_the_header() -> None:
     letter = b"From: Ana <ana@rio.example>\nTo: kenji@tokyo.example\nCc: yui@tokyo.example\nSubject: x\n\nripe\n"
     with Server() as server:
@@ -197,7 +215,8 @@ def test_send_takes_the_envelope_from_the_header() -> None:
     assert {one.envelope.sender for one in server.messages} == {"ana@rio.example"}
 
 
-@pytest.mark.parametrize("words", [[], ["--subject", "x"], ["--subject", "x", "-"], ["--attach", "/no/such/file"]])
+@pytest.mark.parametrize("words", [[], ["--subject", "x"], ["--subject", "x", "-"], ["--attach", "/no/such/file"],
+                                   ["--from", "<>", "--to", "kenji@tokyo.example", "--body", "x"]])
 def test_send_says_what_is_missing(words: list[str]) -> None:
     done = run_send("--server", "127.0.0.1:1", *words)
     assert done.returncode == 2 and done.stderr.startswith(b"smtp-from-scratch: ")
@@ -226,12 +245,56 @@ def test_send_to_aiosmtpd() -> None:
     ["send", "--server", "127.0.0.1:1", "--from", "a b", "--to", "c@d", "-"],
     ["send", "--server", "127.0.0.1:1", "--from", "a@b.example", "--to", "c@d.example>\r\nDATA", "-"],
     ["send", "--server", "127.0.0.1:1", "--from", "a@b.example", "--to", "c@d.example", "/no/such/letter"],
+    *(["serve", "--lmtp", "127.0.0.1:25", "--processes", number] for number in "12"),
     ["serve", "--max-size", "-1"], ["serve", "--smtp", "127.0.0.1:99999"], ["talk", "nowhere"],
+    ["send", "--server", "127.0.0.1:1", "--timeout", "inf", "--from", "a@b", "--to", "c@d", "--body", "x"],
+    *(["check", "127.0.0.1:1", "--patience", seconds] for seconds in ("-1", "0", "nan", "inf", "1e9", "x")),
+    ["check-client", "--patience", "nan", "--", "true", "{port}"],
 ])
 def test_usage_errors_exit_2(arguments: list[str]) -> None:
     done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
     assert done.returncode == 2, (done.returncode, done.stderr)
     assert "Traceback" not in done.stderr and done.stderr
+
+
+@pytest.mark.parametrize("name", ["a..b", f"{'x' * 64}.example"])
+@pytest.mark.parametrize("words", [["talk"], ["check"], ["check", "--stages"]], ids=" ".join)
+def test_a_name_that_no_host_can_have_is_no_host(words: list[str], name: str) -> None:
+    done = subprocess.run([*COMMAND, *words, f"{name}:25"], capture_output=True, text=True, timeout=60,
+                          stdin=subprocess.DEVNULL)
+    assert done.returncode == 69 and "Traceback" not in done.stderr and name in done.stderr and not done.stdout
+
+
+def shell(command: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """A command of ours with what a shell makes of standard input and output."""
+    return subprocess.run(["sh", "-c", f'exec "$@" {command}', "sh", *COMMAND, *words], capture_output=True, text=True,
+                          timeout=60)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no shell of this kind")
+def test_a_closed_standard_input_is_an_empty_one(tmp_path: Path) -> None:
+    with Server() as server:
+        where = "{}:{}".format(*server.address)
+        sent = shell("<&-", "send", "--server", where, "--from", "ana@rio.example", "--to", "kenji@tokyo.example", "-")
+        talked = shell("<&-", "talk", where)
+    added = shell("<&-", "user", "add", str(tmp_path / "users"), "ana")
+    assert [done.returncode for done in (sent, talked, added)] == [0, 0, 2], (sent, talked, added)
+    assert "Traceback" not in sent.stderr + talked.stderr + added.stderr
+    assert [one.data for one in server.messages] == [b""]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no full device here")
+def test_a_full_disk_changes_nothing_about_what_was_accepted(tmp_path: Path) -> None:
+    with Server(accept_recipient=lambda address, envelope: Reply(550) if "nobody" in address else None) as server:
+        where = "{}:{}".format(*server.address)
+        to = ["send", "--server", where, "--from", "ana@rio.example", "--body", "ripe", "--to"]
+        sent, refused = (shell(">/dev/full", *to, f"{name}@tokyo.example") for name in ("kenji", "nobody"))
+    assert (sent.returncode, refused.returncode) == (0, 1)
+    assert "No space left" in sent.stderr and "kenji@tokyo.example: 250 " in sent.stderr
+    assert "nobody@tokyo.example: 550" in refused.stderr
+    listed = shell(">/dev/full", "check", "--list")
+    assert listed.returncode == 74 and "No space left" in listed.stderr
+    assert not [done for done in (sent, refused, listed) if "Traceback" in done.stderr or "ignored" in done.stderr]
 
 
 def test_an_address_in_use_is_said(tmp_path: Path) -> None:

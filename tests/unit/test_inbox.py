@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from email.message import EmailMessage
@@ -150,6 +151,24 @@ def test_what_is_not_there_is_404(path: str, inbox: Inbox) -> None:
     with pytest.raises(urllib.error.HTTPError) as caught:
         get(inbox[1] + path)
     assert caught.value.code == 404
+
+
+@pytest.mark.parametrize("kind", ["plain", "html"])
+@pytest.mark.parametrize("charset", [b"undefined", b"idna", b"utf-7", b"unicode_escape", b"hex", b"utf\0x", b"none"])
+def test_an_odd_charset_hides_no_message(charset: bytes, kind: str, inbox: Inbox) -> None:
+    smtp, url, letters = inbox
+    with smtplib.SMTP(*smtp.address) as client:
+        client.sendmail("ana@rio.example", ["kenji@tokyo.example"], b'Content-Type: text/%b; charset="%b"\r\n\r\n'
+                        b"ripe \\ud800 +2AA-\r\n" % (kind.encode(), charset))
+    found = get(f"{url}/api/messages/1")
+    assert found["text"].startswith("ripe ") if kind == "plain" else found["has_html"]
+    assert get(f"{url}/api/messages/1/html").startswith(b"ripe " if kind == "html" else b"")
+
+
+@pytest.mark.parametrize(("after", "found"), [("9" * 5_000, 1), ("1", 0), ("٠", 1), ("x", 1)])
+def test_a_number_that_is_none_is_no_number(after: str, found: int, inbox: Inbox) -> None:
+    send(inbox[0], message())
+    assert len(get(f"{inbox[1]}/api/messages?after={urllib.parse.quote(after)}")["messages"]) == found
 
 
 def test_a_long_session_and_a_long_body_take_little() -> None:

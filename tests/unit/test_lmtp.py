@@ -141,8 +141,14 @@ def test_one_end_in_lmtp_and_the_other_not() -> None:
 
 
 def test_what_lmtp_cannot_be() -> None:
+    class At25(socket.socket):
+        def getsockname(self) -> tuple[str, int]:
+            return "127.0.0.1", 25
+
     with pytest.raises(ValueError, match="25"):
         Server(port=25, lmtp=True)
+    with At25() as listening, pytest.raises(ValueError, match="25"):
+        Server(listening, lmtp=True)
     with pytest.raises(ValueError, match="submission"):
         Server(submission=Submission(), lmtp=True)
     with pytest.raises(ValueError, match="offers ENHANCEDSTATUSCODES and PIPELINING"):
@@ -237,6 +243,18 @@ def test_a_path_in_place_of_host_and_port(tmp_path: Path, stage: str) -> None:
     assert not path.exists()
     with pytest.raises(OSError):
         Client(str(path))
+
+
+@unix
+def test_a_socket_that_another_server_has_put_there_stays(tmp_path: Path) -> None:
+    path = tmp_path / "lmtp"
+    with Server(f"unix:{path}") as old:
+        path.unlink()                           # as a script that starts a service does
+        with Server(f"unix:{path}") as new:
+            old.stop()
+            with Client(new.address[0], timeout=10) as client:
+                assert client.noop().positive
+        assert not path.exists()
 
 
 @unix

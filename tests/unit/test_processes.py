@@ -207,6 +207,35 @@ sys.exit(processes.family(work, {"smtp": ("127.0.0.1", 0)}, 1).run())
         assert "ValueError: no use" in said and "(70); another takes its place" in said
 
 
+@pytest.mark.parametrize("culprit", ["os.fork", "processes.listen"])
+def test_a_moment_in_which_none_can_begin_ends_nothing(culprit: str) -> None:
+    program = f"""
+import os, socket, sys
+from smtp_from_scratch.cli import processes
+processes.BREATH = 0.1
+def work(listeners, over):
+    for sock in listeners.values():
+        print("listens", sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN), flush=True)
+        sock.shutdown(socket.SHUT_RDWR)
+    return 0
+family, real, calls = processes.family(work, {{"smtp": ("127.0.0.1", 0), "lmtp": ("127.0.0.1", 0)}}, 1), {culprit}, []
+def now_and_then(*arguments):
+    calls.append(arguments)
+    if len(calls) == 2:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    return real(*arguments)
+{culprit} = now_and_then
+sys.exit(family.run())
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True) as run:
+        assert run.stdout and run.stderr
+        assert [run.stdout.readline() for _ in range(6)] == ["listens 1\n"] * 6
+        run.terminate()
+        assert run.wait(60) == 0
+        assert run.stderr.read().count("no process can begin") == 1
+
+
 def serve(*options: str) -> int:
     return main(["serve", "--processes", "2", *options])
 

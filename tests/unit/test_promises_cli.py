@@ -1,6 +1,7 @@
 """Promises kept on the screen and in the log: what strangers say is shown, and never obeyed; verbs are ASCII."""
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import json
@@ -20,7 +21,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import smtp_from_scratch
-from smtp_from_scratch import Reply
+from smtp_from_scratch import Passwords, Reply, Server
 from smtp_from_scratch.__main__ import main
 from smtp_from_scratch.cli.talk import octets_shown
 from smtp_from_scratch.conformance import report
@@ -271,6 +272,80 @@ def test_check_complains_in_a_line_that_is_shown(greeting: bytes, capsys: pytest
     out, err = capsys.readouterr()
     assert not out
     assert_shown(err)
+
+
+def gossip(line: bytes) -> bytes:
+    """Refuses every login, and says aloud what it was told."""
+    word = line.strip()
+    if word[:4] == b"EHLO":
+        return b"250-mx.example\r\n250 AUTH PLAIN LOGIN CRAM-MD5\r\n"
+    if word in (b"AUTH PLAIN", b"AUTH LOGIN", b"AUTH CRAM-MD5"):
+        return b"334 " + base64.b64encode(b"<1.2@mx.example>" if b"CRAM" in word else b"") + b"\r\n"
+    with contextlib.suppress(ValueError):
+        word += b" or " + base64.b64decode(word.split()[-1], validate=True).replace(b"\0", b" ")
+    return hostile(line) if word in (b"QUIT", b"NOOP") else b"535 5.7.8 no, not " + word + b"\r\n"
+
+
+def made_of(password: str, text: str) -> list[str]:
+    """The words of a text in which a password is, as it is or in base64."""
+    words = re.findall(r"(?:[A-Za-z0-9+/]{4})+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?", text)
+    decoded = {word: base64.b64decode(word) for word in words}
+    return [password] * (password in text) + [word for word, data in decoded.items() if password.encode() in data]
+
+
+@pytest.mark.parametrize("how", ["text", "--json", "--junit"])
+@pytest.mark.parametrize("answer", [None, gossip], ids=["a good server", "a gossip"])
+def test_check_shows_no_password(answer: Callable[[bytes], bytes] | None, how: str, tmp_path: Path,
+                                 capsys: pytest.CaptureFixture[str]) -> None:
+    file, secret = tmp_path / "junit.xml", tmp_path / "password"
+    secret.write_text("mango-secret\n", encoding="utf-8")
+    options = {"text": [], "--json": ["--json"], "--junit": ["--junit", str(file)]}[how]
+    users = Passwords({"ana": "mango-secret"})
+    with Server(users=users, insecure_auth=True) if answer is None else stranger(answer) as place:
+        where = place if isinstance(place, str) else "{}:{}".format(*place.address)
+        code = main(["check", where, "--user", "ana", "--password-file", str(secret), "--rfc", "4954", "--rfc", "4616",
+                     "--rfc", "7677", "--rfc", "5802", "--recipient", "kenji@tokyo.example", *options])
+    shown = capsys.readouterr().out + (file.read_text(encoding="utf-8") if file.exists() else "")
+    assert code == (answer is not None) and not made_of("mango-secret", shown)
+    if answer is not None or how == "--json":
+        assert "C: AUTH PLAIN ***" in shown
+        wrong = base64.b64encode(b"\0ana\0not-the-password").decode()
+        assert how != "--json" or f"C: AUTH PLAIN {wrong}" in shown         # what is no secret is not hidden
+
+
+def test_who_stops_early_does_not_wait_for_dialogues_in_hand() -> None:
+    """As Ctrl-C does, at a server that answers the first caller, and keeps the others waiting."""
+    called, waited_for, tired = threading.Event(), threading.Semaphore(0), threading.Event()
+
+    def answer(line: bytes) -> bytes:
+        if called.is_set():
+            waited_for.release()
+            tired.wait(60)
+        called.set()
+        return b"500 what?\r\n"
+
+    dialogues = [dialogue for dialogue in runner.all_dialogues() if dialogue.title.startswith("NOOP")]
+    with stranger(answer) as where:
+        host, _, port = where.rpartition(":")
+        target = runner.Target(host, int(port), patience=600.0, dialogue_limit=600.0)
+        played = runner.check(target, [*dialogues] * 20, at_once=3)
+        giving_up = threading.Timer(20.0, tired.set)
+        giving_up.start()
+        try:
+            next(played)
+            waited_for.acquire(timeout=60)
+            played.close()
+            assert not tired.is_set() and not target.calls.over and not target.calls.socks
+        finally:
+            giving_up.cancel()
+            tired.set()
+
+
+def test_a_secret_in_pieces_is_hidden() -> None:
+    said = [Said(0.0, "S", b"535 no, not s3cr"), Said(0.1, "S", b"et\r\n"), Said(0.2, "C", b"s3cr"),
+            Said(0.3, "S", b"et")]
+    assert list(runner.without({b"s3cret", b"s3cret-as-well"}, said)) == [
+        Said(0.0, "S", b"535 no, not ***\r\n"), *said[2:]]
 
 
 CLIENT = r"""

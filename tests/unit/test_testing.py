@@ -103,6 +103,18 @@ def test_a_line_lost_after_the_message_leaves_the_message(smtp_server: FakeServe
     smtp_server.assert_sent(to="kenji@tokyo.example")
 
 
+@pytest.mark.parametrize("header", [b"Subject: =?utf-7?q?+2AA-?=", b"Content-Type: =?utf-7?q?+2AA-?=\r\nSubject: ripe",
+                                    b"Subject: \xff"])
+def test_a_header_that_cannot_be_decoded_hides_no_other_message(smtp_server: FakeServer, header: bytes) -> None:
+    with smtplib.SMTP(smtp_server.host, smtp_server.port) as smtp:
+        smtp.sendmail("ana@rio.example", ["yui@tokyo.example"], header + b"\r\n\r\nripe\r\n")
+    send(smtp_server)
+    assert smtp_server.assert_sent(to="kenji@tokyo.example").message["Subject"] == "Mangoes"
+    assert smtp_server.assert_sent(subject="Mangoes").envelope.recipients == ["kenji@tokyo.example"]
+    with pytest.raises(AssertionError, match=r"1\. from <ana@rio.example> to <yui@tokyo.example>"):
+        smtp_server.assert_sent(to="li@*", timeout=0)
+
+
 def test_greylisting_refuses_each_pair_at_first(smtp_server: FakeServer) -> None:
     smtp_server.greylist()
     for to in ("kenji@tokyo.example", "yui@tokyo.example"):

@@ -186,6 +186,36 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     assert (tmp_path / "users").is_symlink() and UserFile(tmp_path / "etc/users").names() == ["ana"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no symbolic links for everybody")
+def test_a_link_that_leads_elsewhere_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Kubernetes changes a secret: users -> data/users, and data -> one folder, then another."""
+    for version, password in (("one", "old"), ("two", "new")):
+        (tmp_path / version).mkdir()
+        UserFile(tmp_path / version / "users", create=True).add("ana", password, iterations=4096)
+    (tmp_path / "data").symlink_to("one")
+    (tmp_path / "users").symlink_to("data/users")
+    monkeypatch.chdir(tmp_path)
+    users = UserFile("users")
+    monkeypatch.chdir("/")
+    assert users.verify("ana", "old")
+    (tmp_path / "next").symlink_to("two")
+    (tmp_path / "next").replace(tmp_path / "data")
+    assert users.verify("ana", "new") and not users.verify("ana", "old")
+    users.add("li", "pencil", iterations=4096)
+    assert UserFile(tmp_path / "two/users").names() == ["ana", "li"]
+    assert UserFile(tmp_path / "one/users").names() == ["ana"] and (tmp_path / "users").is_symlink()
+
+
+def test_a_file_that_is_taken_away_takes_its_users_with_it(tmp_path: Path) -> None:
+    users = UserFile(tmp_path / "users", create=True)
+    users.add("ana", "x", iterations=4096)
+    assert users.verify("ana", "x")
+    (tmp_path / "users").unlink()
+    assert users.names() == [] and not users.verify("ana", "x")
+    users.add("li", "y", iterations=4096)
+    assert users.names() == ["li"] and users.verify("li", "y")
+
+
 # --- the command line --------------------------------------------------------------------------------------------
 
 

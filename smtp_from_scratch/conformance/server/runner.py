@@ -7,11 +7,12 @@ import socket
 import ssl
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
 
 from smtp_from_scratch.conformance.notation import Dialogue, load
@@ -27,6 +28,8 @@ from smtp_from_scratch.wire import WireError
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 EXCUSE = "refuses this message, as a submission server may (RFC 6409 §8)"
 GAP = "…"
+HIDDEN = "***"                                  # what stands for a password, and for what is made of it
+SHORT = 4                                       # characters: a shorter password is in every second word by chance
 KEPT = 1000                                     # entries at the beginning and at the end of a transcript that are kept
 
 
@@ -63,6 +66,35 @@ class Outcome:
     said: list[Said] = field(default_factory=list)
 
 
+class Calls:
+    """Connections in hand: each ends when its time is over, or when all shall end."""
+
+    def __init__(self) -> None:
+        self.socks: set[socket.socket] = set()
+        self.over = False
+
+    @contextmanager
+    def held(self, sock: socket.socket, limit: float) -> Iterator[None]:
+        """One more, for so many seconds at most."""
+        timer = threading.Timer(limit, cut_off, [sock])
+        timer.daemon = True
+        timer.start()
+        self.socks.add(sock)
+        try:
+            if self.over:                       # it began meanwhile
+                cut_off(sock)
+            yield
+        finally:
+            timer.cancel()
+            self.socks.discard(sock)
+
+    def end(self) -> None:
+        """End all, and those that are about to begin."""
+        self.over = True
+        for sock in self.socks.copy():
+            cut_off(sock)
+
+
 @dataclass(slots=True)
 class Target:
     """The server to examine, and what it has been prepared for. Nothing else is ever contacted."""
@@ -89,6 +121,7 @@ class Target:
     name: str = ""                              # what the server calls itself
     keywords: dict[str, str] = field(default_factory=dict)      # what EHLO offers; `probe` fills it
     secured: dict[str, str] = field(default_factory=dict)       # the same under TLS, where there is STARTTLS
+    calls: Calls = field(default_factory=Calls)
 
     @property
     def size(self) -> int:
@@ -108,17 +141,12 @@ class Target:
     @contextmanager
     def line(self, tap: Callable[[Said], None] | None = None) -> Iterator[Connection]:
         """A connection that ends, whatever the server does, when its time is over."""
-        with socket.create_connection((self.host, self.port), self.patience) as sock:
+        with socket.create_connection((self.host, self.port), self.patience) as sock, self.calls.held(
+                sock, self.dialogue_limit):
             connection = Connection(sock, "C", tap)
-            timer = threading.Timer(self.dialogue_limit, cut_off, [sock])
-            timer.daemon = True
-            timer.start()
-            try:
-                if self.implicit_tls:
-                    connection.play(shake_hands(self))
-                yield connection
-            finally:
-                timer.cancel()
+            if self.implicit_tls:
+                connection.play(shake_hands(self))
+            yield connection
 
 
 def cut_off(sock: socket.socket) -> None:
@@ -262,13 +290,23 @@ def excused(part: ClientPart, target: Target, difference: Difference) -> bool:
 
 
 def play(dialogue: Dialogue, target: Target) -> Outcome:
-    """One dialogue, on a connection of its own. Never raises."""
+    """One dialogue, on a connection of its own. Never raises, and shows nothing that is made of the password."""
     if dialogue.end != "server":
         return Outcome(dialogue, SKIPPED, "examines a client")
     if reason := obstacle(dialogue, target):
         return Outcome(dialogue, SKIPPED, reason)
-    record = Record()
     player = part_for(dialogue, target)
+    outcome = judged(dialogue, player, target)
+    secrets = player.values.secrets | ({target.password.encode()} if len(target.password) >= SHORT else set())
+    outcome.said = list(without(secrets, outcome.said))
+    for secret in sorted(secrets, key=len, reverse=True):
+        outcome.reason = outcome.reason.replace(secret.decode(), HIDDEN)
+    return outcome
+
+
+def judged(dialogue: Dialogue, player: ClientPart, target: Target) -> Outcome:
+    """What comes of a dialogue when it is played, with all that was said."""
+    record = Record()
     try:
         with target.line(record) as connection:
             connection.play(player.conversation())
@@ -276,13 +314,25 @@ def play(dialogue: Dialogue, target: Target) -> Outcome:
         why = EXCUSE if excused(player, target, missed) else missed.reason
         return Outcome(dialogue, SKIPPED, why, missed.line, record.said)
     except Difference as difference:
-        judged = (SKIPPED, EXCUSE) if excused(player, target, difference) else verdict(dialogue, difference)
-        return Outcome(dialogue, *judged, difference.line, record.said)
+        found = (SKIPPED, EXCUSE) if excused(player, target, difference) else verdict(dialogue, difference)
+        return Outcome(dialogue, *found, difference.line, record.said)
     except UnknownValue as error:
         return Outcome(dialogue, FAILED, f"{dialogue.source}: {error}", 0, record.said)
     except (OSError, ValueError, Interruption) as error:
         return Outcome(dialogue, FAILED, f"the connection failed: {error or type(error).__name__}", 0, record.said)
     return Outcome(dialogue, PASSED, said=record.said)
+
+
+def without(secrets: Collection[bytes], said: Iterable[Said]) -> Iterator[Said]:
+    """The same records, with HIDDEN where a secret was said, in one piece or in several."""
+    for _, records in groupby(said, lambda record: record.role):
+        turn = list(records)
+        whole = b"".join(record.data for record in turn)
+        if any(secret in whole for secret in secrets):
+            for secret in sorted(secrets, key=len, reverse=True):
+                whole = whole.replace(secret, HIDDEN.encode())
+            turn = [turn[0]._replace(data=whole)]
+        yield from turn
 
 
 def verdict(dialogue: Dialogue, difference: Difference) -> tuple[str, str]:
@@ -291,6 +341,14 @@ def verdict(dialogue: Dialogue, difference: Difference) -> tuple[str, str]:
 
 
 def check(target: Target, dialogues: Iterable[Dialogue], at_once: int = 8) -> Generator[Outcome, None, None]:
-    """Play dialogues, several at once; yields the outcomes in their order."""
-    with ThreadPoolExecutor(at_once, "check") as pool:
-        yield from pool.map(lambda dialogue: play(dialogue, target), dialogues)
+    """Play dialogues, several at once; yields the outcomes in their order. Who stops early ends those in hand."""
+    try:
+        with ThreadPoolExecutor(at_once, "check") as pool:
+            try:
+                yield from pool.map(lambda dialogue: play(dialogue, target), dialogues)
+            except BaseException:               # Ctrl-C, or nobody wants the rest
+                pool.shutdown(wait=False, cancel_futures=True)
+                target.calls.end()
+                raise
+    finally:
+        target.calls.over = False
