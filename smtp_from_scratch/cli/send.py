@@ -148,10 +148,10 @@ def tell_receipts(receipts: Sequence[Receipt]) -> None:
 
 def told(receipt: Receipt) -> Iterator[str]:
     """What a receipt says of each recipient."""
+    refused = receipt.refused                  # a 2yz may be among them: it was no answer to what was asked
     for address, reply in receipt.recipients.items():
-        if address not in receipt.unknown:     # a 2yz may be a refusal: it was no answer to what was asked
-            unasked = f"{receipt.refused_by}: " if address in receipt.refused and reply.positive else ""
-            yield f"{address}: {unasked}{reply}"
+        unasked = f"{receipt.refused_by}: " if address in refused and reply.positive else ""
+        yield f"{address}: {unasked}{reply}"
     for address in receipt.unknown:
         yield f"{address}: unknown: the line broke before the server had answered"
 
@@ -160,18 +160,7 @@ def exit_code(receipts: Iterable[Receipt]) -> int:
     """OK, DEFERRED or REFUSED, whichever is the worst."""
     codes = [OK]
     for receipt in receipts:
-<<<<<<< HEAD
-        refused = receipt.refused              # a 2yz may be among them: it was no answer to what was asked
-        for address, reply in receipt.recipients.items():
-            unasked = f"{receipt.refused_by}: " if address in refused and reply.positive else ""
-            print(printable(f"{address}: {unasked}{reply}"), flush=True)
-        for address in receipt.unknown:
-            print(printable(f"{address}: unknown: the line broke before the server had answered"), flush=True)
-        later = refused or receipt.unknown
-        codes.append(REFUSED if any(not reply.temporary for reply in refused.values()) else DEFERRED if later else OK)
-=======
         later = receipt.refused or receipt.unknown
         final = any(not reply.temporary for reply in receipt.refused.values())
         codes.append(REFUSED if final else DEFERRED if later else OK)
->>>>>>> work-B
     return max(codes, key=[OK, DEFERRED, REFUSED].index)
