@@ -169,7 +169,7 @@ class AsyncCommands(AsyncLine):
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         line = self.connection
         if line and kind is None:
-            with contextlib.suppress(SMTPException):
+            with contextlib.suppress(SMTPServerDisconnected):     # a refused login is told
                 await self.quit()
         self.close()
         if line:

@@ -58,10 +58,11 @@ class Guard:
 
     def fail(self, conversation: Conversation[T], error: BaseException) -> NoReturn:
         """A conversation has raised this. Whatever leaves the line in an unknown state closes it."""
-        if isinstance(error, SMTPResponseException):
-            if self.session.unanswered:         # more was said than has been answered
+        if isinstance(error, SMTPResponseException | SMTPNotSupportedError):
+            waiting = isinstance(error, SMTPResponseException) and error.smtp_code // 100 == 3
+            if self.session.unanswered or waiting:      # more was said than has been answered, or it waits for more
                 self.close()
-            raise error                         # a refusal; the session goes on
+            raise error                         # a refusal, the server's or our own; the session goes on
         conversation.close()                    # it may have somebody to account for
         self.close()                            # half a command or half a body may be out: no way back
         if isinstance(error, Disconnected):
@@ -70,6 +71,8 @@ class Guard:
             raise SMTPTimeout("the server did not answer in time") from None
         if isinstance(error, WireError):
             raise SMTPServerDisconnected(f"the server does not speak SMTP: {error}") from error
+        if isinstance(error, ConnectionAbortedError):          # what TLS makes of a broken record, if it is up
+            raise SMTPServerDisconnected(str(error)) from error
         raise error
 
 

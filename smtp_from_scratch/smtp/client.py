@@ -130,7 +130,7 @@ class Commands(Line):
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self.connection and kind is None:
-            with contextlib.suppress(SMTPException):
+            with contextlib.suppress(SMTPServerDisconnected):     # a refused login is told
                 self.quit()
         self.close()
 
