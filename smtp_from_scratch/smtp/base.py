@@ -195,9 +195,7 @@ def proving(session: ClientSession, user: str, password: str, mechanisms: Iterab
     """AUTH; returns the mechanism."""
     from smtp_from_scratch.smtp.logins import logging_in
 
-    chosen = yield from advised(session, logging_in(session, user, password, mechanisms, insecure))
-    yield from session.read_replies()
-    return chosen
+    return advised(session, logging_in(session, user, password, mechanisms, insecure))
 
 
 def outgoing_to(session: ClientSession, envelope: Envelope, body: Body, binary: bool = False) -> OutgoingMessage:
