@@ -1,0 +1,112 @@
+"""From what a program gives to what travels: files, blocks, line ends, headers."""
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from typing import Any
+
+import pytest
+
+from smtp_from_scratch import Client, Server, server_extensions
+from smtp_from_scratch.message import BLOCK, Octets, addressees, header_of
+
+ANA, KENJI = "ana@rio.example", "kenji@tokyo.example"
+
+
+def pipe(mode: str, octets: bytes = b"Subject: x\n\nhi\n") -> Any:
+    """The end of a pipe that is read; it cannot seek."""
+    read, write = os.pipe()
+    os.write(write, octets)
+    os.close(write)
+    return os.fdopen(read, mode)
+
+
+# --- blocks ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("without", [[], ["8BITMIME", "BINARYMIME", "SMTPUTF8"], ["SIZE"]])
+@pytest.mark.parametrize("text", [lambda: pipe("r"), lambda: io.StringIO("hi\n"), lambda: ["hi\n"]],
+                         ids=["pipe", "memory", "list"])
+def test_text_in_place_of_octets_is_told_before_anything_is_said(text: Callable[[], Any], without: list[str]) -> None:
+    with Server(extensions=server_extensions(without=without)) as server, Client(*server.address) as smtp:
+        body = text()
+        with pytest.raises(TypeError, match="of str: open a file in binary mode"):
+            smtp.sendmail(ANA, KENJI, body)
+        assert smtp.sendmail(ANA, KENJI, pipe("rb")).accepted == [KENJI]
+        [kept] = server.wait_for(1)
+        assert kept.data == b"Subject: x\r\n\r\nhi\r\n"
+
+
+class Slow:
+    """A file that cannot seek, and gives text."""
+
+    def __init__(self) -> None:
+        self.left = ["hi\n", ""]
+
+    def seekable(self) -> bool:
+        return False
+
+    def read(self, size: int) -> Any:
+        return self.left.pop(0)
+
+
+def test_a_file_of_ones_own_that_gives_text_is_told() -> None:
+    with Server() as server, Client(*server.address) as smtp:
+        with pytest.raises(TypeError, match="of str: open a file in binary mode"):
+            smtp.sendmail(ANA, KENJI, Slow())              # type: ignore[arg-type]
+        assert not server.messages
+
+
+@pytest.mark.parametrize("binary", [False, True])
+@pytest.mark.parametrize("block", [bytearray, memoryview])
+def test_blocks_of_any_kind_of_octets(block: Callable[[bytes], Any], binary: bool) -> None:
+    def bodies() -> Iterator[Any]:
+        yield [block(b"a\n"), block(b"b")]
+        yield (block(octets) for octets in (b"a\n", b"b"))
+
+    with Server() as server, Client(*server.address) as smtp:
+        for body in bodies():
+            assert smtp.sendmail(ANA, KENJI, body, binary=binary).accepted
+        assert [kept.data for kept in server.wait_for(2)] == [b"a\nb" if binary else b"a\r\nb\r\n"] * 2
+
+
+# --- headers ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", ["\r\n", "\n", "\r"])
+@pytest.mark.parametrize("second", ["\r\n", "\n", "\r"])
+def test_a_header_ends_at_an_empty_line_however_lines_end(first: str, second: str) -> None:
+    if first + second == "\r\n":
+        second = "\r\n"                        # CR and LF would be one line end
+    text = f"Subject: x{first}To: y{first}{second}text{second}{second}more".encode()
+    assert header_of(Octets(text)) == f"Subject: x{first}To: y".encode()
+    with Server() as server, Client(*server.address) as smtp:
+        assert smtp.sendmail(ANA, KENJI, text + b" \xfc").accepted, "8BITMIME alone is needed"
+
+
+def test_a_header_without_an_end_is_all_of_it() -> None:
+    text = b"Subject: x\r\n" + b" folded\r\n" * 100_000
+    assert header_of(Octets(text)) == text[:BLOCK]
+
+
+@pytest.mark.parametrize("style", [policy.default, policy.compat32, policy.SMTP], ids=["default", "compat32", "SMTP"])
+@pytest.mark.parametrize("without, words", [(["SMTPUTF8"], True), (["SMTPUTF8", "8BITMIME", "BINARYMIME"], True),
+                                            ([], False)])
+def test_a_message_with_a_utf8_header_goes_as_encoded_words_or_as_it_is(without: list[str], words: bool,
+                                                                        style: Any) -> None:
+    text = f"From: {ANA}\r\nTo: {KENJI}\r\nSubject: Grüße\r\n\r\nhello\r\n".encode()
+    with Server(extensions=server_extensions(without=without)) as server, Client(*server.address) as smtp:
+        assert smtp.send_message(message_from_bytes(text, policy=style)).accepted == [KENJI]
+        [kept] = server.wait_for(1)
+    assert kept.data.isascii() == (b"Subject: =?" in kept.data) == words
+    assert ("SMTPUTF8" in kept.envelope.parameters) != words
+
+
+def test_whom_an_odd_message_is_for_is_known() -> None:
+    """Newer Pythons give up on a whole field for a comma in a comment, unless they are told otherwise."""
+    message = EmailMessage()
+    message["To"] = "ana@rio.example (Ana, of Rio), Kenji (sales, Tokyo) <kenji@tokyo.example>"
+    assert addressees(message) == [ANA, KENJI]
