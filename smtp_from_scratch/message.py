@@ -14,7 +14,7 @@ from .addresses import listed
 from .envelope import Envelope, envelope_of, has_bare_newline
 from .transaction import OutgoingMessage
 
-__all__ = ["BLOCK", "Body", "addressees", "outgoing", "prepare"]
+__all__ = ["BLOCK", "Blocks", "Body", "addressees", "outgoing", "prepare"]
 
 BLOCK = 262_144                                 # octets read at a time
 

@@ -19,6 +19,7 @@ from smtp_from_scratch.refusals import raise_for_refusal
 from smtp_from_scratch.smtp.base import (
     AnyClient,
     host_and_port,
+    make_ready_again,
     outgoing_to,
     proving,
     resetting,
@@ -208,6 +209,8 @@ class AsyncSender(AsyncCommands):
                 await self._play(send_alone(plan))
             except BaseException as error:
                 ended(plan, error)
+            finally:
+                make_ready_again(plan)
             return plan.receipt
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import itertools
 import socket
@@ -21,13 +22,13 @@ from smtp_from_scratch.client import (
 from smtp_from_scratch.conversation import Conversation, Disconnected, Timeout
 from smtp_from_scratch.ehlo import Extension, check_requirements
 from smtp_from_scratch.envelope import Envelope
-from smtp_from_scratch.message import Body, addressees, outgoing, prepare
+from smtp_from_scratch.message import Blocks, Body, addressees, outgoing, prepare
 from smtp_from_scratch.printable import printable
 from smtp_from_scratch.refusals import SMTPTimeout
 from smtp_from_scratch.smtp.sending import Sending
 from smtp_from_scratch.smtp.sets import EVERYTHING, Extensions, client_extensions, client_security, joined
 from smtp_from_scratch.status import CodedClientSession
-from smtp_from_scratch.transaction import ClientSession, OutgoingMessage, open_session
+from smtp_from_scratch.transaction import ClientSession, OutgoingMessage, Plan, open_session
 from smtp_from_scratch.transcript import Reader, Said, Tap
 from smtp_from_scratch.unix import path_of
 from smtp_from_scratch.wire import Reply, WireError, encode_command
@@ -201,6 +202,14 @@ def proving(session: ClientSession, user: str, password: str, mechanisms: Iterab
 def outgoing_to(session: ClientSession, envelope: Envelope, body: Body, binary: bool = False) -> OutgoingMessage:
     """A message in the form that this server can take; ValueError for a header that can travel nowhere."""
     return outgoing(envelope, body, eight_bit=session.uses("8BITMIME"), binary=binary, sized=session.uses("SIZE"))
+
+
+def make_ready_again(plan: Plan) -> None:
+    """Put a file back to where it stood, unless everybody has it: whoever was refused may be sent it again."""
+    body = plan.message.body
+    if isinstance(body, Blocks) and len(plan.receipt.accepted) < plan.recipient_count:
+        with contextlib.suppress(OSError, ValueError):         # it may be closed by now
+            body.rewind()
 
 
 def sending_one(sending: Sending, message: Message | tuple[Envelope, Body]) -> Conversation[None]:

@@ -19,6 +19,7 @@ from smtp_from_scratch.refusals import raise_for_refusal
 from smtp_from_scratch.smtp.base import (
     AnyClient,
     host_and_port,
+    make_ready_again,
     outgoing_to,
     proving,
     resetting,
@@ -157,7 +158,7 @@ class Sender(Commands):
                  orcpt: Mapping[str, str] | None = None) -> Receipt:
         """Send a message as it is: octets, text, an open file, or blocks of octets; line ends become CR LF.
 
-        With `binary`, no octet is changed, line ends neither: the server must offer BINARYMIME. Returns and raises
+        A file is read from where it stands, in binary mode, and stands there again unless everybody has it. With `binary`, no octet is changed, line ends neither: the server must offer BINARYMIME. Returns and raises
         what `send_message` does; SMTPNotSupportedError, before MAIL, for octets beyond ASCII without 8BITMIME.
         """
         envelope = Envelope(from_addr, [to_addrs] if isinstance(to_addrs, str) else list(to_addrs))
@@ -178,6 +179,8 @@ class Sender(Commands):
             self.play(send_alone(plan))
         except BaseException as error:
             ended(plan, error)
+        finally:
+            make_ready_again(plan)
         return plan.receipt
 
 

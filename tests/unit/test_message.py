@@ -1,6 +1,8 @@
 """From what a program gives to what travels: files, blocks, line ends, headers."""
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import io
 import os
 from collections.abc import Callable, Iterator
@@ -10,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from smtp_from_scratch import Client, Server, server_extensions
+from smtp_from_scratch import AsyncClient, Client, Server, SMTPException, server_extensions
 from smtp_from_scratch.message import BLOCK, Octets, addressees, header_of
+from smtp_from_scratch.testing import FakeServer
 
-ANA, KENJI = "ana@rio.example", "kenji@tokyo.example"
+ANA, KENJI, YUI = "ana@rio.example", "kenji@tokyo.example", "yui@kyoto.example"
 
 
 def pipe(mode: str, octets: bytes = b"Subject: x\n\nhi\n") -> Any:
@@ -71,6 +74,33 @@ def test_blocks_of_any_kind_of_octets(block: Callable[[bytes], Any], binary: boo
         for body in bodies():
             assert smtp.sendmail(ANA, KENJI, body, binary=binary).accepted
         assert [kept.data for kept in server.wait_for(2)] == [b"a\nb" if binary else b"a\r\nb\r\n"] * 2
+
+
+@pytest.mark.parametrize("at", ["MAIL", "RCPT", "DATA", "END", "one of two"])
+@pytest.mark.parametrize("face", ["Client", "AsyncClient"])
+def test_a_file_that_was_refused_can_be_sent_again(face: str, at: str) -> None:
+    """A file is read from where it stands: after a refusal, it stands there again."""
+    file = io.BytesIO(b"of the letter before\nSubject: x\n\nhi\n")
+    file.seek(21)
+    people = [KENJI, YUI] if at == "one of two" else [KENJI]
+
+    def send(address: tuple[str, int]) -> None:
+        with Client(*address) as smtp:
+            smtp.sendmail(ANA, people, file)
+
+    async def send_async(address: tuple[str, int]) -> None:
+        async with AsyncClient(*address) as smtp:
+            await smtp.sendmail(ANA, people, file)
+
+    with FakeServer() as server:
+        server.refuse(YUI if at == "one of two" else "*", "451 4.7.1 later", at="RCPT" if at == "one of two" else at,
+                      once=True)
+        for _ in range(2):
+            with contextlib.suppress(SMTPException):
+                send(server.address) if face == "Client" else asyncio.run(send_async(server.address))
+            people = people[-1:]
+        assert [kept.data for kept in server.messages][-1] == b"Subject: x\r\n\r\nhi\r\n"
+        assert file.read() == b"", "everybody has it"
 
 
 # --- headers ---------------------------------------------------------------------------------------------------------
