@@ -25,6 +25,7 @@ class Events(asyncio.Protocol):
         self.channel = Channel(role, tap, self.loop.time)
         self.channel.peer = {"C": "S", "S": "C"}.get(role, "")
         self.full = self.ended = self.lost = False     # the line takes no more now; nothing more comes; nobody is there
+        self.failure: Exception | None = None          # what whoever plays must be told
         self.gone = asyncio.Event()
         self._waiter: asyncio.Future[bool] | None = None
 
@@ -37,7 +38,10 @@ class Events(asyncio.Protocol):
         self._prompt = prompt and acknowledge(self._socket)
 
     def data_received(self, data: bytes) -> None:
-        self.channel.receive(data)
+        try:
+            self.channel.receive(data)
+        except Exception as error:                     # a tap's; the event loop would only log it
+            self.failure = error
         if len(self.channel.inbox) >= INBOX_LIMIT:
             self.transport.pause_reading()
         self._wake()
@@ -106,6 +110,8 @@ class AsyncConnection(Events):
 
     async def listen(self, actor: Actor) -> None:
         """Wait until something has come; raises what happened instead."""
+        if self.failure:
+            raise self.failure
         if self.ended:
             raise Disconnected
         self.transport.resume_reading()
@@ -119,6 +125,8 @@ class AsyncConnection(Events):
         try:
             if await self._waiter:
                 raise Timeout
+            if self.failure:
+                raise self.failure
         finally:
             alarm.cancel()
             self._waiter = None

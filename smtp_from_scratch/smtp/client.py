@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from smtp_from_scratch.sasl import Mechanism
 
 T = TypeVar("T")
+LONGEST = 86_400.0                              # seconds that connecting may take: no clock of a system counts to `inf`
 
 
 class Line(AnyClient):
@@ -67,7 +68,7 @@ class Line(AnyClient):
         """Connect; raises OSError, ValueError when there is a connection already."""
         if self.connection:
             raise ValueError("already connected: quit or close first")
-        seconds = self.timeout or 30.0
+        seconds = min(self.timeout or 30.0, LONGEST)
         path = path_of(host)
         sock = connect(path, seconds) if path else socket.create_connection((host, port), seconds, self.source_address)
         self.connection = Connection(sock, "C", self.tap)
@@ -158,8 +159,9 @@ class Sender(Commands):
                  orcpt: Mapping[str, str] | None = None) -> Receipt:
         """Send a message as it is: octets, text, an open file, or blocks of octets; line ends become CR LF.
 
-        A file is read from where it stands, in binary mode, and stands there again unless everybody has it. With `binary`, no octet is changed, line ends neither: the server must offer BINARYMIME. Returns and raises
-        what `send_message` does; SMTPNotSupportedError, before MAIL, for octets beyond ASCII without 8BITMIME.
+        A file is read from where it stands, in binary mode, and stands there again unless everybody has it. With
+        `binary`, no octet is changed, line ends neither: the server must offer BINARYMIME. Returns and raises what
+        `send_message` does; SMTPNotSupportedError, before MAIL, for octets beyond ASCII without 8BITMIME.
         """
         envelope = Envelope(from_addr, [to_addrs] if isinstance(to_addrs, str) else list(to_addrs))
         request(envelope, ret=ret, envid=envid, notify=notify, orcpt=orcpt)
