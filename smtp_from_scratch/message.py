@@ -1,6 +1,7 @@
 """From an EmailMessage, bytes, a file or an iterator to what travels, and its exact size."""
 from __future__ import annotations
 
+import base64
 import codecs
 import contextlib
 import copy
@@ -14,7 +15,7 @@ from .addresses import listed
 from .envelope import Envelope, envelope_of, has_bare_newline
 from .transaction import OutgoingMessage
 
-__all__ = ["BLOCK", "Blocks", "Body", "addressees", "outgoing", "prepare"]
+__all__ = ["BLOCK", "Blocks", "Body", "addressees", "in_base64", "outgoing", "prepare"]
 
 BLOCK = 262_144                                 # octets read at a time
 
@@ -68,6 +69,26 @@ def prepare(message: Message, sender: str | None, recipients: str | Iterable[str
     if not (header.isascii() or (is_utf8(header) and "SMTPUTF8" in keywords)):
         octets = public.as_bytes(policy=message.policy.clone(**form | {"cte_type": "7bit"}))
     return envelope, octets
+
+
+def in_base64(message: Message) -> Message:
+    """The message, with base64 for parts in `binary`: writing them as a message changes what looks like a line end."""
+    if not any(map(is_binary, message.walk())):
+        return message
+    message = copy.deepcopy(message)
+    for part in filter(is_binary, message.walk()):
+        del part["Content-Transfer-Encoding"]
+        if not part.is_multipart():
+            octets = part.get_payload(decode=True)
+            part.set_payload(base64.encodebytes(octets if isinstance(octets, bytes) else b"").decode())
+        part["Content-Transfer-Encoding"] = "8bit" if part.is_multipart() else "base64"
+    return message
+
+
+def is_binary(part: Message) -> bool:
+    """Whether a part says of itself that it is in `binary` (RFC 2045 §6.2)."""
+    return any(name.lower() == "content-transfer-encoding" and str(value).strip().lower() == "binary"
+               for name, value in part.raw_items())
 
 
 def addressees(message: Message) -> list[str]:

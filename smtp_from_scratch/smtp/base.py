@@ -22,7 +22,7 @@ from smtp_from_scratch.client import (
 from smtp_from_scratch.conversation import Conversation, Disconnected, Timeout
 from smtp_from_scratch.ehlo import Extension, check_requirements
 from smtp_from_scratch.envelope import Envelope
-from smtp_from_scratch.message import Blocks, Body, addressees, outgoing, prepare
+from smtp_from_scratch.message import Blocks, Body, addressees, in_base64, outgoing, prepare
 from smtp_from_scratch.printable import printable
 from smtp_from_scratch.refusals import SMTPTimeout
 from smtp_from_scratch.smtp.sending import Sending
@@ -224,7 +224,7 @@ def sending_one(sending: Sending, message: Message | tuple[Envelope, Body]) -> C
         session = sending.client
         try:
             envelope, body = (message if isinstance(message, tuple) else
-                              prepare(message, None, None, session.keywords))
+                              prepare(in_base64(message), None, None, session.keywords))
             ready = outgoing_to(session, envelope, body)
         except Exception as error:              # `email` has many; the other messages go on
             known = message[0] if isinstance(message, tuple) else Envelope("", addressees(message))

@@ -14,7 +14,7 @@ from smtp_from_scratch.connection import Connection
 from smtp_from_scratch.conversation import Conversation
 from smtp_from_scratch.dsn import request
 from smtp_from_scratch.envelope import Envelope
-from smtp_from_scratch.message import Body, prepare
+from smtp_from_scratch.message import Body, in_base64, prepare
 from smtp_from_scratch.refusals import raise_for_refusal
 from smtp_from_scratch.smtp.base import (
     AnyClient,
@@ -150,7 +150,7 @@ class Sender(Commands):
         SMTPRecipientsRefused (everybody was refused), SMTPDataError, SMTPServerDisconnected, each with the `receipt`
         so far; ValueError or SMTPNotSupportedError before anything is sent.
         """
-        envelope, octets = prepare(message, from_addr, to_addrs, self.session.keywords)
+        envelope, octets = prepare(in_base64(message), from_addr, to_addrs, self.session.keywords)
         request(envelope, ret=ret, envid=envid, notify=notify, orcpt=orcpt)
         return raise_for_refusal(self.transact(envelope, octets))
 

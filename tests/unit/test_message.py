@@ -135,6 +135,33 @@ def test_a_message_with_a_utf8_header_goes_as_encoded_words_or_as_it_is(without:
     assert ("SMTPUTF8" in kept.envelope.parameters) != words
 
 
+@pytest.mark.parametrize("without", [[], ["BINARYMIME"], ["BINARYMIME", "8BITMIME"]])
+@pytest.mark.parametrize("kind", ["alone", "attached", "received"])
+def test_a_binary_part_arrives_as_it_is(kind: str, without: list[str]) -> None:
+    """`email` cannot write octets without line ends: they go in base64, and the program's message is left alone."""
+    octets = b"\x00\x01\n\r\xff\r\n\n"
+    message = EmailMessage()
+    message["From"], message["To"] = ANA, KENJI
+    if kind == "alone":
+        message.set_content(octets, "application", "octet-stream", cte="binary")
+    else:
+        message.set_content("Grüße\n", cte="8bit")
+        message.add_attachment(octets, "application", "octet-stream", cte="binary")
+    if kind == "received":
+        message["Content-Transfer-Encoding"] = "binary"        # of all its parts
+        message = message_from_bytes(message.as_bytes(), policy=policy.compat32)       # type: ignore[assignment]
+        octets = octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n")   # `email` has written it
+    before = message.as_bytes()
+    with Server(extensions=server_extensions(without=without)) as server, Client(*server.address) as smtp:
+        assert smtp.send_message(message).accepted == [KENJI]
+        [receipt] = smtp.send_messages([message])
+        assert receipt.accepted == [KENJI] and message.as_bytes() == before
+        for kept in server.wait_for(2):
+            part = list(kept.message.walk())[-1]
+            assert part.get_payload(decode=True) == octets and part["Content-Transfer-Encoding"] == "base64"
+            assert kept.envelope.parameters.get("BODY") in (None, "8BITMIME")
+
+
 def test_whom_an_odd_message_is_for_is_known() -> None:
     """Newer Pythons give up on a whole field for a comma in a comment, unless they are told otherwise."""
     message = EmailMessage()
