@@ -25,7 +25,7 @@ class Events(asyncio.Protocol):
         self.channel = Channel(role, tap, self.loop.time)
         self.channel.peer = {"C": "S", "S": "C"}.get(role, "")
         self.full = self.ended = self.lost = False     # the line takes no more now; nothing more comes; nobody is there
-        self.failure: Exception | None = None          # what whoever plays must be told
+        self.failure: Exception | None = None          # why it ended so
         self.gone = asyncio.Event()
         self._waiter: asyncio.Future[bool] | None = None
 
@@ -41,7 +41,7 @@ class Events(asyncio.Protocol):
         try:
             self.channel.receive(data)
         except Exception as error:                     # a tap's; the event loop would only log it
-            self.failure = error
+            self.failure, self.ended = error, True
         if len(self.channel.inbox) >= INBOX_LIMIT:
             self.transport.pause_reading()
         self._wake()
@@ -110,10 +110,8 @@ class AsyncConnection(Events):
 
     async def listen(self, actor: Actor) -> None:
         """Wait until something has come; raises what happened instead."""
-        if self.failure:
-            raise self.failure
         if self.ended:
-            raise Disconnected
+            raise self.failure or Disconnected
         self.transport.resume_reading()
         if self._prompt: acknowledge(self._socket)
         await self.something_happens(actor.deadline)
@@ -125,8 +123,6 @@ class AsyncConnection(Events):
         try:
             if await self._waiter:
                 raise Timeout
-            if self.failure:
-                raise self.failure
         finally:
             alarm.cancel()
             self._waiter = None
