@@ -44,7 +44,8 @@ ALLOWED: dict[str, set[str]] = {
     "auth": HELLO | {"passwords", "sasl", "saslprep", "throttle", "xtext"},
     "scram": HELLO | {"auth", "passwords", "sasl", "saslprep"},        # one more mechanism
     "dsn": HELLO | {"xtext"},
-    "lmtp": HELLO | {"rules", "status"}, "unix": set(), "submission": ENDS | {"addresses"}, "report": ENDS | {"dsn", "parts"},
+    "lmtp": HELLO | {"rules", "status"}, "unix": set(),
+    "submission": ENDS | {"addresses"}, "report": ENDS | {"dsn", "parts"},
     "connection": LINE | {"conversation", "prompt"},
     "server": LINE | {"conversation", "connection", "throttle", "unix"},
     "loop": LINE | {"conversation", "connection", "flight", "server", "throttle", "together", "tray"},
