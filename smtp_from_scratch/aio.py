@@ -25,6 +25,7 @@ class Events(asyncio.Protocol):
         self.channel = Channel(role, tap, self.loop.time)
         self.channel.peer = {"C": "S", "S": "C"}.get(role, "")
         self.full = self.ended = self.lost = False     # the line takes no more now; nothing more comes; nobody is there
+        self.failure: Exception | None = None          # why it ended so
         self.gone = asyncio.Event()
         self._waiter: asyncio.Future[bool] | None = None
 
@@ -37,7 +38,10 @@ class Events(asyncio.Protocol):
         self._prompt = prompt and acknowledge(self._socket)
 
     def data_received(self, data: bytes) -> None:
-        self.channel.receive(data)
+        try:
+            self.channel.receive(data)
+        except Exception as error:                     # a tap's; the event loop would only log it
+            self.failure, self.ended = error, True
         if len(self.channel.inbox) >= INBOX_LIMIT:
             self.transport.pause_reading()
         self._wake()
@@ -107,7 +111,7 @@ class AsyncConnection(Events):
     async def listen(self, actor: Actor) -> None:
         """Wait until something has come; raises what happened instead."""
         if self.ended:
-            raise Disconnected
+            raise self.failure or Disconnected
         self.transport.resume_reading()
         if self._prompt: acknowledge(self._socket)
         await self.something_happens(actor.deadline)

@@ -311,30 +311,30 @@ def exchange(client: ClientSession, talk: Responses, reply: Reply, first: bytes 
 
 
 # %% log-in-by
-def log_in_by(mechanism: Mechanism, client: ClientSession, user: str, password: str) -> Conversation[None]:
-    """Prove who we are by this mechanism."""
+def log_in_by(mechanism: Mechanism, client: ClientSession, user: str, password: str,
+              pipelined: bool = True) -> Conversation[None]:
+    """Prove who we are by this mechanism; a server that asks for what went along with AUTH hears it again."""
     talk = mechanism.respond(user, password)
     first, argument = next(talk), mechanism.name
     told = mechanism.client_first and len(f"AUTH {argument} {encode64(first)}") + 2 <= COMMAND_LIMIT    # §4
-    if told:
-        argument += f" {encode64(first) or '='}"
+    if told: argument += f" {encode64(first) or '='}"
     single = told and mechanism.turns == 1
     settle = partial(settle_auth, client, talk, user)
-    if single:                                 # it rides along with what follows
+    if single and pipelined and client.uses("PIPELINING"):     # it rides along with what follows
         yield from client.send(PlannedCommand("AUTH", argument, may_fly=True, settle=settle))
     else:
         reply = yield from client.command("AUTH", argument)
-        held = first if mechanism.client_first and not told else None
+        held = first if mechanism.client_first and not (told and reply.text) else None
         settle((yield from exchange(client, talk, reply, held)))
 
 
 # %% log-in
 def log_in(client: ClientSession, user: str, password: str, mechanisms: Iterable[Mechanism] = MECHANISMS,
-           insecure: bool = False) -> Conversation[str]:
+           insecure: bool = False, pipelined: bool = True) -> Conversation[str]:
     """Prove who we are, and return by which mechanism; raises SMTPAuthenticationError, SMTPNotSupportedError.
 
     Where a mechanism is not wanted after all, 504 or 534, the next one is tried (RFC 4954 §6). One in which
-    we speak once rides along with what follows: then the error comes with its reply.
+    we speak once rides along with what follows, if `pipelined`: then the error comes with its reply.
     """
     left, refusal = list(mechanisms), None
     while True:
@@ -344,7 +344,7 @@ def log_in(client: ClientSession, user: str, password: str, mechanisms: Iterable
             raise refusal or error from None
         left.remove(mechanism)
         try:
-            yield from log_in_by(mechanism, client, user, password)
+            yield from log_in_by(mechanism, client, user, password, pipelined)
             return mechanism.name
         except SMTPAuthenticationError as error:
             if error.reply.code not in (504, 534):

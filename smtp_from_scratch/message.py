@@ -1,19 +1,21 @@
 """From an EmailMessage, bytes, a file or an iterator to what travels, and its exact size."""
 from __future__ import annotations
 
+import base64
 import codecs
 import contextlib
 import copy
+import io
 import re
 from collections.abc import Container, Iterable, Iterator
 from email.message import Message
-from email.utils import getaddresses
 from typing import Any, Protocol, TypeGuard
 
+from .addresses import listed
 from .envelope import Envelope, envelope_of, has_bare_newline
 from .transaction import OutgoingMessage
 
-__all__ = ["BLOCK", "Body", "addressees", "outgoing", "prepare"]
+__all__ = ["BLOCK", "Blocks", "Body", "addressees", "in_base64", "outgoing", "prepare"]
 
 BLOCK = 262_144                                 # octets read at a time
 
@@ -31,7 +33,12 @@ Body = bytes | HasRead | Iterable[bytes] | str | bytearray | memoryview
 
 
 def is_file(body: object) -> TypeGuard[HasRead]:
-    """Whether a body is read from (`isinstance` with a protocol would take longer than to send a short message)."""
+    """Whether a body is read from; TypeError for a file in text mode.
+
+    (`isinstance` with a protocol would take longer than to send a short message.)
+    """
+    if isinstance(body, io.TextIOBase):
+        raise TypeError(NO_OCTETS.format("str"))
     return hasattr(body, "read") and hasattr(body, "seekable")
 
 
@@ -42,7 +49,8 @@ def prepare(message: Message, sender: str | None, recipients: str | Iterable[str
             keywords: Container[str]) -> tuple[Envelope, bytes]:
     """A message's envelope, and its octets, without Bcc, in the form that these extensions let travel.
 
-    Octets in its header that are not UTF-8 are written as encoded words, in 7 bits: no extension lets them travel.
+    Octets beyond ASCII in its header are written as encoded words, in 7 bits, unless they are UTF-8 and SMTPUTF8 is
+    among the extensions.
     """
     envelope = envelope_of(message) if sender is None or recipients is None else Envelope()
     if sender is not None:
@@ -57,16 +65,37 @@ def prepare(message: Message, sender: str | None, recipients: str | Iterable[str
     if hasattr(message.policy, "utf8"):         # a header in UTF-8 needs SMTPUTF8, as such an envelope does
         form["utf8"] = international
     octets = public.as_bytes(policy=message.policy.clone(**form))
-    if not is_utf8(header_of(Octets(octets))):
+    header = header_of(Octets(octets))
+    if not (header.isascii() or (is_utf8(header) and "SMTPUTF8" in keywords)):
         octets = public.as_bytes(policy=message.policy.clone(**form | {"cte_type": "7bit"}))
     return envelope, octets
+
+
+def in_base64(message: Message) -> Message:
+    """The message, with base64 for parts in `binary`: writing them as a message changes what looks like a line end."""
+    if not any(map(is_binary, message.walk())):
+        return message
+    message = copy.deepcopy(message)
+    for part in filter(is_binary, message.walk()):
+        del part["Content-Transfer-Encoding"]
+        if not part.is_multipart():
+            octets = part.get_payload(decode=True)
+            part.set_payload(base64.encodebytes(octets if isinstance(octets, bytes) else b"").decode())
+        part["Content-Transfer-Encoding"] = "8bit" if part.is_multipart() else "base64"
+    return message
+
+
+def is_binary(part: Message) -> bool:
+    """Whether a part says of itself that it is in `binary` (RFC 2045 §6.2)."""
+    return any(name.lower() == "content-transfer-encoding" and str(value).strip().lower() == "binary"
+               for name, value in part.raw_items())
 
 
 def addressees(message: Message) -> list[str]:
     """Whom a message is for, as far as that can be read."""
     with contextlib.suppress(Exception):        # `email` raises many
         values = [str(value) for name in ("To", "Cc", "Bcc") for value in message.get_all(name, [])]
-        return list(dict.fromkeys(address for _, address in getaddresses(values) if address))
+        return list(dict.fromkeys(listed(values)))
     return []
 
 
@@ -84,7 +113,7 @@ class Blocks:
         self.rereadable = not isinstance(source, Iterator) and iter(source) is not iter(source)
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self.source)
+        return map(octets_of, self.source)
 
     def top(self) -> bytes:
         """The first octets, in which the header is; nothing, where they could not be read again."""
@@ -128,11 +157,24 @@ class OpenFile(Blocks):
 
     def __iter__(self) -> Iterator[bytes]:
         self.rewind()
-        return iter(lambda: self.file.read(BLOCK), b"")
+        while block := self.file.read(BLOCK):
+            yield octets_of(block)
 
     def rewind(self) -> None:
         if self.rereadable:
             self.file.seek(self._start)
+
+
+NO_OCTETS = 'a body is bytes, a str, or blocks of bytes, not of {}: open a file in binary mode, "rb"'
+
+
+def octets_of(block: object) -> bytes:
+    """A block as bytes; TypeError for one that is none, such as a file gives in text mode."""
+    if type(block) is bytes:                    # nearly every block
+        return block
+    if isinstance(block, bytes | bytearray | memoryview):
+        return bytes(block)
+    raise TypeError(NO_OCTETS.format(type(block).__name__))
 
 
 def blocks_of(body: Body) -> Blocks:
@@ -147,6 +189,7 @@ def blocks_of(body: Body) -> Blocks:
 
 
 _FIELD = re.compile(rb"[!-9;-~]++[ \t]*+:")
+_EMPTY = re.compile(rb"(?>\r\n?|\n){2}")       # CR, LF and CR LF end a line (RFC 5321 §2.3.8)
 _BINARY = re.compile(rb"^content-transfer-encoding:\s*binary\s*$", re.IGNORECASE | re.MULTILINE)
 NOT_UTF8 = ("the header has octets that are neither ASCII nor UTF-8, and no extension lets them travel: "
             "write them as encoded words (RFC 2047)")
@@ -218,6 +261,4 @@ def header_of(message: Blocks) -> bytes:
     top = message.top()
     if not _FIELD.match(top):
         return b""
-    for empty in (b"\r\n\r\n", b"\n\n", b"\r\r"):
-        top = top.partition(empty)[0]           # whichever comes first
-    return top
+    return _EMPTY.split(top.partition(b"\r\n\r\n")[0], maxsplit=1)[0]

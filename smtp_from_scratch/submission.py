@@ -7,9 +7,10 @@ import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from email.utils import formatdate, getaddresses, make_msgid
+from email.utils import formatdate, make_msgid
 from typing import IO, Any
 
+from .addresses import listed
 from .bodies import MEMORY, Spool
 from .envelope import BadPath, Envelope, encode_path
 from .session import Deliver, Policy
@@ -43,10 +44,7 @@ HEADER_LIMIT, LINE_LIMIT = 262_144, 998        # octets that a header, and a lin
 
 def addresses_in(value: str) -> list[str]:
     """The addresses in a field; ValueError for comments within comments without end."""
-    try:
-        return [address for _, address in getaddresses([value]) if address]
-    except RecursionError:
-        raise ValueError("a field with too many parentheses") from None
+    return listed([value])
 
 
 def unqualified(address: str, enhanced: str) -> Reply | None:

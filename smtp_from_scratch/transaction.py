@@ -316,7 +316,7 @@ def leave(client: ClientSession) -> Conversation[Reply | None]:
     goodbye = PlannedCommand("QUIT")
     try:
         yield from client.send(goodbye)
-    except (Interruption, SMTPServerDisconnected, WireError):
+    except (Interruption, SMTPServerDisconnected, WireError, ConnectionError):
         if client.unanswered and client.unanswered[0] is not goodbye:
             raise
     return goodbye.reply

@@ -14,11 +14,12 @@ from smtp_from_scratch.client import Receipt, SMTPException, SMTPServerDisconnec
 from smtp_from_scratch.conversation import Conversation
 from smtp_from_scratch.dsn import request
 from smtp_from_scratch.envelope import Envelope
-from smtp_from_scratch.message import Body, prepare
+from smtp_from_scratch.message import Body, in_base64, prepare
 from smtp_from_scratch.refusals import raise_for_refusal
 from smtp_from_scratch.smtp.base import (
     AnyClient,
     host_and_port,
+    make_ready_again,
     outgoing_to,
     proving,
     resetting,
@@ -169,7 +170,7 @@ class AsyncCommands(AsyncLine):
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         line = self.connection
         if line and kind is None:
-            with contextlib.suppress(SMTPException):
+            with contextlib.suppress(SMTPServerDisconnected):     # a refused login is told
                 await self.quit()
         self.close()
         if line:
@@ -183,7 +184,7 @@ class AsyncSender(AsyncCommands):
                            to_addrs: str | Iterable[str] | None = None, *, ret: str = "", envid: str = "",
                            notify: str | Mapping[str, str] = "", orcpt: Mapping[str, str] | None = None) -> Receipt:
         """Send an `EmailMessage`; takes, returns and raises what `Client.send_message` does."""
-        envelope, octets = prepare(message, from_addr, to_addrs, self.session.keywords)
+        envelope, octets = prepare(in_base64(message), from_addr, to_addrs, self.session.keywords)
         request(envelope, ret=ret, envid=envid, notify=notify, orcpt=orcpt)
         return raise_for_refusal(await self.transact(envelope, octets))
 
@@ -208,6 +209,8 @@ class AsyncSender(AsyncCommands):
                 await self._play(send_alone(plan))
             except BaseException as error:
                 ended(plan, error)
+            finally:
+                make_ready_again(plan)
             return plan.receipt
 
 

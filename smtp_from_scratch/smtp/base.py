@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import itertools
 import socket
@@ -21,13 +22,13 @@ from smtp_from_scratch.client import (
 from smtp_from_scratch.conversation import Conversation, Disconnected, Timeout
 from smtp_from_scratch.ehlo import Extension, check_requirements
 from smtp_from_scratch.envelope import Envelope
-from smtp_from_scratch.message import Body, addressees, outgoing, prepare
+from smtp_from_scratch.message import Blocks, Body, addressees, in_base64, outgoing, prepare
 from smtp_from_scratch.printable import printable
 from smtp_from_scratch.refusals import SMTPTimeout
 from smtp_from_scratch.smtp.sending import Sending
 from smtp_from_scratch.smtp.sets import EVERYTHING, Extensions, client_extensions, client_security, joined
 from smtp_from_scratch.status import CodedClientSession
-from smtp_from_scratch.transaction import ClientSession, OutgoingMessage, open_session
+from smtp_from_scratch.transaction import ClientSession, OutgoingMessage, Plan, open_session
 from smtp_from_scratch.transcript import Reader, Said, Tap
 from smtp_from_scratch.unix import path_of
 from smtp_from_scratch.wire import Reply, WireError, encode_command
@@ -58,10 +59,11 @@ class Guard:
 
     def fail(self, conversation: Conversation[T], error: BaseException) -> NoReturn:
         """A conversation has raised this. Whatever leaves the line in an unknown state closes it."""
-        if isinstance(error, SMTPResponseException):
-            if self.session.unanswered:         # more was said than has been answered
+        if isinstance(error, SMTPResponseException | SMTPNotSupportedError):
+            waiting = isinstance(error, SMTPResponseException) and error.smtp_code // 100 == 3
+            if self.session.unanswered or waiting:      # more was said than has been answered, or it waits for more
                 self.close()
-            raise error                         # a refusal; the session goes on
+            raise error                         # a refusal, the server's or our own; the session goes on
         conversation.close()                    # it may have somebody to account for
         self.close()                            # half a command or half a body may be out: no way back
         if isinstance(error, Disconnected):
@@ -70,6 +72,8 @@ class Guard:
             raise SMTPTimeout("the server did not answer in time") from None
         if isinstance(error, WireError):
             raise SMTPServerDisconnected(f"the server does not speak SMTP: {error}") from error
+        if isinstance(error, ConnectionAbortedError):          # what TLS makes of a broken record, if it is up
+            raise SMTPServerDisconnected(str(error)) from error
         raise error
 
 
@@ -192,14 +196,20 @@ def proving(session: ClientSession, user: str, password: str, mechanisms: Iterab
     """AUTH; returns the mechanism."""
     from smtp_from_scratch.smtp.logins import logging_in
 
-    chosen = yield from advised(session, logging_in(session, user, password, mechanisms, insecure))
-    yield from session.read_replies()
-    return chosen
+    return advised(session, logging_in(session, user, password, mechanisms, insecure))
 
 
 def outgoing_to(session: ClientSession, envelope: Envelope, body: Body, binary: bool = False) -> OutgoingMessage:
     """A message in the form that this server can take; ValueError for a header that can travel nowhere."""
     return outgoing(envelope, body, eight_bit=session.uses("8BITMIME"), binary=binary, sized=session.uses("SIZE"))
+
+
+def make_ready_again(plan: Plan) -> None:
+    """Put a file back to where it stood, unless everybody has it: whoever was refused may be sent it again."""
+    body = plan.message.body
+    if isinstance(body, Blocks) and len(plan.receipt.accepted) < plan.recipient_count:
+        with contextlib.suppress(OSError, ValueError):         # it may be closed by now
+            body.rewind()
 
 
 def sending_one(sending: Sending, message: Message | tuple[Envelope, Body]) -> Conversation[None]:
@@ -214,7 +224,7 @@ def sending_one(sending: Sending, message: Message | tuple[Envelope, Body]) -> C
         session = sending.client
         try:
             envelope, body = (message if isinstance(message, tuple) else
-                              prepare(message, None, None, session.keywords))
+                              prepare(in_base64(message), None, None, session.keywords))
             ready = outgoing_to(session, envelope, body)
         except Exception as error:              # `email` has many; the other messages go on
             known = message[0] if isinstance(message, tuple) else Envelope("", addressees(message))

@@ -14,11 +14,12 @@ from smtp_from_scratch.connection import Connection
 from smtp_from_scratch.conversation import Conversation
 from smtp_from_scratch.dsn import request
 from smtp_from_scratch.envelope import Envelope
-from smtp_from_scratch.message import Body, prepare
+from smtp_from_scratch.message import Body, in_base64, prepare
 from smtp_from_scratch.refusals import raise_for_refusal
 from smtp_from_scratch.smtp.base import (
     AnyClient,
     host_and_port,
+    make_ready_again,
     outgoing_to,
     proving,
     resetting,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from smtp_from_scratch.sasl import Mechanism
 
 T = TypeVar("T")
+LONGEST = 86_400.0                              # seconds that connecting may take: no clock of a system counts to `inf`
 
 
 class Line(AnyClient):
@@ -66,7 +68,7 @@ class Line(AnyClient):
         """Connect; raises OSError, ValueError when there is a connection already."""
         if self.connection:
             raise ValueError("already connected: quit or close first")
-        seconds = self.timeout or 30.0
+        seconds = min(self.timeout or 30.0, LONGEST)
         path = path_of(host)
         sock = connect(path, seconds) if path else socket.create_connection((host, port), seconds, self.source_address)
         self.connection = Connection(sock, "C", self.tap)
@@ -130,7 +132,7 @@ class Commands(Line):
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self.connection and kind is None:
-            with contextlib.suppress(SMTPException):
+            with contextlib.suppress(SMTPServerDisconnected):     # a refused login is told
                 self.quit()
         self.close()
 
@@ -148,7 +150,7 @@ class Sender(Commands):
         SMTPRecipientsRefused (everybody was refused), SMTPDataError, SMTPServerDisconnected, each with the `receipt`
         so far; ValueError or SMTPNotSupportedError before anything is sent.
         """
-        envelope, octets = prepare(message, from_addr, to_addrs, self.session.keywords)
+        envelope, octets = prepare(in_base64(message), from_addr, to_addrs, self.session.keywords)
         request(envelope, ret=ret, envid=envid, notify=notify, orcpt=orcpt)
         return raise_for_refusal(self.transact(envelope, octets))
 
@@ -157,8 +159,9 @@ class Sender(Commands):
                  orcpt: Mapping[str, str] | None = None) -> Receipt:
         """Send a message as it is: octets, text, an open file, or blocks of octets; line ends become CR LF.
 
-        With `binary`, no octet is changed, line ends neither: the server must offer BINARYMIME. Returns and raises
-        what `send_message` does; SMTPNotSupportedError, before MAIL, for octets beyond ASCII without 8BITMIME.
+        A file is read from where it stands, in binary mode, and stands there again unless everybody has it. With
+        `binary`, no octet is changed, line ends neither: the server must offer BINARYMIME. Returns and raises what
+        `send_message` does; SMTPNotSupportedError, before MAIL, for octets beyond ASCII without 8BITMIME.
         """
         envelope = Envelope(from_addr, [to_addrs] if isinstance(to_addrs, str) else list(to_addrs))
         request(envelope, ret=ret, envid=envid, notify=notify, orcpt=orcpt)
@@ -178,6 +181,8 @@ class Sender(Commands):
             self.play(send_alone(plan))
         except BaseException as error:
             ended(plan, error)
+        finally:
+            make_ready_again(plan)
         return plan.receipt
 
 

@@ -31,5 +31,5 @@ def server_auth(users: Users, required: bool, insecure: bool) -> Auth:
 
 def logging_in(session: ClientSession, user: str, password: str, mechanisms: Iterable[Mechanism] | None,
                insecure: bool) -> Conversation[str]:
-    """AUTH now; returns the mechanism. None: the best one."""
-    return log_in(session, user, password, MECHANISMS if mechanisms is None else mechanisms, insecure)
+    """AUTH now, with its reply; returns the mechanism. None: the best one."""
+    return log_in(session, user, password, MECHANISMS if mechanisms is None else mechanisms, insecure, pipelined=False)

@@ -32,6 +32,7 @@ from smtp_from_scratch.client import CUT_OFF
 from smtp_from_scratch.conversation import Conversation, Disconnected, Line
 from smtp_from_scratch.lab import aiosmtpd_server
 from smtp_from_scratch.oauth import Tokens
+from smtp_from_scratch.transcript import Said
 from tests.memory_loop import run, server_in_memory
 from tests.ours import TLS
 from tests.unit.test_promises_client import CONFIGS, POST, WANTED, Batch, Office, keep_sending
@@ -588,6 +589,24 @@ def test_no_session_is_no_number_of_sessions(sessions: int) -> None:
 def test_options_that_contradict_each_other_are_told_as_they_are() -> None:
     with pytest.raises(ValueError, match="no password"):
         asyncio.run(send_all("mx.tokyo.example", [letter()], user="ana"))
+
+
+@pytest.mark.parametrize("who, word", [("S", b"220"), ("S", b"250 2.6.0"), ("C", b"MAIL")])
+def test_a_tap_that_raises_is_heard_as_with_client(who: str, word: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    def tap(said: Said) -> None:
+        if said.role == who and word in said.data:
+            raise LookupError("the tap is broken")
+
+    async def main() -> None:
+        async with AsyncClient(*server.address, tap=tap) as smtp:
+            await smtp.sendmail(ANA, KENJI, "hello")
+
+    with Server() as server:
+        with pytest.raises(LookupError, match="the tap is broken"):
+            asyncio.run(main())
+        with pytest.raises(LookupError, match="the tap is broken"), Client(*server.address, tap=tap) as smtp:
+            smtp.sendmail(ANA, KENJI, "hello")
+    assert "Fatal error" not in caplog.text
 
 
 def test_a_connection_hears_what_a_conversation_makes_of_an_end() -> None:

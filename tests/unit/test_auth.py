@@ -48,6 +48,7 @@ from smtp_from_scratch.sasl import (
     encode64,
 )
 from smtp_from_scratch.saslprep import saslprep
+from smtp_from_scratch.server import ThreadedServer
 from smtp_from_scratch.session import serve
 from smtp_from_scratch.starttls import StartTLS
 from smtp_from_scratch.status import CodedClientSession, CodedSession
@@ -361,7 +362,7 @@ def other_server(offer: str, *answers: bytes) -> Conversation[list[bytes]]:
     try:
         yield b"220 mx\r\n"
         yield Line()
-        yield b"250-mx\r\n250 " + offer.encode() + CRLF
+        yield f"250-mx\r\n250{offer if offer[:1] == '-' else ' ' + offer}".encode() + CRLF
         for answer in answers:
             heard.append((yield Line(AUTH_LIMIT)))
             yield answer + CRLF
@@ -388,10 +389,11 @@ def attempt(method: Mechanism, offer: str, *answers: bytes, **options: Any) -> t
 
 
 DIGEST = cram_md5(saslprep(TIDES), b"<1@mx>")
+AGAIN = [b"AUTH PLAIN " + GOOD, GOOD]
 
 
 @pytest.mark.parametrize("method, answers, heard", [
-    (Plain(), [b"235 in"], [b"AUTH PLAIN " + GOOD]),
+    (Plain(), [b"235 in"], [b"AUTH PLAIN " + GOOD]), (Plain(), [b"334 ", b"235 in"], AGAIN),
     (Login(), [b"334 VXNlcjo=", b"334 UGFzcw==", b"235 in"], [b"AUTH LOGIN", b64(ANA), b64(TIDES)]),
     (Login(), [b"334 ", b"334 ", b"235 in"], [b"AUTH LOGIN", b64(ANA), b64(TIDES)]),
     (CramMd5(), [b"334 " + b64("<1@mx>"), b"235 in"], [b"AUTH CRAM-MD5", b64(f"{ANA} {DIGEST}")]),
@@ -424,9 +426,29 @@ def test_a_challenge_that_makes_no_sense_is_answered_with_a_star(method: Mechani
     assert isinstance(error, SMTPAuthenticationError) and said == [f"AUTH {method.name}".encode(), b"*"] and user == ""
 
 
-def test_one_challenge_too_many() -> None:
-    error, said, user = attempt(Login(), "AUTH LOGIN", b"334 ", b"334 ", b"334 ", b"501 as you like")
+@pytest.mark.parametrize("method", [Plain(), Login()], ids=lambda method: method.name)
+def test_one_challenge_too_many(method: Mechanism) -> None:
+    challenges = [b"334 "] * (3 if method.name == "LOGIN" else 2)
+    error, said, user = attempt(method, f"AUTH {method.name}", *challenges, b"501 as you like")
     assert isinstance(error, SMTPAuthenticationError) and said[-1] == b"*" and user == ""
+
+
+@pytest.mark.parametrize("code", [504, 534])
+@pytest.mark.parametrize("offer", ["-PIPELINING\r\n250 AUTH PLAIN LOGIN", "AUTH PLAIN LOGIN"])
+def test_a_login_by_hand_tries_the_next_mechanism(offer: str, code: int) -> None:
+    answers = [f"{code} no".encode(), b"334 ", b"334 ", b"235 in", b"221 bye"]
+    with ThreadedServer(lambda peer: other_server(offer, *answers)) as there:
+        with Client(*there.address, timeout=30) as smtp:
+            assert smtp.login(ANA, TIDES, insecure=True) == "LOGIN"
+
+
+def test_a_challenge_to_plain_that_rode_along_ends_the_line() -> None:
+    """What was said next was taken for the response: nobody knows any more which reply is whose."""
+    with ThreadedServer(lambda peer: other_server("-PIPELINING\r\n250 AUTH PLAIN", b"334 ", b"501 no")) as there:
+        smtp = Client(*there.address, timeout=30, user=ANA, password=TIDES, insecure_auth=True)
+        with pytest.raises(SMTPAuthenticationError) as caught:
+            list(smtp.send_messages([]))
+        assert caught.value.smtp_code == 334 and smtp.connection is None
 
 
 @pytest.mark.parametrize("method", [Login(), CramMd5()], ids=lambda method: method.name)

@@ -48,6 +48,13 @@ def test_it_calls_from_where_it_is_told_to() -> None:
         assert server.messages[0].envelope.peer == "127.0.0.2"
 
 
+@pytest.mark.parametrize("seconds", [float("inf"), 1e12])
+def test_a_timeout_of_any_size_is_one(seconds: float) -> None:
+    """`inf` caps nothing: the waits are those of the RFC."""
+    with Server() as server, Client(*server.address, timeout=seconds) as smtp:
+        assert smtp.sendmail("ana@rio.example", "kenji@tokyo.example", "hi").accepted
+
+
 def test_debug_prints_the_dialogue_and_no_password(capsys: pytest.CaptureFixture[str]) -> None:
     with Server(users=Passwords({"ana": "mango"}), insecure_auth=True) as server:
         with Client("{}:{}".format(*server.address), debug=True) as smtp:

@@ -44,13 +44,14 @@ ALLOWED: dict[str, set[str]] = {
     "auth": HELLO | {"passwords", "sasl", "saslprep", "throttle", "xtext"},
     "scram": HELLO | {"auth", "passwords", "sasl", "saslprep"},        # one more mechanism
     "dsn": HELLO | {"xtext"},
-    "lmtp": HELLO | {"rules", "status"}, "unix": set(), "submission": ENDS, "report": ENDS | {"dsn", "parts"},
+    "lmtp": HELLO | {"rules", "status"}, "unix": set(),
+    "submission": ENDS | {"addresses"}, "report": ENDS | {"dsn", "parts"},
     "connection": LINE | {"conversation", "prompt"},
     "server": LINE | {"conversation", "connection", "throttle", "unix"},
     "loop": LINE | {"conversation", "connection", "flight", "server", "throttle", "together", "tray", "unix"},
     "aio": LINE | {"conversation", "connection", "prompt", "unix"},
     "maildir": WIRE | {"envelope", "together"}, "users": HELLO | {"auth", "passwords", "sasl", "saslprep", "scram"},
-    "refusals": {"client", "wire"}, "replies": TALK | {"client"}, "message": ENDS | {"transaction"},
+    "refusals": {"client", "wire"}, "replies": TALK | {"client"}, "message": ENDS | {"addresses", "transaction"},
     "smtp": PROTOCOL | BY_HAND,
     # An examiner shares what is transport with the examined, and no rule of SMTP.
     "conformance": TALK | {"bodies", "chunking", "connection", "starttls"},

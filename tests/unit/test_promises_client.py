@@ -1,6 +1,7 @@
 """What a client promises: all that was begun has a receipt, nothing acknowledged is sent twice, no error is silent."""
 from __future__ import annotations
 
+import asyncio
 import gc
 import io
 from collections import Counter
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from smtp_from_scratch import (
+    AsyncClient,
     Client,
     Envelope,
     Receipt,
@@ -611,6 +613,36 @@ def test_the_line_is_closed_when_a_refusal_leaves_replies_outstanding() -> None:
         with pytest.raises(SMTPServerDisconnected, match="not connected"):
             smtp.noop()
         assert not server.messages
+
+
+@pytest.mark.parametrize("pipelining", [True, False])
+def test_a_wrong_password_is_told_even_if_nothing_is_sent(pipelining: bool) -> None:
+    """With PIPELINING its refusal may come with the reply to QUIT."""
+    extensions = [*server_extensions(without=[] if pipelining else ["PIPELINING"]),
+                  Auth(USERS, insecure=True, mechanisms=[Plain()])]
+    options: dict[str, Any] = {"user": "ana", "password": "wrong", "insecure_auth": True}
+
+    async def with_async_client() -> None:
+        async with AsyncClient(*server.address, **options):
+            pass
+
+    with Server(extensions=extensions) as server:
+        with pytest.raises(SMTPAuthenticationError), Client(*server.address, **options):
+            pass
+        with pytest.raises(SMTPAuthenticationError):
+            asyncio.run(with_async_client())
+        if pipelining:
+            with pytest.raises(KeyError), Client(*server.address, **options):
+                raise KeyError("the program's own")
+
+
+@pytest.mark.parametrize("what", ["starttls", "login"])
+def test_what_is_not_offered_costs_no_connection(what: str) -> None:
+    """As with `smtplib`, a program may try TLS, and go on without."""
+    with Server(extensions=server_extensions(without=["STARTTLS", "AUTH"])) as server, Client(*server.address) as smtp:
+        with pytest.raises(SMTPNotSupportedError):
+            smtp.starttls(TLS.client) if what == "starttls" else smtp.login("ana", "tides", insecure=True)
+        assert smtp.sendmail(ANA, KENJI, "hello").accepted == [KENJI]
 
 
 # --- small rules -----------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """STARTTLS and TLS from the first octet on: the layer, the handshake, what is forgotten, and who attacks (security)."""
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import random
@@ -10,6 +11,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from email import message_from_bytes
 from typing import Any
 
 import pytest
@@ -17,11 +19,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smtp_from_scratch import (
+    AsyncClient,
     Client,
     Server,
     SMTPNotSupportedError,
     SMTPResponseException,
     SMTPServerDisconnected,
+    compat,
+    deliver,
     lab,
 )
 from smtp_from_scratch.chunking import Octets
@@ -562,7 +567,7 @@ def test_noise_in_the_middle_of_a_session(noise: bytes, caplog: pytest.LogCaptur
         client = Client(*server.address, tls=GOOD.client)
         assert client.connection
         client.connection.socket.sendall(noise)
-        with pytest.raises((SMTPServerDisconnected, OSError)):
+        with pytest.raises(SMTPServerDisconnected):
             client.noop()
         wait_until_alone(server)
         assert not server.messages
@@ -572,6 +577,59 @@ def test_noise_in_the_middle_of_a_session(noise: bytes, caplog: pytest.LogCaptur
 def test_a_slow_server_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(TimeoutError):
         Client(*listener.getsockname(), tls=GOOD.client, implicit_tls=True, timeout=0.3)
+
+
+class Spoilt(TLSLayer):
+    """Seals what holds a word so that nobody can open it."""
+
+    word = b"221"
+
+    def send(self, data: bytes) -> bytes:
+        sealed = super().send(data)
+        return b"\x15\x03\x03\x00\x13" + b"x" * 19 if self.word in data else sealed
+
+
+def spoilt(peer: str) -> Conversation[None]:
+    """A server under TLS whose goodbye is damaged on the way."""
+    yield Upgrade(Spoilt(GOOD.server, server_side=True))
+    session = CodedSession("mx.tokyo.example")
+    session.secure = True
+    yield from serve(session)
+
+
+async def with_async_client(address: tuple[str, int]) -> list[str]:
+    async with AsyncClient(*address, tls=GOOD.client, implicit_tls=True) as smtp:
+        return (await smtp.sendmail("ana@rio.example", "kenji@tokyo.example", LETTER)).accepted
+
+
+def with_client(address: tuple[str, int]) -> list[str]:
+    with Client(*address, tls=GOOD.client, implicit_tls=True) as smtp:
+        return smtp.sendmail("ana@rio.example", "kenji@tokyo.example", LETTER).accepted
+
+
+def with_compat(address: tuple[str, int]) -> list[str]:
+    with compat.SMTP_SSL(*address, context=GOOD.client) as smtp:
+        return ["kenji@tokyo.example", *smtp.sendmail("ana@rio.example", ["kenji@tokyo.example"], LETTER)]
+
+
+def with_deliver(address: tuple[str, int]) -> list[str]:
+    letter = message_from_bytes(b"From: ana@rio.example\r\nTo: kenji@tokyo.example\r\n" + LETTER)
+    [receipt] = deliver(address, [letter], tls=GOOD.client, implicit_tls=True)
+    return receipt.accepted
+
+
+@pytest.mark.parametrize("send", [with_client, lambda address: asyncio.run(with_async_client(address)), with_compat,
+                                  with_deliver], ids=["Client", "AsyncClient", "compat", "deliver"])
+def test_a_seal_that_breaks_at_the_goodbye_takes_nothing_back(send: Callable[[tuple[str, int]], list[str]]) -> None:
+    with ThreadedServer(spoilt) as server:
+        assert send(server.address) == ["kenji@tokyo.example"]
+
+
+def test_a_seal_that_breaks_earlier_is_the_end_of_the_line() -> None:
+    with ThreadedServer(spoilt) as server, Client(*server.address, tls=GOOD.client, implicit_tls=True) as smtp:
+        with pytest.raises(SMTPServerDisconnected, match="not what was sent") as caught:
+            smtp.quit()
+        assert isinstance(caught.value.__cause__, ConnectionAbortedError)
 
 
 # --- TLS from the first octet on -------------------------------------------------------------------------------------

@@ -89,6 +89,12 @@ def test_what_leaves_has_one_of_each_and_the_rest_is_untouched(fields: tuple[str
     assert leaves(left) == left, "what has left once is changed no more"
 
 
+@pytest.mark.parametrize("author", ["ana@rio.example (Ana, of Rio)", "Ana (sales, Rio) <ana@rio.example>"])
+def test_a_comma_in_a_comment_hides_no_author(author: str) -> None:
+    letter = f"From: {author}\r\n".encode() + DATE + ID + b"\r\ntext\r\n"
+    assert leaves(letter) == letter
+
+
 @pytest.mark.parametrize("user, sender", [
     ("choir@rio.example", "choir@rio.example"), (ANA, None), ("ANA@Rio.Example", None), ("ana", None),
     ("ana@localhost", None), ("josé@rio.example", None), ("a b@rio.example", None), ("", None),

@@ -389,6 +389,15 @@ def test_a_goodbye_gone_wrong_changes_no_receipt(farewell: list[str], reply: int
     assert receipt.accepted == [KENJI] and (goodbye.code if goodbye else None) == reply
 
 
+def test_a_goodbye_over_a_broken_seal_changes_no_receipt() -> None:
+    client = ClientSession("rio.example")
+    talk = leave(client)
+    assert next(talk) == b"QUIT\r\n" and talk.send(None)      # it waits for the reply
+    with pytest.raises(StopIteration) as ended:
+        talk.throw(ConnectionAbortedError())
+    assert ended.value.value is None
+
+
 def test_the_server_of_1982_gets_its_message() -> None:
     kept: list[bytes] = []
     old = Session("old.oslo.example", lambda envelope, body: kept.append(body.read()))
