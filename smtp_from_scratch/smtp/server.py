@@ -209,10 +209,12 @@ class Server(Talking):
                  lmtp: bool = False) -> None:
         if stage not in STAGES:
             raise ValueError(f"stage is one of {', '.join(STAGES)}, not {stage!r}")
+        if not one_word(hostname) or not 0 <= port <= 65_535:
+            raise ValueError(f"a host name is one word in ASCII, a port at most 65535, not {hostname!r} and {port!r}")
         positive(max_connections=max_connections, max_connections_per_address=max_connections_per_address,
                  timeout=timeout, session_timeout=session_timeout)
         inbox, bridge = Inbox(), Bridge(stage)
-        self.hostname = hostname or socket.gethostname() or "localhost"
+        self.hostname = hostname or (name if one_word(name := socket.gethostname()) and name else "localhost")
         self._handlers = handlers(bridge, self.hostname, inbox if deliver is None else deliver, accept_sender,
                                   accept_recipient, submission)
         self._limits = Limits(max_size, max_recipients, max_errors, max_idle_commands, max_refused)
@@ -238,6 +240,11 @@ def port_of(host: str | socket.socket, port: int) -> int:
         return port
     name = host.getsockname()                   # of a socket with a path, the path
     return int(name[1]) if isinstance(name, tuple) else 0
+
+
+def one_word(name: str) -> bool:
+    """Whether a line of SMTP can have it as a word; also if it is empty."""
+    return name.isascii() and name.isprintable() and " " not in name
 
 
 def positive(**numbers: float) -> None:

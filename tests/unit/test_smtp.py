@@ -275,6 +275,8 @@ def test_more_recipients_than_a_transaction_takes_in_a_whole_session() -> None:
 
 @pytest.mark.parametrize("options, sentence", [
     ({"max_connections": -5}, "max_connections is a number above 0, not -5"),
+    ({"hostname": "a\r\nb"}, "a host name is one word in ASCII"), ({"hostname": "tóquio"}, "one word in ASCII"),
+    ({"port": 70_000}, "a port at most 65535, not '' and 70000"),
     ({"timeout": 0}, "timeout is a number above 0"),
     ({"session_timeout": -1.0}, "session_timeout is a number above 0"),
     ({"max_recipients": 0}, "max_recipients is a number, at least 1"),
@@ -290,6 +292,7 @@ def test_a_server_says_which_argument_it_cannot_use(options: dict[str, Any], sen
 
 @pytest.mark.parametrize("options, sentence", [
     ({"timeout": 0}, "timeout is a number of seconds above 0, or None"),
+    ({"port": 70_000}, "a port is a number from 0 to 65535, not 70000"),
     ({"tls": "cert.pem"}, "tls is True, .*not 'cert.pem'"),
     ({"extensions": ["SIZE"]}, "extensions are objects"),
 ])
