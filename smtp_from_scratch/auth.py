@@ -66,7 +66,7 @@ class Login(Mechanism):
         typed = as_text((yield b"Username:"))
         password = as_text((yield b"Password:"))
         user = name_of(typed)
-        right = password and (yield Work(lambda: sure(users.verify(user, password))))      # some stores take ""
+        right = password and (yield Work(lambda: sure(users.verify(user, password))))     # "" opens some stores
         if not right:
             raise AuthError("wrong")
         return user
@@ -163,7 +163,8 @@ def examine(mechanism: Mechanism, users: Users, initial: bytes | None) -> Conver
             yield f"334 {encode64(said)}".encode() + CRLF       # its blank even before nothing (RFC 4954 §8)
             yield FLUSH
             line = yield Line(AUTH_LIMIT)
-            answer = exam.throw(Cancelled) if line == b"*" else decode64(line.decode("latin-1"))
+            if line == b"*": exam.throw(Cancelled)     # comes back out, or as another AuthError
+            answer = decode64(line.decode("latin-1"))
         try:
             said = exam.send(answer)
         except StopIteration as end:
@@ -180,7 +181,7 @@ BETWEEN = {"start": "start", "ready": "ready"}         # messages, and not withi
 def verdict(guesses: Guesses, session: ExtendedSession, error: Exception) -> Reply:
     """The reply to an examination that failed (RFC 4954 §4, §6); it never says what was wrong with it."""
     wrong = isinstance(error, AuthError) and not isinstance(error, BadResponse | Cancelled)
-    if not wrong: guesses.take_back(session.peer)          # nothing was guessed
+    if not wrong: guesses.take_back(session.peer)          # `wait_for_turn`, below, has counted it
     if isinstance(error, WireError):
         return Reply(500, str(error), "5.5.6" if isinstance(error, LineTooLong) else "5.5.2")
     if isinstance(error, Cancelled):
@@ -190,9 +191,9 @@ def verdict(guesses: Guesses, session: ExtendedSession, error: Exception) -> Rep
     if not wrong:
         log.error("%s: the examination failed", session.peer, exc_info=error)
         return Reply(454, "something is broken here; please try again later", "4.7.0")
-    failures = session.counts["AUTH"] = session.counts["AUTH"] + 1         # notes are forgotten at STARTTLS
-    log.info("%s: wrong user or password, %d times", session.peer or "client", failures)
-    if failures >= MOST_FAILURES:
+    session.counts["AUTH"] += 1                # not in `notes`: STARTTLS makes a session forget those
+    log.info("%s: wrong user or password, %d times", session.peer or "client", session.counts["AUTH"])
+    if session.counts["AUTH"] >= MOST_FAILURES:
         session.state = "closed"
         return Reply(421, "too many wrong guesses, closing the connection", "4.7.0")
     return Reply(535, "wrong user or password", "5.7.8")
@@ -220,7 +221,7 @@ def auth(extension: Auth, session: ExtendedSession, argument: str) -> Conversati
         raise
     except Exception as error:
         return verdict(extension.guesses, session, error)
-    extension.guesses.take_back(session.peer)
+    extension.guesses.take_back(session.peer)  # it was right
     return Reply(235, "welcome", "2.7.0")
 
 
@@ -304,7 +305,7 @@ def exchange(client: ClientSession, talk: Responses, reply: Reply, first: bytes 
         except (ValueError, AuthError, StopIteration) as error:
             yield b"*" + CRLF
             reply = yield from client.read(300.0)
-            raise SMTPAuthenticationError(reply, f"gave up: {error or 'one challenge too many'}") from None
+            raise SMTPAuthenticationError(reply, f"gave up: {str(error) or 'one challenge too many'}") from None
         yield encode64(response).encode() + CRLF
         reply = yield from client.read(300.0)
     return reply
@@ -313,7 +314,7 @@ def exchange(client: ClientSession, talk: Responses, reply: Reply, first: bytes 
 # %% log-in-by
 def log_in_by(mechanism: Mechanism, client: ClientSession, user: str, password: str,
               pipelined: bool = True) -> Conversation[None]:
-    """Prove who we are by this mechanism; a server that asks for what went along with AUTH hears it again."""
+    """Prove who we are by this mechanism; an empty challenge gets the initial response, even a second time."""
     talk = mechanism.respond(user, password)
     first, argument = next(talk), mechanism.name
     told = mechanism.client_first and len(f"AUTH {argument} {encode64(first)}") + 2 <= COMMAND_LIMIT    # §4
@@ -324,7 +325,7 @@ def log_in_by(mechanism: Mechanism, client: ClientSession, user: str, password: 
         yield from client.send(PlannedCommand("AUTH", argument, may_fly=True, settle=settle))
     else:
         reply = yield from client.command("AUTH", argument)
-        held = first if mechanism.client_first and not (told and reply.text) else None
+        held = first if mechanism.client_first and not (told and reply.text) else None    # for an empty 334
         settle((yield from exchange(client, talk, reply, held)))
 
 
@@ -333,8 +334,8 @@ def log_in(client: ClientSession, user: str, password: str, mechanisms: Iterable
            insecure: bool = False, pipelined: bool = True) -> Conversation[str]:
     """Prove who we are, and return by which mechanism; raises SMTPAuthenticationError, SMTPNotSupportedError.
 
-    Where a mechanism is not wanted after all, 504 or 534, the next one is tried (RFC 4954 §6). One in which
-    we speak once rides along with what follows, if `pipelined`: then the error comes with its reply.
+    Where a mechanism is not wanted after all, 504 or 534, the next one is tried (RFC 4954 §6). But if
+    `pipelined`, one in which we speak once rides along with what follows: its error comes with the reply.
     """
     left, refusal = list(mechanisms), None
     while True:

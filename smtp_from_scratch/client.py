@@ -24,7 +24,7 @@ __all__ = [
 class SMTPException(smtplib.SMTPException):
     """Whatever goes wrong in a session; each is also the exception of `smtplib` that has its name."""
 
-    receipts: Sequence[Receipt] = ()           # one for each message that was begun: those are not sent again
+    receipts: Sequence[Receipt] = ()           # one for each message that was begun: what became of it
 
     @property
     def receipt(self) -> Receipt | None:
@@ -119,7 +119,7 @@ class Receipt:
     refused_by: str = ""                       # "MAIL", "RCPT", "DATA", "body", "line"; empty: somebody has it
     reply: Reply | None = None                 # the reply to the body, or the one that ended the transaction
     unknown: list[str] = field(default_factory=list)       # the line broke before the reply to the body
-    ended: bool = field(default=True, compare=False)       # the end of the body was said, perhaps
+    ended: bool = field(default=True, compare=False)       # False: the body's end was surely not said
 
     @property
     def accepted(self) -> list[str]:
@@ -137,13 +137,13 @@ class Receipt:
         return bool(self.refused_by) or self.reply is not None
 
     def lose(self, recipients: Iterable[str], reply: Reply = CUT_OFF) -> None:
-        """The line broke: nobody knows what became of those who were not refused, if the body has ended."""
+        """The line broke: who was not refused is `unknown`, or gets `reply` if the body had not ended."""
         if self.done: return
         refused = self.refused
         others = [a for a in dict.fromkeys(recipients) if a not in refused]
         if self.ended:
             self.unknown = others
-            for address in others: self.recipients.pop(address, None)
+            for address in others: self.recipients.pop(address, None)      # their 250 was only "I would"
         else:
             self.recipients |= dict.fromkeys(others, reply)
             self.refused_by, self.reply = "line", reply

@@ -259,17 +259,17 @@ class ExtendedSession(Session):
         """As before; and extensions have a say, even out of a command's turn (RFC 3207 §4, RFC 4954 §6)."""
         verb = self.verbs.get(command.verb, UNKNOWN)
         if line not in self.known and (refusal := self.extensions.misformed(line, command)):
-            return self.closing(f"lost its place: {refusal.text}") if verb.counts_octets else refusal
+            return self.closing(f"cannot go on: {refusal.text}") if verb.counts_octets else refusal
         objection = None if verb.counts_octets else self.objection(command)     # a chunk is read, then refused
         if self.state not in verb.moves and not (objection and objection.code == 530):
             return Reply(503, EXPECTED[self.state].replace("HELO", "EHLO"), "5.5.1")
         return objection or verb.misused(command)
 
     def objection(self, command: Command) -> Reply | None:
-        """What the first extension says that does not want a command dispatched; 530 comes before others."""
+        """The first refusal that an extension has for a command; a 530 comes before all others."""
         found = None
         for check in self.extensions.checks.get((command.verb, command.argument.isascii()), ()):
-            if (no := check(self, command)) and (not found or no.code == 530 != found.code): found = no
+            if (no := check(self, command)) and (not found or no.code == 530 and found.code != 530): found = no
         return found
 
 

@@ -122,7 +122,7 @@ class Delegating(NonBlocking):
     def __init__(self, sock: socket.socket, tap: Tap | None = None) -> None:
         super().__init__(sock, tap)
         self.job: Job | None = None            # what must be done before the conversation goes on
-        self.new = False                       # nobody has begun with it
+        self.new = False                       # True until the job is handed over
         self.channel.work = self.work
 
     def work(self, work: Work) -> Any:
@@ -131,14 +131,14 @@ class Delegating(NonBlocking):
         if job is None:
             pause = work.seconds if isinstance(work, Pause) else math.inf
             job = Job(work.function, self.channel.now() + pause)
-            self.new = pause == math.inf       # a pause is nobody's work
+            self.new = pause == math.inf       # a pause needs no worker
         outcome = job.take(self.channel)
         if outcome is NOT_YET:
             self.job = job
         return outcome
 
     def part(self, patience: float = 1.0) -> None:
-        self.job, self.new = None, False       # what somebody has begun is done, and nobody waits for it
+        self.job, self.new = None, False       # a worker that has begun ends it, and nobody asks
         super().part(patience)
 
 
@@ -241,7 +241,7 @@ class Worker:
         for thread in self.threads: thread.start()
 
     def hand_over(self, batch: list[Call]) -> None:
-        """Sort the jobs of a turn."""
+        """Sort the jobs of a turn; who has parted meanwhile has none."""
         steps = [getattr(call.job and call.job.function, "together", None) for call in batch]
         self.letters.put([call for call, found in zip(batch, steps, strict=True) if found])
         self.alone.put([call for call, found in zip(batch, steps, strict=True) if not found])
@@ -286,7 +286,7 @@ class Calls:
 
     def __init__(self, calls: dict[Any, Any]) -> None:
         self.selector, self.calls, self.flights = selectors.DefaultSelector(), calls, Flights(self.attend)
-        self.busy, self.batch = set[Call](), dict[Call, None]()  # who has more to do; who has a job to be done
+        self.busy, self.batch = set[Call](), dict[Call, None]()  # who has more to do; whose job is new
         self.alarm = math.inf                  # when to look who is late
 
     def attend(self, call: Call, happened: int = 0) -> None:
@@ -420,7 +420,7 @@ class LoopServer(ThreadedServer):
     def admit(self, sock: socket.socket, peer: str) -> None:
         """Begin to play with a caller."""
         try: call = Call(sock, peer, self.conversation(peer), self.tap)
-        except BaseException:                  # of the conversation's first words: the end of this call alone
+        except BaseException:                  # in the conversation's first words: only this call ends
             log.exception("%s: the session failed", peer)
             return sock.close()
         channel, self.callers[call] = call.channel, Caller(call, self._doorman, origin(peer))
@@ -442,7 +442,7 @@ class LoopServer(ThreadedServer):
         self.stopping = True
         self.loop.worker.ring()
         if self._doorman.is_alive():
-            self.door.closed.wait(1.0 + grace)             # a policy that takes too long holds it up
+            self.door.closed.wait(1.0 + grace)             # a policy that blocks delays the door
             shut_down(list(self.callers.copy().values()), grace)
         elif not self.door.closed.is_set():    # nobody has begun
             self.door.close()

@@ -86,7 +86,7 @@ class SessionState:
     hostname: str = "localhost"
     deliver: Deliver = lambda envelope, body: None
     accept_sender: Policy | None = None                 # None: everybody may send
-    accept_recipient: Policy | None = None              # None: to everybody
+    accept_recipient: Policy | None = None              # None: everybody may receive
     peer: str = ""
     limits: Limits = field(default_factory=Limits)
     verbs: Mapping[str, Verb] = field(default_factory=lambda: VERBS)

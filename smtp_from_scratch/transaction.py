@@ -305,7 +305,7 @@ class Plan:
             yield from client.send(PlannedCommand("RSET", may_fly=True, settle=partial(settle_rset, client)))
         yield from Recipients(self).say()
         if self.waits: yield from client.read_replies()
-        self.receipt.ended = True              # perhaps, unless `body` says otherwise
+        self.receipt.ended = True              # perhaps; a `body` that can tell sets it again, as `data` does
         for command in self.body(self):
             yield from client.send(command)
 

@@ -287,7 +287,7 @@ _BODIES = [("354 go on", "250 kept"), ("334 go on", "251 kept"), ("503 RCPT firs
 @check(
     hints=(
         "Which first digit invites the text, and which one takes it?",
-        "if reply.code // 100 != 3: return ended(receipt, \"DATA\", reply)",
+        "if reply.code // 100 != 3: return give_up(receipt, \"DATA\", reply)",
         "Say DATA by `command`, and go on only after a 3yz. Then say all that `stuff` makes of the body, and read one "
         "more reply. A 2yz is the last word about everybody accepted so far; anything else ended it at the body.",
     ),
@@ -355,7 +355,7 @@ def check_transaction(my_transaction: Callable[..., Talk]) -> Iterator[Problem]:
         if said != expected:
             wrong = next((pair for pair in zip(said, expected, strict=False) if pair[0] != pair[1]), None)
             yield Problem(gave=f"a client that says {dots(said)} to {what}",
-                          wire=f"It is to say {dots(expected)}.",
+                          wire=f"It is to say {dots(expected)}",
                           look=f"Compare {wrong[0]!r} with {wrong[1]!r}." if wrong and wrong[0][:4] == wrong[1][:4] else
                           "No DATA without a recipient; RSET when the server still holds MAIL; else no word more.")
         if error:
@@ -407,7 +407,7 @@ def check_deliver(my_deliver: Callable[..., Talk]) -> Iterator[Problem]:
                           wire="Ana would send again what Tokyo has taken already.",
                           look="Suppress what goes wrong at QUIT, and nothing before it.")
         if said != expected:
-            yield Problem(gave=f"a client that says {dots(said)} for {what}", wire=f"It is to say {dots(expected)}.",
+            yield Problem(gave=f"a client that says {dots(said)} for {what}", wire=f"It is to say {dots(expected)}",
                           look="`greet`, a `transaction` for each letter, one QUIT.")
         if not isinstance(mine, list) or len(mine) != count:
             yield Problem(gave=f"{described(mine, None)} for {what}", wire=f"There were {count} letters.",

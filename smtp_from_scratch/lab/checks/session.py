@@ -326,7 +326,7 @@ def check_limit_errors(my_limit_errors: Callable[[Any, Reply, Any], Any]) -> Ite
         if codes != expected:
             yield Problem(gave=f"{codes} for {name}",
                           wire="One caller keeps the line forever." if 421 in expected else
-                          "A caller that does nothing wrong is sent away.",
+                          "A caller is sent away for replies that do not count here.",
                           look=f"{expected} is due: count each reply once, then compare with `>`.")
 
 

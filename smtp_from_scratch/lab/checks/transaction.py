@@ -83,7 +83,7 @@ def check_hello(my_hello: Callable[[Any], Talk]) -> Iterator[Problem]:
             raise NotYet("say EHLO, and look at the reply.")
         raise_mistakes(error)
         if said != words:
-            yield Problem(gave=f"a client that says {dots(said)} to {what}", wire=f"It should say {dots(words)}.",
+            yield Problem(gave=f"a client that says {dots(said)} to {what}", wire=f"It should say {dots(words)}",
                           look="5yz means: not like this. 4yz means: not now, whatever the words.")
         if trouble and type(trouble).__name__ not in kinds(error):
             yield Problem(gave=f"{described(reply, error)} for {what}", wire="The session cannot begin.",
@@ -246,7 +246,7 @@ def check_data(my_data: Callable[[Any], Any]) -> Iterator[Problem]:
         if said != expected:
             if not said or said == ["DATA"] and replies == (354, 250):
                 raise NotYet("yield DATA, and then the text, as a command without a verb.")
-            yield Problem(gave=f"a client that says {dots(said)} for {what}", wire=f"It should say {dots(expected)}.",
+            yield Problem(gave=f"a client that says {dots(said)} for {what}", wire=f"It should say {dots(expected)}",
                           look="A 3yz to DATA invites the text; `stuff(())` is the lone dot.")
         if commands[0].may_fly:
             yield Problem(gave="a DATA that may fly", wire="The text would leave before the 354.",
