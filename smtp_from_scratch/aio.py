@@ -83,6 +83,8 @@ class AsyncConnection(Events):
     What a conversation calls, such as a body that is read from a file, runs in the event loop.
     """
 
+    _unsaid = False                                    # a flight has left for nobody
+
     async def play(self, conversation: Conversation[Result]) -> Result:
         """Play a conversation to its end and return its result; raises what it raises."""
         actor = Actor(conversation, self.channel)
@@ -100,7 +102,10 @@ class AsyncConnection(Events):
     async def send(self, data: bytes) -> None:
         """Send octets; raises Timeout. A broken line is noticed by reading: the other end may have said why."""
         if self.lost:
-            return
+            if self._unsaid:                           # a second flight for nobody
+                raise Disconnected
+            self._unsaid = True
+            return await asyncio.sleep(0)
         self.transport.write(data)
         until = min(self.channel.now() + min(SEND_TIMEOUT, self.channel.longest_wait), self.channel.deadline)
         while self.full and not self.lost:

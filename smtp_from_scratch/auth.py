@@ -30,6 +30,7 @@ from .sasl import (
     as_text,
     encode64,
     name_of,
+    of_the_store,
 )
 from .saslprep import saslprep
 from .session import Verb
@@ -156,7 +157,7 @@ def examine(mechanism: Mechanism, users: Users, initial: bytes | None) -> Conver
     said: Any = next(exam)
     while True:
         if isinstance(said, Work):
-            answer = yield said
+            answer = yield of_the_store(said)
         elif initial is not None:
             answer, initial = initial, None
         else:

@@ -71,14 +71,14 @@ class Transport:
     def __init__(self, sock: socket.socket, role: str = "", tap: Tap | None = None) -> None:
         self.socket, self.channel = sock, Channel(role, tap)
         self.channel.peer = {"C": "S", "S": "C"}.get(role, "")
-        self.write_failed = False              # the other end takes no more octets
-        self.closing = self.idle = False       # `closing`: hang up as soon as the conversation is idle
+        self.write_failed = self.closing = self.idle = False       # `closing`: hang up as soon as it is idle
         self._limit = 0.0                      # seconds that `recv` may take
         self._prompt = send_at_once(sock) and role == "C" and acknowledge(sock)
         if sock.gettimeout() is not None: sock.settimeout(None)
 
     def send(self, data: bytes) -> None:
         """Send octets; raises Timeout. A broken line is noticed by reading: the other end may have said why."""
+        if self.write_failed and self.channel.role == "C": raise Disconnected      # a second flight for nobody
         if self.write_failed: return
         left, self.write_failed = self.channel.deadline - self.channel.now(), True
         try:

@@ -145,7 +145,8 @@ def answered_for_each(body: Callable[[Plan], Iterator[PlannedCommand]], receipt:
 
     def settle(reply: Reply) -> None:
         plan.client.open = False
-        receipt.settle(reply)
+        if receipt.told or not plan.failed:    # else an earlier piece was refused, and that is why
+            receipt.settle(reply)
 
     for command in body(plan):
         last = not command.verb or command.argument.endswith(" LAST")

@@ -25,12 +25,12 @@ from .server import Caller, Places, ThreadedServer, shut_down
 from .throttle import Pause, origin
 from .together import together
 from .transcript import Tap
-from .tray import GROUP, Tray
+from .tray import GROUP, Tray, drop
 from .unix import caller_of
 
 __all__ = [
     "send_some", "Job", "do_all", "Call", "FLIGHTS", "play", "events_for", "Worker", "log", "SWEEP", "overdue", "Loop",
-    "ACCEPTS", "PLACES", "Door", "LoopServer",
+    "ACCEPTS", "PLACES", "HERE", "Door", "LoopServer",
 ]
 
 
@@ -159,17 +159,22 @@ class Call(Kept, Delegating):
             if not self.parting: self.channel.receive(data)
         elif data is not None:
             self.gone, self.deaf = self.parting, bool(self.unsent)
-            if not (self.gone or self.deaf):
+            if not (self.gone or self.deaf or self.actor.done):
                 self.actor.resume(error=Closing() if self.closing else Disconnected())
 
     def give_up(self) -> None:
         """The time of what it waited for is over, or the pause that it waits for."""
         job, stuck = self.job, bool(self.unsent)
         self.write_failed, self.unsent, self.gone = self.write_failed or stuck, b"", self.parting
-        if job is not None:
-            job.outcome = None
+        if job is not None:                    # only a pause has an end
+            if job.until <= self.channel.now(): job.outcome = None
         elif not (self.gone or self.actor.done):
             self.actor.resume(error=Timeout())
+
+    def break_off(self) -> None:
+        """Part in the midst of the conversation, which lets go of what it has open."""
+        with contextlib.suppress(Exception): self.actor.conversation.close()
+        self.part()
 
 
 # %% play
@@ -300,7 +305,7 @@ class Calls:
         except BaseException as error:
             note = log.info if isinstance(error, ConnectionError) else log.exception
             note("%s: the session broke off: %s", call.peer, error)
-            call.part()
+            call.break_off()
         if call.gone: return self.leave(call)
         if (call.channel.waiting or call.channel.layer) and not call.parting: self.flights.lines.append(call)
         call.awaited = events = events_for(call)
@@ -367,7 +372,7 @@ class Loop(Calls):
 
 
 # %% door
-ACCEPTS, PLACES = 16, Places()                 # who are let in in one turn; who may be there at all
+ACCEPTS, PLACES, HERE = 16, Places(), "127.0.0.1"      # let in in one turn; there at all; where
 
 
 class Door:
@@ -384,6 +389,7 @@ class Door:
         if self.shut_until < math.inf and time.monotonic() >= self.shut_until:
             self.loop.selector.register(self.listener, EVENT_READ, self.answer)
             self.shut_until = math.inf
+        self.loop.alarm = min(self.loop.alarm, self.shut_until)        # a sweep forgets it
 
     def answer(self, happened: int) -> None:
         """Let in whoever is there, but not too many at a time."""
@@ -396,7 +402,6 @@ class Door:
         except OSError:                        # out of file descriptors: somebody will leave
             self.loop.selector.unregister(self.listener)
             self.shut_until = time.monotonic() + SWEEP
-            self.loop.alarm = min(self.loop.alarm, self.shut_until)
 
     def close(self) -> None:
         """From now on nobody is let in."""
@@ -410,9 +415,8 @@ class Door:
 class LoopServer(ThreadedServer):
     """Plays `conversation(peer)` for every caller, all of them in one thread."""
 
-    def __init__(self, conversation: Callable[[str], Conversation[Any]],
-                 host: str | socket.socket = "127.0.0.1", port: int = 0, *, places: Places = PLACES,
-                 tap: Tap | None = None, workers: int = 1) -> None:
+    def __init__(self, conversation: Callable[[str], Conversation[Any]], host: str | socket.socket = HERE,
+                 port: int = 0, *, places: Places = PLACES, tap: Tap | None = None, workers: int = 1) -> None:
         super().__init__(conversation, host, port, places=places, tap=tap)
         self.loop = Loop(self.callers, workers)
         self.door = Door(self.listener, self.loop, self.accept)
@@ -444,6 +448,7 @@ class LoopServer(ThreadedServer):
         if self._doorman.is_alive():
             self.door.closed.wait(1.0 + grace)             # a policy that blocks delays the door
             shut_down(list(self.callers.copy().values()), grace)
+            drop(self.loop.worker)
         elif not self.door.closed.is_set():    # nobody has begun
             self.door.close()
             self.loop.close()

@@ -2,15 +2,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from .channel import Channel
-from .client import disconnected_by
+from .client import Receipt, disconnected_by
 from .conversation import NOT_YET, NotYet, Want
 from .wire import CRLF, REPLY_LIMIT, BadReply, Reply
 
-__all__ = ["Due", "Replies"]
+__all__ = ["Due", "Replies", "to_the_end"]
 
 WHOLE_LIMIT = 32_768                            # octets of a reply, as in `read_reply`
 
@@ -67,3 +67,14 @@ class Replies(Want):
         if len(self._lines) > 1 and sum(map(len, self._lines)) > WHOLE_LIMIT:
             raise BadReply(f"a reply of more than {WHOLE_LIMIT} octets")
         return last[3:4] == b"-" and last[:3].isdigit()
+
+
+def to_the_end(receipt: Receipt, octets: Callable[[], Iterable[bytes]]) -> Iterator[bytes]:
+    """A body's blocks; the receipt knows that it has `ended` before the last of them goes out, and not earlier."""
+    receipt.ended, held = False, b""
+    for block in octets():
+        if held:
+            yield held
+        held = block
+    receipt.ended = True                        # from now on the server may have it
+    yield held

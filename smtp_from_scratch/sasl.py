@@ -12,7 +12,7 @@ from .passwords import Users
 from .saslprep import saslprep
 
 __all__ = ["AuthError", "BadResponse", "Cancelled", "Examination", "Mechanism", "Responses", "SMTPAuthenticationError",
-           "as_text", "encode64", "heard", "name_of"]
+           "as_text", "encode64", "heard", "name_of", "of_the_store"]
 
 
 class AuthError(Exception):
@@ -52,6 +52,17 @@ class Mechanism:
     def respond(self, user: str, password: str) -> Responses:
         """The client's end: first what it begins with (empty if it does not), then a response to each challenge."""
         raise NotImplementedError
+
+
+def of_the_store(work: Work) -> Work:
+    """A question to a store of users, whose ValueError is its own failure, and no mistake of the client's."""
+    def ask() -> Any:
+        try:
+            return work.function()
+        except ValueError as error:
+            raise RuntimeError("the store of users failed") from error
+
+    return Work(ask)
 
 
 def encode64(octets: bytes) -> str:

@@ -87,6 +87,7 @@ class Places:
 def join_all(callers: list[Caller], patience: float) -> list[Caller]:
     """Wait for threads to end, `patience` seconds for all together; returns those that have not."""
     deadline = time.monotonic() + patience
+    callers = [caller for caller in callers if caller.thread is not threading.current_thread()]
     for caller in callers:
         caller.thread.join(max(0.0, deadline - time.monotonic()))
     return [caller for caller in callers if caller.thread.is_alive()]

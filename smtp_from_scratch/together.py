@@ -82,13 +82,21 @@ def start_writing(files: list[int]) -> None:
                 os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
+def failure(wanted: Wanted) -> Exception | None:
+    """Sync what is wanted; the first that fails, or TypeError where nothing can be wanted so."""
+    try:
+        return next(iter(sync(wanted).values()), None)
+    except TypeError as error:
+        return error
+
+
 def alone(steps: Steps[Result]) -> Result:
     """Play by itself; returns its result, raises what it raises. A sync that fails is an OSError in its midst."""
     try:
         wanted = next(steps)
         while True:
-            failed = sync(wanted)
-            wanted = steps.throw(next(iter(failed.values()))) if failed else next(steps)
+            error = failure(wanted)
+            wanted = steps.throw(error) if error else next(steps)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
 
@@ -107,7 +115,11 @@ class Played(Generic[Result]):
         """Play to the next want; what failed is raised in the midst of whoever wanted it. False when it is over."""
         try:
             error = next((failed[what] for what in self.wanted if what in failed), None) if failed else None
-            self.wanted = dict.fromkeys(self.steps.throw(error) if error else next(self.steps))
+            wanted = self.steps.throw(error) if error else next(self.steps)
+            try:
+                self.wanted = dict.fromkeys(wanted)
+            except TypeError as mistake:                # nothing can be wanted so
+                self.wanted = dict.fromkeys(self.steps.throw(mistake))
         except StopIteration as end:
             self.result = end.value
         except BaseException as error:                  # also SystemExit: the others have nothing to do with it

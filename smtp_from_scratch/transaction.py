@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,10 +21,10 @@ from .client import (
     SMTPServerDisconnected,
     refuse_rest,
 )
-from .conversation import Conversation, Interruption, known_reply
+from .conversation import Conversation, Disconnected, Interruption, known_reply
 from .ehlo import Extension, read_offers
 from .envelope import Envelope, encode_path, stuff
-from .replies import Due, Replies
+from .replies import Due, Replies, to_the_end
 from .wire import Reply, WireError, encode_command
 
 __all__ = [
@@ -111,7 +112,8 @@ class ClientSession(KnownServer):
         if command.verb:
             yield command.line()
         self.unanswered.append(command)
-        yield from command.octets()
+        with contextlib.suppress(Disconnected):        # the line takes no more; perhaps the server has said why
+            yield from command.octets()
         if not command.may_fly or self.room < 1:
             yield from self.read_replies()
 
@@ -218,15 +220,11 @@ def data(plan: Plan) -> Iterator[PlannedCommand]:
     """DATA, then the body; an empty one when the server wants it and nobody will get it (RFC 2920 §3.1)."""
     if plan.failed:
         return
-    plan.receipt.ended = False
-
-    def text() -> Iterator[bytes]:
-        yield from stuff(() if plan.failed else plan.message.body)
-        plan.receipt.ended = True              # from now on the server may have it
-
     command = PlannedCommand("DATA", timeout=DATA_TIMEOUT, settle=partial(settle_data, plan))
+    plan.receipt.ended = False
     yield command
     if command.reply and command.reply.code // 100 == 3:
+        text = partial(to_the_end, plan.receipt, lambda: stuff(() if plan.failed else plan.message.body))
         yield PlannedCommand("", octets=text, may_fly=True,
                              timeout=BODY_TIMEOUT, settle=partial(settle_body, plan))
 
@@ -305,7 +303,7 @@ class Plan:
             yield from client.send(PlannedCommand("RSET", may_fly=True, settle=partial(settle_rset, client)))
         yield from Recipients(self).say()
         if self.waits: yield from client.read_replies()
-        self.receipt.ended = True              # perhaps; a `body` that can tell sets it again, as `data` does
+        self.receipt.ended = True              # perhaps; a `body` that can tell does, as `data`
         for command in self.body(self):
             yield from client.send(command)
 

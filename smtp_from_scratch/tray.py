@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Collection
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-__all__ = ["GROUP", "Tray"]
+__all__ = ["GROUP", "Tray", "drop"]
 
 GROUP = 32                                      # as many go together
 Item = TypeVar("Item")
@@ -40,8 +40,34 @@ class Tray(Generic[Item]):
             self.expected = len(found)
             return found
 
+    def empty(self) -> list[Item]:
+        """Take all that is there."""
+        with self._changed:
+            found = [*self.waiting]
+            self.waiting.clear()
+            return found
+
     def close(self) -> None:
         """Whatever was put before is still taken, and then nothing."""
         with self._changed:
             self.closed = True
             self._changed.notify_all()
+
+
+class Trays(Protocol):
+    """Trays, and those whose jobs are done, of whom a ring tells."""
+
+    alone: Tray[Any]
+    letters: Tray[Any]
+    finished: deque[Any]
+
+    def ring(self) -> None: ...
+
+
+def drop(worker: Trays) -> None:
+    """Nobody begins with what still waits: who gave it hears that, and its client keeps the message."""
+    for call in worker.alone.empty() + worker.letters.empty():
+        if job := call.job:
+            job.error = ConnectionAbortedError("the server has stopped")
+        worker.finished.append(call)
+    worker.ring()

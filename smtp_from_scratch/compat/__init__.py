@@ -127,6 +127,9 @@ class PerRecipient(SMTP):
             while len(answers) < len(self._named) and answers[-1][0] != 421:
                 answers.append(self.getreply())
         finally:
+            if answers[-1][0] == 421:           # for all who were not answered for
+                answers += answers[-1:] * (len(self._named) - len(answers))
+                self.close()
             self.answers = list(zip(self._named, answers, strict=False))
         return next((answer for answer in answers if answer[0] == 250), answers[0])
 

@@ -88,7 +88,8 @@ class Noted(Transaction):
             refuse_rest(receipt, "DATA", error.reply, receipt.accepted)
             raise
         if answer[0] != 250:
-            refuse_rest(receipt, "body", reply_of(answer), receipt.accepted)
+            if 200 <= answer[0] <= 599:         # what is no reply tells nothing
+                refuse_rest(receipt, "body", reply_of(answer), receipt.accepted)
             self.abandon(answer)
             raise refusal(SMTPDataError, answer)
         return refused
@@ -146,7 +147,7 @@ class Sender(Noted):
                                             "support, but the server does not advertise the required SMTPUTF8 "
                                             "capability")
             mail_options = (*mail_options, "SMTPUTF8", "BODY=8BITMIME")
-        elif not octets.isascii():              # only where the server offers it
+        elif not octets.isascii() and not any(option.upper().startswith("BODY=") for option in mail_options):
             mail_options = (*mail_options, "BODY=8BITMIME")
         return self.sendmail(envelope.sender, envelope.recipients, octets, mail_options, rcpt_options)
 

@@ -91,6 +91,7 @@ class Session(Guard):
         if connection:
             with contextlib.suppress(OSError):
                 if goodbye := connection.goodbye():
+                    connection.socket.settimeout(0.0)          # who reads no more does not hold us up
                     connection.socket.send(goodbye)
             connection.socket.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from email.message import Message
@@ -63,7 +64,8 @@ class Patient(AnyClient):
     async def _fetch_token(self) -> None:
         """Call the function that fetches a token, if there is one: in a thread, since it may block."""
         if self._fetch:
-            found = await asyncio.to_thread(self._fetch)
+            plain = not inspect.iscoroutinefunction(self._fetch)
+            found = await asyncio.to_thread(self._fetch) if plain else self._fetch()
             self._token = found if isinstance(found, str) else await found
 
 
@@ -119,6 +121,7 @@ class AsyncLine(Patient):
         if self.connection:
             self.connection.close()
             self.connection = None
+            self.session.unanswered.clear()     # nobody will answer that
 
 
 class AsyncCommands(AsyncLine):
@@ -241,6 +244,7 @@ class AsyncClient(AsyncSender):
         try:
             async for message in each(messages):
                 self.check_connected()
+                sending.check_line(self.session)
                 await self.play(sending_one(sending, message))
                 for receipt in sending.settled():
                     yield receipt
@@ -251,9 +255,13 @@ class AsyncClient(AsyncSender):
             sending.account_for(error)
             raise
         except BaseException as error:
-            if self.connection and self.session.unanswered:        # it was not the line that broke
-                with contextlib.suppress(SMTPException):
-                    await self.play(self.session.read_replies())
+            try:
+                if self.connection and self.session.unanswered:        # it was not the line that broke
+                    with contextlib.suppress(SMTPException):
+                        await self.play(self.session.read_replies())
+            except BaseException as worse:
+                sending.account_for(worse)
+                raise
             sending.account_for(error)
             for receipt in sending.untold():
                 yield receipt

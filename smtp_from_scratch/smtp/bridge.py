@@ -31,7 +31,7 @@ class Bridge:
     """
 
     def __init__(self, stage: str) -> None:
-        self._stage = stage
+        self._stage, self._closed = stage, False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._names: list[str] = []             # the functions that need the loop
         self._awaited: set[Future[Any]] = set()
@@ -61,6 +61,8 @@ class Bridge:
         import asyncio
 
         assert self._loop
+        if self._closed:
+            raise RuntimeError("the server has stopped")
         coroutine = function(*arguments)
         try:
             future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
@@ -75,5 +77,6 @@ class Bridge:
 
     def cancel(self) -> None:
         """Cancel what still runs: its sessions have been cut off, and the client keeps the message."""
+        self._closed = True
         for future in self._awaited.copy():
             future.cancel()

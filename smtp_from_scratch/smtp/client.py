@@ -209,15 +209,20 @@ class SeriesSender(Sender):
         try:
             for message in messages:
                 self.check_connected()
+                sending.check_line(self.session)
                 self.play(sending_one(sending, message))
                 yield from sending.settled()
             self.play(leave(self.session) if goodbye else self.session.read_replies())
         except GeneratorExit:                   # nobody wants more receipts; whatever is said next reads the rest
             raise
         except BaseException as error:
-            if self.connection and self.session.unanswered:        # it was not the line that broke
-                with contextlib.suppress(SMTPException):
-                    self.play(self.session.read_replies())
+            try:
+                if self.connection and self.session.unanswered:        # it was not the line that broke
+                    with contextlib.suppress(SMTPException):
+                        self.play(self.session.read_replies())
+            except BaseException as worse:
+                sending.account_for(worse)
+                raise
             sending.account_for(error)
             yield from sending.untold()
             raise

@@ -51,6 +51,11 @@ class Sending(Receipts):
         super().__init__()
         self.client = client
 
+    def check_line(self, client: ClientSession) -> None:
+        """SMTPServerDisconnected if the line is not any more the one on which these messages were begun."""
+        if client is not self.client:
+            raise SMTPServerDisconnected("the connection of these messages was closed, and this is another one")
+
     def refuse(self, recipients: Iterable[str], error: Exception, sender: str = "") -> None:
         """Note a message that cannot be sent: refused on its own, 554, without troubling the server."""
         sentence = " ".join(str(error).replace("\0", " ").split()) or type(error).__name__
@@ -108,10 +113,9 @@ def finish(first: Plan) -> Conversation[None]:
             yield from client.read_replies()
         except BaseException as error:
             plan.receipt.lose(rest, reason(error))
-            if not (isinstance(error, SMTPServerDisconnected) and error.reply):     # 421: nobody has it, as with 452
-                first.receipt.unknown += plan.receipt.unknown
-                for address in plan.receipt.unknown:
-                    del first.receipt.recipients[address]
+            first.receipt.unknown += plan.receipt.unknown
+            for address in plan.receipt.unknown:
+                del first.receipt.recipients[address]
             raise
         finally:
             merge(first.receipt, plan.receipt)

@@ -114,7 +114,7 @@ class Running:
         except TypeError:
             self.stop(0.0)
             raise
-        self._stage.start()
+        begin(self._stage)
 
     def stop(self, grace: float = 10.0) -> None:
         """Take no more calls, let transactions in hand finish for `grace` seconds, then cut them off."""
@@ -147,6 +147,13 @@ class Running:
             await asyncio.to_thread(self.stop)  # meanwhile the loop goes on with what sessions wait for
         finally:
             self._bridge.cancel()
+
+
+def begin(stage: ThreadedServer) -> None:
+    """Start a stage; RuntimeError for one that has been stopped, or started, before."""
+    if stage.stopping:
+        raise RuntimeError("this server has been stopped: make another one")
+    stage.start()
 
 
 class Talking(Running):
@@ -227,7 +234,7 @@ class Server(Talking):
         if lmtp and (submission is not None or port_of(host, port) == 25):
             raise ValueError("LMTP is not for port 25, nor for submission (RFC 2033 §5)")
         self._implicit = tls if implicit_tls else None
-        several = {"workers": getattr(deliver, "at_once", 1) or 1} if stage == "loop" else {}
+        several = {"workers": workers_for(deliver)} if stage == "loop" else {}
         place = STAGES[stage]()(self._conversation, host, port, tap=tap,
                                 places=Places(max_connections, max_connections_per_address), **several)
         place.longest_wait, place.longest_session = timeout, session_timeout
@@ -240,6 +247,16 @@ def port_of(host: str | socket.socket, port: int) -> int:
         return port
     name = host.getsockname()                   # of a socket with a path, the path
     return int(name[1]) if isinstance(name, tuple) else 0
+
+
+def workers_for(deliver: object) -> int:
+    """How many threads a loop has for deliveries; ValueError for fewer than none."""
+    count = getattr(deliver, "at_once", 1)
+    if not isinstance(count, int):              # of a Mock, say
+        return 1
+    if count < 0:
+        raise ValueError(f"at_once is how often deliver may be called at a time, not {count}")
+    return count or 1
 
 
 def one_word(name: str) -> bool:

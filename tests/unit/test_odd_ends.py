@@ -257,3 +257,103 @@ def test_a_loop_that_is_held_up_is_stopped_all_the_same() -> None:
     assert not server._stage._doorman.is_alive() and not server._stage.callers
 
 
+
+
+@both
+@pytest.mark.parametrize("wanted", [None, 7, [[]]], ids=repr)
+def test_steps_that_want_what_nobody_can_sync_are_451(stage: str, wanted: Any) -> None:
+    @in_steps
+    def deliver(envelope: Envelope, body: IO[bytes]) -> Any:
+        yield wanted
+
+    with Server(stage=stage, deliver=deliver) as server, calling(server) as line:
+        line.say(*ENVELOPE)
+        line.leave(LETTER)
+        assert line.reply() == 451 and line.say(b"QUIT") == [221]
+
+
+@both
+def test_a_store_that_fails_is_no_mistake_of_the_clients(stage: str) -> None:
+    class Broken(Passwords):
+        def verify(self, user: str, password: str) -> bool:
+            return bool(int("no number"))      # a ValueError of its own
+
+    with Server(stage=stage, users=Broken({"ana": "mango"}), insecure_auth=True) as server, calling(server) as line:
+        assert line.say(b"EHLO rio.example", b"AUTH PLAIN AGFuYQBtYW5nbw==") == [250, 454]
+
+
+def test_what_nobody_has_begun_is_not_delivered_after_the_end() -> None:
+    reached, go_on, kept = threading.Semaphore(0), threading.Event(), list[str]()
+
+    def deliver(envelope: Envelope, body: IO[bytes]) -> None:
+        reached.release()
+        assert go_on.wait(GUARD)
+        kept.append(envelope.sender)
+
+    server = Server(stage="loop", deliver=deliver)
+    server.start()
+    with contextlib.ExitStack() as stack:
+        lines = [stack.enter_context(calling(server)) for _ in range(3)]
+        for line in lines:
+            line.say(*ENVELOPE)
+            line.leave(LETTER)
+        assert reached.acquire(timeout=GUARD)
+        stopping = threading.Thread(target=server.stop, args=[0.0])
+        stopping.start()
+        stopping.join(GUARD)                    # it does not wait for the one that somebody has begun with
+        go_on.set()
+        server._stage._doorman.join(GUARD)
+        assert not server._stage._doorman.is_alive() and kept == ["ana@rio.example"]
+
+
+@pytest.mark.parametrize("count, sentence", [(-1, "not -1"), (object(), "")])
+def test_how_often_a_delivery_may_be_called(count: Any, sentence: str) -> None:
+    class Deliver:
+        at_once = count
+
+        def __call__(self, envelope: Envelope, body: IO[bytes]) -> None: ...
+
+    with contextlib.ExitStack() as stack:
+        if sentence:
+            stack.enter_context(pytest.raises(ValueError, match=sentence))
+        with Server(stage="loop", deliver=Deliver()) as server, calling(server) as line:
+            line.say(*ENVELOPE)
+            line.leave(LETTER)
+            assert line.reply() == 250
+
+
+@both
+def test_a_server_that_was_stopped_does_not_begin(stage: str) -> None:
+    server = Server(stage=stage)
+    server.stop()
+    with pytest.raises(RuntimeError, match="make another one"):
+        server.start()
+
+
+def test_a_session_that_is_broken_off_lets_go_of_its_body() -> None:
+    """Also where nobody collects garbage."""
+    closed = list[bool]()
+
+    def deliver(envelope: Envelope, body: IO[bytes]) -> None:
+        files.append(body)
+        raise SystemExit
+
+    files: list[IO[bytes]] = []
+    with Server(stage="loop", deliver=deliver) as server, calling(server) as line:
+        line.say(*ENVELOPE)
+        line.leave(LETTER)
+        assert line.reply() == 0
+        closed += [file.closed for file in files]
+    assert closed == [True]
+
+
+def test_the_end_of_a_line_is_not_told_to_a_session_that_is_over(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR), Server(stage="loop", tls=TLS.server) as server:
+        for _ in range(5):
+            with calling(server) as line:
+                line.seal()
+                line.say(b"EHLO rio.example")
+                line.leave(b"NOOP\r\n" * 50 + b"QUIT\r\n", goodbye=True)
+                line.sock.shutdown(socket.SHUT_WR)
+        assert is_served(server)
+    assert not caplog.records
