@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import io
 import quopri
 import re
 from collections.abc import Mapping
@@ -122,6 +123,7 @@ def value_of(fields: Mapping[str, str], name: str, bare: bool = False) -> str:
 
 # --- parts ------------------------------------------------------------------------------------------------------------
 
+MAX_PARTS = 200                                # of one message that are looked at
 
 class Part(NamedTuple):
     """A message, or a part of one: what its header says about the content, and the content, as it came."""
@@ -165,13 +167,18 @@ def read_part(octets: bytes) -> Part:
 
 
 def parts_of(message: Part) -> list[Part]:
-    """What a message consists of: what stands between the lines of its delimiter (RFC 2046 §5.1.1)."""
-    delimiter, parts = b"--" + message.parameters.get("boundary", "").encode(), list[list[bytes]]()
-    for line in message.content.splitlines(keepends=True) if len(delimiter) > 2 else ():
+    """What a message consists of: what its delimiter's lines part (RFC 2046 §5.1.1), the first `MAX_PARTS` of it."""
+    delimiter, content = b"--" + message.parameters.get("boundary", "").encode(), message.content
+    parts, place, start = list[bytes](), 0, -1             # start: of the part in hand
+    for line in io.BytesIO(content) if len(delimiter) > 2 else ():
         if line.startswith(delimiter) and line.rstrip() in (delimiter, delimiter + b"--"):
-            if line.rstrip() != delimiter:
+            if start >= 0:
+                parts.append(content[start:place])
+            start = place + len(line)
+            if line.rstrip() != delimiter or len(parts) == MAX_PARTS:
                 break
-            parts.append([])
-        elif parts:
-            parts[-1].append(line)
-    return [read_part(b"".join(part).removesuffix(b"\n").removesuffix(b"\r")) for part in parts]
+        place += len(line)
+    else:
+        if start >= 0:                                     # the last delimiter is missing
+            parts.append(content[start:])
+    return [read_part(part.removesuffix(b"\n").removesuffix(b"\r")) for part in parts]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import ipaddress
 import json
 import re
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from time import monotonic
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,10 +21,11 @@ from .printable import logger
 __all__ = ["Handler", "Request", "Route", "WebServer", "WebError", "may_be_called"]
 
 log = logger(__name__)
-CALLERS = 64                                   # at a time; a page that is kept up to date is one of them
-PATIENCE = 10.0                                # seconds for a request
+CALLERS = 64                                   # at a time
+STREAMS = 48                                   # pages that are kept up to date, among the callers: others find a place
+PATIENCE = 10.0                                # seconds for a request, and for its answer
 MAX_BODY = 65_536                              # octets of a request
-NOTHING = "default-src 'none'; sandbox"
+NOTHING = "default-src 'none'; sandbox; frame-ancestors 'none'"
 
 
 class WebError(Exception):
@@ -56,11 +60,39 @@ def may_be_called(host: str) -> bool:
         return False
 
 
+class Deadline(io.RawIOBase):
+    """What a caller sends, until a time: an octet now and then keeps no place."""
+
+    def __init__(self, line: socket.socket, seconds: float) -> None:
+        self._line, self._end = line, monotonic() + seconds
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """What has come; raises TimeoutError."""
+        patience, left = self._line.gettimeout(), self._end - monotonic()
+        if left <= 0:
+            raise TimeoutError("the request took too long")
+        self._line.settimeout(left)
+        try:
+            return self._line.recv_into(buffer)
+        finally:
+            self._line.settimeout(patience)    # for the answer
+
+
 class Answering(BaseHTTPRequestHandler):
     """What is read of a request, and how an answer is sent."""
 
     server_version, sys_version = "SMTP-from-Scratch", ""
     timeout = PATIENCE
+
+    def setup(self) -> None:
+        """A caller has so long to say what they want."""
+        super().setup()
+        self.rfile.close()
+        self.rfile = io.BufferedReader(Deadline(self.connection, self.timeout))
 
     def read_json(self) -> Any:
         """The body of a request; raises WebError."""
@@ -71,7 +103,7 @@ class Answering(BaseHTTPRequestHandler):
             raise WebError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {MAX_BODY} octets")
         try:
             return json.loads(self.rfile.read(int(size)))
-        except ValueError:
+        except (ValueError, RecursionError):   # RecursionError: thousands of brackets in each other
             raise WebError(HTTPStatus.BAD_REQUEST, "this is no JSON") from None
 
     def say(self, body: bytes, kind: str, policy: str = NOTHING, **headers: str) -> None:
@@ -83,10 +115,12 @@ class Answering(BaseHTTPRequestHandler):
         """Header and body of an answer."""
         for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), "Content-Security-Policy": policy,
                             "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
+                            "Cross-Origin-Resource-Policy": "same-origin", "X-DNS-Prefetch-Control": "off",
                             "Cache-Control": "no-store", **headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def json(self, value: object) -> None:
         """Send JSON."""
@@ -102,9 +136,14 @@ class Handler(Answering):
     """Answers requests by the routes of its server."""
 
     routes: list[Route] = []
+    streams = threading.Semaphore(STREAMS)
 
     def do_GET(self) -> None:
         """Look at something."""
+        self.answer("GET")
+
+    def do_HEAD(self) -> None:
+        """Ask for the header of what one would see."""
         self.answer("GET")
 
     def do_POST(self) -> None:
@@ -120,7 +159,10 @@ class Handler(Answering):
         try:
             if not may_be_called(self.headers.get("Host", "")):
                 raise WebError(HTTPStatus.FORBIDDEN, "call this machine by its address, or as localhost")
-            url = urlsplit(self.path)
+            try:
+                url = urlsplit(self.path)
+            except ValueError:
+                raise WebError(HTTPStatus.BAD_REQUEST, "this is no address") from None
             for wanted, pattern, respond in self.routes:
                 if method == wanted and (found := re.fullmatch(pattern, url.path)):
                     words = found.groups()
@@ -133,6 +175,17 @@ class Handler(Answering):
             self.finish_answer(f"{error}\n".encode(), "text/plain; charset=utf-8", NOTHING, {})
 
 
+    @contextlib.contextmanager
+    def stream(self) -> Iterator[None]:
+        """A place for an answer without an end; raises WebError if there is none."""
+        if not self.streams.acquire(blocking=False):
+            raise WebError(HTTPStatus.SERVICE_UNAVAILABLE, f"{STREAMS} pages are kept up to date already")
+        try:
+            yield
+        finally:
+            self.streams.release()
+
+
 class WebServer(ThreadingHTTPServer):
     """A thread for each of at most `CALLERS` callers; the others are hung up on."""
 
@@ -141,7 +194,8 @@ class WebServer(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], routes: list[Route]) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._places = threading.Semaphore(CALLERS)
-        super().__init__(address, type("RoutedHandler", (Handler,), {"routes": routes}))
+        own = {"routes": routes, "streams": threading.Semaphore(STREAMS)}
+        super().__init__(address, type("RoutedHandler", (Handler,), own))
         self.address: tuple[str, int] = self.socket.getsockname()[:2]
 
     def process_request(self, request: Any, client_address: Any) -> None:

@@ -64,8 +64,15 @@ async function begin() {
     at("instructor").hidden = false;
   }
   draw(known);
+  listen();
+}
+
+function listen() {
   const stream = new EventSource("/api/events");
   stream.onmessage = event => draw(JSON.parse(event.data));
-  stream.onerror = () => { at("task").textContent = "the room's server does not answer"; };
+  stream.onerror = () => {
+    at("task").textContent = "the room's server does not answer";
+    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 5000);    // there was no place
+  };
 }
 begin();

@@ -16,6 +16,7 @@ from smtp_from_scratch.transcript import Said
 from smtp_from_scratch.wire import Reply
 
 MAX_LEARNERS, MAX_LETTERS, MAX_OCTETS = 200, 50, 1_000_000      # people; for each of them; octets of a letter
+MAX_TOTAL = 200_000_000                        # octets of all letters
 STAGES = ("a mailbox", "said hello", "MAIL", "RCPT", "the body", "a letter", "in one flight")
 SEEN = {"HELO": 1, "EHLO": 1, "MAIL": 2, "RCPT": 3, "DATA": 4, "BDAT": 4}
 
@@ -62,9 +63,14 @@ class Learner:
                 "progress": {chapter: list(pair) for chapter, pair in sorted(self.progress.items())}}
 
 
+def called(name: str) -> str:
+    """How the room calls somebody of this name: as far as it can be shown."""
+    return "".join(c for c in name if c.isprintable()).lower()[:40]
+
+
 def name_in(address: str) -> str:
-    """How the room calls somebody: what is before the @, as far as it can be shown."""
-    return "".join(c for c in address.rpartition("@")[0] or address if c.isprintable())[:40].lower()
+    """How the room calls whoever has this address: by what is before the @."""
+    return called(address.rpartition("@")[0] or address)
 
 
 def shown_by(envelope: Envelope, rows: list[dict[str, str]]) -> set[str]:
@@ -114,7 +120,7 @@ class Board:
     def tell(self, name: str, chapter: str, passed: int, of: int) -> bool:
         """Somebody tells the room how far they are in a chapter; whether there was a place for that."""
         with self.changed:
-            learner = self.learner(name_in(name))
+            learner = self.learner(called(name))
             full = learner is None or (chapter not in learner.progress and len(learner.progress) >= 50)
             if learner and not full:
                 learner.progress[chapter] = (passed, of)
@@ -139,7 +145,7 @@ class Room(Board):
 
     def __init__(self) -> None:
         super().__init__()
-        self._session = threading.local()
+        self._session, self._unheard = threading.local(), Dialogue()
 
     def tap(self, said: Said) -> None:
         """Note what was said in this thread's session, and how far its learner has come."""
@@ -166,6 +172,18 @@ class Room(Board):
             self.note_change()
         return None
 
+    def _forget_oldest(self) -> None:
+        """Keep at most `MAX_TOTAL` octets of letters; the lock is held."""
+        entries = {entry.number: entry for learner in self.learners.values() for entry in learner.letters}
+        octets = sum(len(entry.mail.data) for entry in entries.values())
+        for number in sorted(entries):
+            if octets <= MAX_TOTAL:
+                break
+            octets -= len(entries[number].mail.data)
+            for learner in self.learners.values():         # whose oldest letter it is, if it is theirs
+                while learner.letters and learner.letters[0].number == number:
+                    learner.letters.popleft()
+
     def __call__(self, envelope: Envelope, body: IO[bytes]) -> Reply:
         """A letter: into the mailbox of everybody it is for, and what it shows into the account of who sent it."""
         mail, learner = ReceivedMessage(envelope, body.read(MAX_OCTETS)), getattr(self._session, "learner", None)
@@ -174,9 +192,10 @@ class Room(Board):
             if None in boxes:
                 return Reply(452, "the room is full", "4.3.1")
             self.numbers += 1
-            entry = Entry(self.numbers, "", mail, self._session.dialogue)
+            entry = Entry(self.numbers, "", mail, self._unheard)       # a room shows whole sessions, by learner
             for box in filter(None, boxes):
                 box.letters.append(entry)
+            self._forget_oldest()
             if learner:
                 shown = shown_by(envelope, self._session.dialogue.rows)
                 learner.shown |= shown

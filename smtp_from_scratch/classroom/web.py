@@ -10,11 +10,12 @@ from functools import partial
 from http import HTTPStatus
 from urllib.parse import unquote
 
-from smtp_from_scratch.classroom.state import TASKS, Learner, Room, name_in
+from smtp_from_scratch.classroom.state import TASKS, Learner, Room, called
 from smtp_from_scratch.inbox.web import send_file
 from smtp_from_scratch.web import Handler, Request, Route, WebError
 
-PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'"
+PAGE_POLICY = ("default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'; "
+               "frame-ancestors 'none'")
 BREATH = 15.0                                  # seconds between two signs of life
 
 
@@ -34,13 +35,13 @@ class Switches:
 
 def events(handler: Handler, room: Room, switches: Switches) -> None:
     """Server-sent events: the whole page's data whenever something has changed."""
-    handler.send_response(HTTPStatus.OK)
-    handler.send_header("Content-Type", "text/event-stream; charset=utf-8")
-    handler.send_header("Cache-Control", "no-store")
-    handler.end_headers()
     version = -1
-    with contextlib.suppress(OSError):         # the page was closed
-        while True:
+    with handler.stream(), contextlib.suppress(OSError):       # OSError: the page was closed
+        handler.send_response(HTTPStatus.OK)
+        handler.send_header("Content-Type", "text/event-stream; charset=utf-8")
+        handler.send_header("Cache-Control", "no-store")
+        handler.end_headers()
+        while handler.command != "HEAD":
             if room.wait(version, BREATH):
                 found = room.shown() | {"off": sorted(switches.off)}
                 version = found["version"]
@@ -53,7 +54,7 @@ def events(handler: Handler, room: Room, switches: Switches) -> None:
 def somebody(room: Room, request: Request) -> Learner:
     """Whom the path names; raises WebError."""
     with room.changed:
-        learner = room.learners.get(name_in(unquote(request.names[0])))
+        learner = room.learners.get(called(unquote(request.names[0])))
     if learner is None:
         raise WebError(HTTPStatus.NOT_FOUND, "nobody of this name is in the room")
     return learner
@@ -108,14 +109,15 @@ def command(room: Room, switches: Switches, key: str, request: Request) -> None:
 def routes(room: Room, switches: Switches, key: str) -> list[Route]:
     """Who answers what; `key` is the instructor's."""
     tasks = {name: task.words for name, task in TASKS.items()}
+    name = "([^/]{1,480})"                     # 40 characters, each of four octets, each written %XX
     return [
         ("GET", "/", send_file(__package__, "page.html", "text/html; charset=utf-8", PAGE_POLICY)),
         ("GET", "/page.js", send_file(__package__, "page.js", "text/javascript; charset=utf-8")),
         ("GET", "/api/room", lambda request: request.handler.json(
             room.shown() | {"off": sorted(switches.off), "keywords": switches.keywords, "tasks": tasks})),
         ("GET", "/api/events", lambda request: events(request.handler, room, switches)),
-        ("GET", "/api/letters/([^/]{1,200})", partial(send_letters, room)),
-        ("GET", "/api/dialogue/([^/]{1,200})", partial(send_dialogue, room)),
+        ("GET", f"/api/letters/{name}", partial(send_letters, room)),
+        ("GET", f"/api/dialogue/{name}", partial(send_dialogue, room)),
         ("POST", "/api/progress", partial(hear_progress, room)),
         ("POST", "/api/command", partial(command, room, switches, key)),
     ]

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import codecs
+import secrets
 import threading
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import IO, Any
 
 from smtp_from_scratch.envelope import Envelope
-from smtp_from_scratch.parts import Part, fields_of, parts_of, read_part, value_of
+from smtp_from_scratch.parts import MAX_PARTS, Part, fields_of, parts_of, read_part, value_of
 from smtp_from_scratch.smtp import ReceivedMessage
 from smtp_from_scratch.transcript import BODY_SHOWN, Line, Reader, Said
 
 MAX_ROWS = 2_000                               # lines of one session that are kept
-MAX_PARTS = 200                                # of one message that are shown
+SLOW = {"punycode", "idna"}                    # what Python has among the charsets: quadratic, and no charset of mail
 
 
 class Dialogue(Reader):
@@ -60,7 +63,7 @@ class Entry:
     @property
     def parts(self) -> list[Part]:
         """The leaves of the message's tree of parts, in order (RFC 2046 §5.1)."""
-        return list(leaves(read_part(self.mail.data)))[:MAX_PARTS]
+        return list(islice(leaves(read_part(self.mail.data)), MAX_PARTS))
 
     def text_of(self, kind: str) -> str:
         """The first part of a type, as text; empty if there is none."""
@@ -102,9 +105,12 @@ def header_of(octets: bytes) -> bytes:
 
 def text_of(part: Part) -> str:
     """A part's text, in the character set that it names, where there is one of that name that can read it."""
+    charset = part.parameters.get("charset", "utf-8")
     try:
-        return part.decoded.decode(part.parameters.get("charset", "utf-8"), "replace").replace("\r\n", "\n")
-    except (LookupError, ValueError):          # ValueError: a name with NUL; `undefined` and `idna`, whatever is read
+        if codecs.lookup(charset).name in SLOW:
+            return part.text
+        return part.decoded.decode(charset, "replace").replace("\r\n", "\n")
+    except (LookupError, ValueError):          # ValueError: a name with NUL; `undefined`, whatever is read
         return part.text
 
 
@@ -113,6 +119,7 @@ class Letters:
 
     def __init__(self, max_messages: int = 500, max_octets: int = 200_000_000) -> None:
         self.max_messages, self.max_octets = max_messages, max_octets
+        self.run = secrets.token_hex(8)        # another one has other messages with these numbers
         self._entries: deque[Entry] = deque()
         self._octets, self._count = 0, 0
         self._lock, self._session = threading.Lock(), threading.local()        # a thread is a session

@@ -1,7 +1,7 @@
 // The inbox's page. A message's text is only ever set as text; its HTML is shown by a frame that may do nothing.
 "use strict";
 const list = document.getElementById("list"), view = document.getElementById("message"), said = document.getElementById("status");
-let latest = 0, shown = 0, tab = "Text";
+let run = "", latest = 0, shown = 0, tab = "Text";
 
 function make(tag, text, attributes = {}) {
   const element = document.createElement(tag);
@@ -77,9 +77,28 @@ async function show(id) {
   turn(tab);
 }
 
+function clear(words, status) {
+  shown = 0;
+  list.replaceChildren();
+  view.replaceChildren(make("p", words, { class: "empty" }));
+  said.textContent = status;
+}
+
+async function newer() {
+  const found = await (await fetch(`/api/messages?after=${latest}`)).json();
+  if (run && run !== found.run) {              // another server, which counts from 1
+    clear("The server has started again.", "waiting for the first message");
+    latest = 0;
+    run = found.run;
+    return newer();
+  }
+  run = found.run;
+  return found.messages;
+}
+
 async function look() {
   try {
-    const found = (await (await fetch(`/api/messages?after=${latest}`)).json()).messages;
+    const found = await newer();
     for (const message of found) { row(message); latest = message.id; }
     if (list.children.length) said.textContent = `${list.children.length} message${list.children.length > 1 ? "s" : ""}`;
     if (found.length && !shown) show(latest);
@@ -89,9 +108,6 @@ async function look() {
 
 document.getElementById("forget").addEventListener("click", async () => {
   await fetch("/api/messages", { method: "DELETE" });
-  shown = 0;
-  list.replaceChildren();
-  view.replaceChildren(make("p", "Forgotten.", { class: "empty" }));
-  said.textContent = "no messages";
+  clear("Forgotten.", "no messages");
 });
 look();

@@ -11,19 +11,35 @@ from importlib.resources import files
 from smtp_from_scratch.inbox.letters import Entry, Letters
 from smtp_from_scratch.web import Request, Route, WebError
 
-PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'; frame-src 'self'"
+PAGE_POLICY = ("default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'; "
+               "frame-src 'self'; frame-ancestors 'none'")     # in no frame of a stranger, who would lead a click
 # A stranger's HTML: no script, no form, no frame of its own, nothing from any server; `sandbox` gives it no origin.
-MAIL_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+MAIL_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
+NO_IMAGE = "data:,"
+MAX_INLINED = 20_000_000                       # octets of images that are put into one HTML part
+# What opens a connection, or looks a name up, before a policy is asked: a browser does so for `preconnect` and frames.
+_CALLING = re.compile(r"<(?=(?:link|i?frame|object|embed|base|meta)\b)", re.IGNORECASE)
 _INLINE = re.compile(r"""(\bsrc\s*=\s*["']?)cid:([^"'>\s]+)""", re.IGNORECASE)
 
 
 def inert_html(entry: Entry) -> str:
-    """The HTML part; images that came with the message are in it, all others stay away."""
-    images = {}
-    for part in entry.parts:
-        if part.kind.startswith("image/") and part.content_id:
-            images[part.content_id] = f"data:{part.kind};base64,{base64.b64encode(part.decoded).decode()}"
-    return _INLINE.sub(lambda found: found[1] + images.get(found[2], "data:,"), entry.text_of("text/html"))
+    """The HTML part; images that came with the message are in it, up to a bound, and all else stays away."""
+    images = {part.content_id: part for part in entry.parts if re.fullmatch(r"image/[a-z0-9.+-]+", part.kind)}
+    urls: dict[str, str] = {}
+    left = MAX_INLINED
+
+    def place(found: re.Match[str]) -> str:
+        nonlocal left
+        name = found[2]
+        if name in images and name not in urls:
+            urls[name] = f"data:{images[name].kind};base64,{base64.b64encode(images[name].decoded).decode()}"
+        url = urls.get(name, NO_IMAGE)
+        if len(url) > left:
+            return found[1] + NO_IMAGE
+        left -= len(url)
+        return found[1] + url
+
+    return _INLINE.sub(place, _CALLING.sub("<x-", entry.text_of("text/html")))
 
 
 def send_file(package: str, name: str, kind: str, policy: str = "default-src 'none'") -> Callable[[Request], None]:
@@ -54,7 +70,8 @@ def routes(letters: Letters) -> list[Route]:
     return [
         ("GET", "/", send_file(__package__, "page.html", "text/html; charset=utf-8", PAGE_POLICY)),
         ("GET", "/page.js", send_file(__package__, "page.js", "text/javascript; charset=utf-8")),
-        ("GET", "/api/messages", lambda request: request.handler.json({"messages": listed(letters, request.query)})),
+        ("GET", "/api/messages", lambda request: request.handler.json(
+            {"run": letters.run, "messages": listed(letters, request.query)})),
         ("GET", message, lambda request: request.handler.json(entry_of(request).details())),
         ("GET", f"{message}/source", lambda request: request.handler.say(
             entry_of(request).mail.data, "text/plain; charset=utf-8")),

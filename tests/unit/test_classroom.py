@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
@@ -24,7 +25,7 @@ from smtp_from_scratch.classroom.state import TASKS, Room, name_in
 from smtp_from_scratch.classroom.web import Switches, routes
 from smtp_from_scratch.lab import record
 from smtp_from_scratch.lab.room import classroom
-from smtp_from_scratch.web import WebServer
+from smtp_from_scratch.web import MAX_BODY, STREAMS, WebServer
 
 Place = tuple[Server, str, Room]
 
@@ -129,6 +130,8 @@ def test_progress_is_what_somebody_tells(place: Place) -> None:
     told = {"name": "ana", "chapter": "wire", "passed": 3, "of": 4}
     assert post(f"{url}/api/progress", told) == 200
     assert rows(url)["ana"]["progress"] == {"wire": [3, 4]}
+    assert post(f"{url}/api/progress", {**told, "name": "用" * 40}) == 200
+    assert get(f"{url}/api/letters/{urllib.parse.quote('用' * 40)}") == {"letters": []}
     for wrong in ({**told, "passed": 5}, {**told, "passed": "3"}, {**told, "chapter": "<b>"}, {"name": "ana"}, None):
         assert post(f"{url}/api/progress", wrong) == 400
 
@@ -147,6 +150,68 @@ def test_the_room_is_bounded(place: Place, monkeypatch: pytest.MonkeyPatch) -> N
         mail(smtp, "ana", "kenji")
     assert rows(url)["kenji"]["received"] == state.MAX_LETTERS and len(room.learners) == 2
     assert name_in("x" * 500 + "@class.example") == "x" * 40 and name_in("a\x07b@c") == "ab"
+
+
+def test_the_letters_of_a_room_are_bounded_together(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    smtp, url, _ = place
+    monkeypatch.setattr(state, "MAX_TOTAL", 3_000)
+    mail(smtp, "ana", "yui", text="Subject: 0\r\n\r\nhi\r\n")
+    for number in range(1, 6):                 # a letter to several is there once; one to the same twice, too
+        mail(smtp, "ana", "kenji", "Kenji", "li", text=f"Subject: {number}\r\n\r\n{'x' * 900}\r\n")
+    subjects = {name: [letter["subject"] for letter in get(f"{url}/api/letters/{name}")["letters"]]
+                for name in ("yui", "kenji", "li")}
+    assert subjects == {"yui": [], "kenji": ["3", "3", "4", "4", "5", "5"], "li": ["3", "4", "5"]}
+
+
+@pytest.mark.parametrize(("local", "name"), [('"A@b"', '"a@b"'), ("用" * 21, "用" * 21)])
+def test_every_name_in_the_room_has_a_dialogue(local: str, name: str, place: Place) -> None:
+    smtp, url, _ = place
+    with Client(*smtp.address) as client:
+        client.sendmail(f"{local}@class.example", ["kenji@class.example"], "hi")
+    assert list(rows(url)) == [name, "kenji"]
+    assert get(f"{url}/api/dialogue/{urllib.parse.quote(name, safe='')}")["dialogue"]
+    assert get(f"{url}/api/letters/{urllib.parse.quote(local, safe='')}")["letters"] == []
+    assert post(f"{url}/api/progress", {"name": local, "chapter": "wire", "passed": 1, "of": 4}) == 200
+    assert rows(url)[name]["progress"] == {"wire": [1, 4]}
+
+
+def ask(url: str, request: bytes) -> tuple[socket.socket, bytes]:
+    """A line, and the status of the answer to a request."""
+    line = socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 30)
+    line.sendall(request + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    with line.makefile("rb", buffering=0) as answer:
+        return line, answer.readline().split()[1]
+
+
+def test_streams_leave_places_for_others(place: Place) -> None:
+    _, url, _ = place
+    with contextlib.ExitStack() as stack:
+        statuses = []
+        for _ in range(STREAMS + 1):
+            line, status = ask(url, b"GET /api/events")
+            stack.enter_context(line)
+            statuses.append(status)
+        assert statuses == [b"200"] * STREAMS + [b"503"]
+        assert post(f"{url}/api/command", {"task": "letter"}, "secret") == 200
+
+
+def test_head_of_a_stream_ends(place: Place) -> None:
+    line, status = ask(place[1], b"HEAD /api/events")
+    with line, line.makefile("rb") as rest:
+        assert status == b"200" and b"\r\n\r\n" in rest.read()
+
+
+def test_json_in_json_without_end_is_told_so(place: Place) -> None:
+    request = urllib.request.Request(f"{place[1]}/api/command", b"[" * (MAX_BODY - 1),
+                                     {"Content-Type": "application/json", "X-Key": "secret"})
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=30)
+    assert caught.value.code == 400
+
+
+def test_no_page_from_elsewhere_has_this_one_in_it(place: Place) -> None:
+    with urllib.request.urlopen(place[1], timeout=30) as answer:
+        assert answer.headers["Content-Security-Policy"].endswith("frame-ancestors 'none'")
 
 
 def test_the_page_is_told_of_every_change(place: Place) -> None:

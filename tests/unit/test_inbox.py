@@ -3,10 +3,13 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import io
+import itertools
 import json
 import re
 import signal
 import smtplib
+import socket
 import subprocess
 import sys
 import threading
@@ -20,11 +23,15 @@ from typing import Any
 import pytest
 from export import ROOT
 
-from smtp_from_scratch import Client, Server
-from smtp_from_scratch.inbox.letters import MAX_ROWS, Dialogue, Letters
+from smtp_from_scratch import Client, Server, web
+from smtp_from_scratch.envelope import Envelope
+from smtp_from_scratch.inbox import letters as inbox_letters
+from smtp_from_scratch.inbox import web as inbox_web
+from smtp_from_scratch.inbox.letters import MAX_ROWS, Dialogue, Letters, text_of
 from smtp_from_scratch.inbox.web import routes
+from smtp_from_scratch.parts import MAX_PARTS, Part, parts_of
 from smtp_from_scratch.transcript import Said
-from smtp_from_scratch.web import WebServer, may_be_called
+from smtp_from_scratch.web import Deadline, WebServer, may_be_called
 
 Inbox = tuple[Server, str, Letters]
 
@@ -63,7 +70,7 @@ def send(smtp: Server, *messages: EmailMessage) -> None:
 
 def test_what_came_is_listed_and_shown(inbox: Inbox) -> None:
     smtp, url, _ = inbox
-    assert get(f"{url}/api/messages") == {"messages": []}
+    assert get(f"{url}/api/messages")["messages"] == []
     send(smtp, message("Grüße"), message("Papayas"))
     listed = get(f"{url}/api/messages")["messages"]
     assert [(one["id"], one["from"], one["to"], one["subject"]) for one in listed] == [
@@ -110,6 +117,50 @@ def test_a_strangers_html_is_inert(inbox: Inbox) -> None:
     assert policy.startswith("sandbox;") and "default-src 'none'" in policy and "script" not in policy
     assert "http" not in policy                # no server to fetch anything from
     assert 'src="data:image/png;base64,iVBORw=="' in html
+
+
+def html_of(inbox: Inbox, html: str, kind: str = "image/png", image: bytes = b"") -> str:
+    """What is shown of a message with this HTML and an image that it calls `x`."""
+    made = ("Content-Type: multipart/related; boundary=B\r\n\r\n"
+            f"--B\r\nContent-Type: text/html\r\n\r\n{html}\r\n--B\r\n"
+            f"Content-Type: {kind}\r\nContent-ID: <x>\r\n\r\n").encode() + image + b"\r\n--B--\r\n"
+    with smtplib.SMTP(*inbox[0].address) as client:
+        client.sendmail("ana@rio.example", ["kenji@tokyo.example"], made)
+    shown: bytes = get(f"{inbox[1]}/api/messages/1/html")
+    return shown.decode()
+
+
+@pytest.mark.parametrize("html", [
+    '<link rel=preconnect href="https://spy.example">', "<LINK\r\nrel=dns-prefetch href=//spy.example>",
+    "<iframe src=https://spy.example></iframe>", '<iframe srcdoc="<link rel=preconnect href=https://spy.example>">',
+    "<object data=https://spy.example>", "<embed/src=https://spy.example>", "<frame src=https://spy.example>",
+    "<base href=https://spy.example>", "<meta http-equiv=x-dns-prefetch-control content=on>"])
+def test_no_tag_of_a_letter_calls_its_sender(html: str, inbox: Inbox) -> None:
+    shown = html_of(inbox, f"<p>ripe</p>{html}")
+    assert "<p>ripe</p>" in shown and "<x-" in shown
+    assert not re.search(r"<(link|i?frame|object|embed|base|meta)\b", shown, re.IGNORECASE)
+
+
+def test_an_image_that_names_an_odd_type_is_no_tag(inbox: Inbox) -> None:
+    assert html_of(inbox, "<img src=cid:x>", "image/png><link") == "<img src=data:,>"
+
+
+def test_an_image_that_is_shown_often_is_bounded(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox_web, "MAX_INLINED", 1_500)
+    shown = html_of(inbox, "<img src=cid:x>\r\n" * 50, image=b"\x89PNG" * 75)
+    found = re.findall("data:[^>]*", shown)
+    assert len(found) == 50 and found[2].startswith("data:image/png;base64,iVBO")
+    assert found[3:] == ["data:,"] * 47
+
+
+@pytest.mark.parametrize(("path", "who"), [("/", "'none'"), ("/api/messages", "'none'"),
+                                           ("/api/messages/1/html", "'self'")])
+def test_no_page_from_elsewhere_has_this_one_in_it(path: str, who: str, inbox: Inbox) -> None:
+    html_of(inbox, "<p>ripe</p>")
+    with urllib.request.urlopen(inbox[1] + path, timeout=30) as answer:
+        assert answer.headers["Content-Security-Policy"].endswith(f"frame-ancestors {who}")
+        assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert answer.headers["X-DNS-Prefetch-Control"] == "off"
 
 
 def test_a_part_is_saved_and_never_shown(inbox: Inbox) -> None:
@@ -165,10 +216,70 @@ def test_an_odd_charset_hides_no_message(charset: bytes, kind: str, inbox: Inbox
     assert get(f"{url}/api/messages/1/html").startswith(b"ripe " if kind == "html" else b"")
 
 
+@pytest.mark.parametrize("charset", ["punycode", "Punycode", "idna"])
+def test_what_is_no_charset_of_mail_is_not_decoded(charset: str) -> None:
+    assert text_of(Part("text/plain", {"charset": charset}, "", b"mangoes-kva")) == "mangoes-kva"
+
+
+def test_no_more_parts_are_made_than_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = Part("multipart/mixed", {"boundary": "B"}, "", b"--B\r\n\r\nripe\r\n" * (MAX_PARTS + 5))
+    assert [part.content for part in parts_of(many)] == [b"ripe"] * MAX_PARTS
+    inner = b"--A\r\nContent-Type: multipart/mixed; boundary=B\r\n\r\n" + many.content
+    opened: list[Part] = []
+    monkeypatch.setattr(inbox_letters, "parts_of", lambda part: opened.append(part) or parts_of(part))
+    letters = Letters()
+    letters(Envelope("ana@rio.example"), io.BytesIO(b"Content-Type: multipart/mixed; boundary=A\r\n\r\n" + inner * 3))
+    assert len(letters.all()[0].parts) == MAX_PARTS and len(opened) == 2
+
+
 @pytest.mark.parametrize(("after", "found"), [("9" * 5_000, 1), ("1", 0), ("٠", 1), ("x", 1)])
 def test_a_number_that_is_none_is_no_number(after: str, found: int, inbox: Inbox) -> None:
     send(inbox[0], message())
     assert len(get(f"{inbox[1]}/api/messages?after={urllib.parse.quote(after)}")["messages"]) == found
+
+
+def test_a_page_can_tell_that_the_numbers_began_again(inbox: Inbox) -> None:
+    assert get(f"{inbox[1]}/api/messages")["run"] == get(f"{inbox[1]}/api/messages?after=7")["run"] == inbox[2].run
+    assert Letters().run != inbox[2].run
+    script = (ROOT / "smtp_from_scratch" / "inbox" / "page.js").read_text(encoding="utf-8")
+    assert "run !== found.run" in script
+
+
+def caller(inbox: Inbox, request: bytes, timeout: float = 30) -> socket.socket:
+    """A line on which this was said."""
+    line = socket.create_connection(("127.0.0.1", int(inbox[1].rpartition(":")[2])), timeout)
+    line.sendall(request)
+    return line
+
+
+def test_a_path_that_is_no_address_is_told_so(inbox: Inbox) -> None:
+    with caller(inbox, b"GET http://[ HTTP/1.1\r\nHost: localhost\r\n\r\n") as line, line.makefile("rb") as answer:
+        assert answer.readline().split()[1] == b"400"
+
+
+@pytest.mark.parametrize(("path", "status"), [("/", 200), ("/nothing", 404)])
+def test_head_is_get_without_the_body(path: str, status: int, inbox: Inbox) -> None:
+    answers = []
+    for method in (b"HEAD", b"GET"):
+        with (caller(inbox, b"%b %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % (method, path.encode())) as line,
+              line.makefile("rb") as answer):
+            answers.append(answer.read().partition(b"\r\n\r\n"))
+    (head, _, nothing), (same, _, body) = answers
+    assert int(head.split()[1]) == status and nothing == b"" and body
+    assert re.sub(b"Date:.*", b"", head) == re.sub(b"Date:.*", b"", same)
+
+
+def test_a_request_has_a_deadline_however_often_an_octet_comes(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "monotonic", itertools.count(0, 6).__next__)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"GET")
+        slow, octet = Deadline(ours, 10), bytearray(1)
+        assert slow.readinto(octet) == 1 and octet == b"G"
+        with pytest.raises(TimeoutError):
+            slow.readinto(octet)
+    with caller(inbox, b"GET / HTTP/1.1\r\n", timeout=5) as line:
+        assert line.recv(1) == b""
 
 
 def test_a_long_session_and_a_long_body_take_little() -> None:
