@@ -78,12 +78,10 @@ class Events(asyncio.Protocol):
 
 
 class AsyncConnection(Events):
-    """A connection, and conversations played on it one after another; whoever plays looks after one at a time.
+    """Conversations played on a connection, one after another; what they call, such as a file, runs in the event loop.
 
-    What a conversation calls, such as a body that is read from a file, runs in the event loop.
+    Whoever plays looks after one at a time.
     """
-
-    _unsaid = False                                    # a flight has left for nobody
 
     async def play(self, conversation: Conversation[Result]) -> Result:
         """Play a conversation to its end and return its result; raises what it raises."""
@@ -102,9 +100,8 @@ class AsyncConnection(Events):
     async def send(self, data: bytes) -> None:
         """Send octets; raises Timeout. A broken line is noticed by reading: the other end may have said why."""
         if self.lost:
-            if self._unsaid:                           # a second flight for nobody
-                raise Disconnected
-            self._unsaid = True
+            if self.full: raise Disconnected           # a second flight for nobody
+            self.full = True
             return await asyncio.sleep(0)
         self.transport.write(data)
         until = min(self.channel.now() + min(SEND_TIMEOUT, self.channel.longest_wait), self.channel.deadline)

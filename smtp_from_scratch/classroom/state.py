@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -87,6 +87,19 @@ def shown_by(envelope: Envelope, rows: list[dict[str, str]]) -> set[str]:
     together = zip(commands, commands[1:], strict=False)
     found |= {"PIPELINING"} if any(one["role"] == two["role"] == "C" for one, two in together) else set()
     return found
+
+
+def forget_oldest(learners: Collection[Learner]) -> None:
+    """Keep at most `MAX_TOTAL` octets of their letters."""
+    entries = {entry.number: entry for learner in learners for entry in learner.letters}
+    octets = sum(len(entry.mail.data) for entry in entries.values())
+    for number in sorted(entries):
+        if octets <= MAX_TOTAL:
+            break
+        octets -= len(entries[number].mail.data)
+        for learner in learners:               # whose oldest letter it is, if it is theirs
+            while learner.letters and learner.letters[0].number == number:
+                learner.letters.popleft()
 
 
 class Board:
@@ -172,18 +185,6 @@ class Room(Board):
             self.note_change()
         return None
 
-    def _forget_oldest(self) -> None:
-        """Keep at most `MAX_TOTAL` octets of letters; the lock is held."""
-        entries = {entry.number: entry for learner in self.learners.values() for entry in learner.letters}
-        octets = sum(len(entry.mail.data) for entry in entries.values())
-        for number in sorted(entries):
-            if octets <= MAX_TOTAL:
-                break
-            octets -= len(entries[number].mail.data)
-            for learner in self.learners.values():         # whose oldest letter it is, if it is theirs
-                while learner.letters and learner.letters[0].number == number:
-                    learner.letters.popleft()
-
     def __call__(self, envelope: Envelope, body: IO[bytes]) -> Reply:
         """A letter: into the mailbox of everybody it is for, and what it shows into the account of who sent it."""
         mail, learner = ReceivedMessage(envelope, body.read(MAX_OCTETS)), getattr(self._session, "learner", None)
@@ -195,7 +196,7 @@ class Room(Board):
             entry = Entry(self.numbers, "", mail, self._unheard)       # a room shows whole sessions, by learner
             for box in filter(None, boxes):
                 box.letters.append(entry)
-            self._forget_oldest()
+            forget_oldest(self.learners.values())
             if learner:
                 shown = shown_by(envelope, self._session.dialogue.rows)
                 learner.shown |= shown

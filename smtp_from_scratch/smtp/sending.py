@@ -113,9 +113,10 @@ def finish(first: Plan) -> Conversation[None]:
             yield from client.read_replies()
         except BaseException as error:
             plan.receipt.lose(rest, reason(error))
-            first.receipt.unknown += plan.receipt.unknown
-            for address in plan.receipt.unknown:
-                del first.receipt.recipients[address]
+            if not (isinstance(error, SMTPServerDisconnected) and error.reply):     # 421: nobody has it, as with 452
+                first.receipt.unknown += plan.receipt.unknown
+                for address in plan.receipt.unknown:
+                    del first.receipt.recipients[address]
             raise
         finally:
             merge(first.receipt, plan.receipt)
