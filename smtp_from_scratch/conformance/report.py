@@ -148,15 +148,18 @@ def merged(said: Iterable[Said]) -> Iterator[tuple[str, bytes]]:
         yield speaker, data
 
 
-def as_json(outcomes: list[Outcome], target: str) -> str:
+def as_json(outcomes: list[Outcome], target: str, known: Callable[[Outcome], bool] = lambda outcome: False) -> str:
     """For programs: a summary, and one object for each dialogue; in ASCII, since it may be shown by a terminal.
+
+    A failure that is `known` has `"known": true`.
 
     `schema` is raised when a name or its meaning changes, not when something is added.
     """
     passed, must, should, skipped = map(int, numbers(outcomes))
     summary = {"passed": passed, "must": must, "should": should, "skipped": skipped}
     return json.dumps({"schema": SCHEMA, "target": target, "summary": summary,
-                       "dialogues": [as_dict(outcome) for outcome in outcomes]}, indent=1)
+                       "dialogues": [as_dict(outcome) | ({"known": True} if outcome.status == FAILED and known(outcome) else {})
+                                     for outcome in outcomes]}, indent=1)
 
 
 def as_dict(outcome: Outcome) -> dict[str, Any]:

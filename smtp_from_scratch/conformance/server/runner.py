@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
@@ -154,6 +155,7 @@ class Target:
             "user": self.user, "password": self.password, "server": self.host,
             "domain": self.recipient.rpartition("@")[2], "DOMAIN": self.recipient.rpartition("@")[2].upper(),
             "size": str(self.size or ""), "nonce": secrets.token_urlsafe(18),
+            "header": f"From: <{self.sender}>\r\nDate: {formatdate()}\r\n",
         })
 
     @contextmanager
@@ -318,9 +320,10 @@ def play(dialogue: Dialogue, target: Target) -> Outcome:
         return Outcome(dialogue, SKIPPED, reason)
     player = part_for(dialogue, target)
     outcome = judged(dialogue, player, target)
-    target.secrets |= player.values.secrets | ({target.password.encode()} if len(target.password) >= SHORT else set())
-    outcome.said = list(without(target.secrets, outcome.said))
-    outcome.reason = masked(outcome.reason, target.secrets)
+    secrets = player.values.secrets | ({target.password.encode()} if len(target.password) >= SHORT else set())
+    outcome.said = list(without(secrets, outcome.said))
+    outcome.reason = masked(outcome.reason, secrets)
+    target.secrets |= secrets
     return outcome
 
 
@@ -369,13 +372,14 @@ def no_proof(part: ClientPart, target: Target, difference: Difference, said: lis
         return f"{NO_CALL} ({difference.got})"
     if code[:1] in ("4", "5") and all(record.role == "S" for record in said):
         return f"{NO_CALL} ({code})"
-    if code == "421":                           # RFC 5321 §3.8, §4.2.3: at any time
+    if code == "421" and difference.expected != "closed":               # RFC 5321 §3.8, §4.2.3: at any time
         return "says 421, and ends the session"
     if excused(part, target, difference):
         return EXCUSE
     if isinstance(difference, NotReached):
         return difference.reason
-    if code[:1] == "4" and difference.wants_success:            # RFC 5321 §4.2.1: the same may do later
+    again = part.said.upper() == "RCPT" and part.values.numbers.get("n", 0) > 1         # the same was taken before
+    if code[:1] == "4" and difference.wants_success and not again:          # RFC 5321 §4.2.1: it may do later
         return f"says {code}: not now"
     return ""
 
