@@ -96,7 +96,7 @@ def tell(played: Iterable[Outcome], count: int, where: str, options: argparse.Na
 
 def unwritable(files: Iterable[str | Path | None]) -> str:
     """Why one of these files cannot be written, as a sentence; empty when all can. They stay as they are."""
-    for path in map(Path, filter(None, files)):
+    for path in [Path(file) for file in files if file]:
         there = path.exists()
         if there and not (path.is_file() or path.is_dir()):
             continue                            # opening a pipe would be noticed at its other end

@@ -158,16 +158,15 @@ def as_json(outcomes: list[Outcome], target: str, known: Callable[[Outcome], boo
     passed, must, should, skipped = map(int, numbers(outcomes))
     summary = {"passed": passed, "must": must, "should": should, "skipped": skipped}
     return json.dumps({"schema": SCHEMA, "target": target, "summary": summary,
-                       "dialogues": [as_dict(outcome) | ({"known": True} if outcome.status == FAILED and known(outcome) else {})
-                                     for outcome in outcomes]}, indent=1)
+                       "dialogues": [as_dict(outcome, known(outcome)) for outcome in outcomes]}, indent=1)
 
 
-def as_dict(outcome: Outcome) -> dict[str, Any]:
-    """An outcome, with its transcript if it was played."""
+def as_dict(outcome: Outcome, known: bool) -> dict[str, Any]:
+    """An outcome, with its transcript if it was played; `known`: if it failed, that was expected."""
     dialogue = outcome.dialogue
     shown = {"title": dialogue.title, "rfc": dialogue.rfc, "section": dialogue.section, "level": dialogue.level,
              "end": dialogue.end, "source": dialogue.source, "asks": dialogue.asks, "status": outcome.status,
-             "reason": outcome.reason}
+             "reason": outcome.reason} | ({"known": True} if known and outcome.status == FAILED else {})
     return shown | ({"transcript": list(folded(list(transcript(outcome.said))))} if outcome.said else {})
 
 
