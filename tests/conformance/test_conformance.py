@@ -228,7 +228,10 @@ def test_a_bare_line_feed_may_end_the_session(last: bytes) -> None:
 def test_an_error_without_words_is_called_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
     with misbehaving(lambda sock: None) as target:
         assert main(["check", "--patience", "1", f"{target.host}:{target.port}"]) == 69
-    assert capsys.readouterr().err.endswith(f"no SMTP server at {target.host}:{target.port}: Disconnected\n")
+        assert main(["talk", "--starttls", f"{target.host}:{target.port}"]) == 69
+    none, cannot = capsys.readouterr().err.splitlines()
+    assert none.endswith(f"no SMTP server at {target.host}:{target.port}: Disconnected")
+    assert cannot.endswith(f"cannot connect to {target.host}:{target.port}: Disconnected")
 
 
 def test_a_server_that_is_gone_at_the_end_is_not_approved_of(
