@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from smtp_from_scratch.cli import examine, stages
@@ -24,7 +25,8 @@ from smtp_from_scratch.conversation import Interruption
 from smtp_from_scratch.printable import printable
 
 if TYPE_CHECKING:
-    pass
+    from smtp_from_scratch.conformance.notation import Dialogue
+    from smtp_from_scratch.conformance.server.runner import Outcome, Target
 
 
 def add_options(check: argparse.ArgumentParser) -> None:
@@ -85,8 +87,27 @@ def run(options: argparse.Namespace) -> int:
         for sentence in scout.explore(target, bool(options.recipient)):
             print(f"{where}: {printable(sentence)}", file=sys.stderr)
     except (OSError, Interruption, ValueError) as error:
-        return complain(f"no SMTP server at {where}: {error or type(error).__name__}", UNREACHABLE)
-    return examine.tell(runner.check(target, dialogues, options.at_once), len(dialogues), where, options)
+        return complain(f"no SMTP server at {where}: {str(error) or type(error).__name__}", UNREACHABLE)
+    return judge(options, dialogues, target, where)
+
+
+def judge(options: argparse.Namespace, dialogues: list[Dialogue], target: Target, where: str) -> int:
+    """Play dialogues at a server that is there, and tell the outcomes; what it did not take is no verdict."""
+    from smtp_from_scratch.conformance.server import runner
+
+    missed: list[Outcome] = []
+
+    def noting(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+        for outcome in outcomes:
+            missed.extend([outcome] if outcome.reason.startswith(runner.NO_CALL) else [])
+            yield outcome
+
+    status = examine.tell(noting(runner.check(target, dialogues, options.at_once)), len(dialogues), where, options)
+    if reason := runner.gone(target):
+        return complain(f"{where} is gone ({reason}), and what was not played proves nothing", UNREACHABLE)
+    if missed and options.at_once > 1:
+        print(f"{where}: calls that it did not take: {len(missed)}; --at-once 1 makes one at a time", file=sys.stderr)
+    return status
 
 
 def address_or_command(options: argparse.Namespace) -> tuple[tuple[str, int], tuple[str, ...]]:

@@ -72,12 +72,18 @@ def tell(played: Iterable[Outcome], count: int, where: str, options: argparse.Na
         known = baseline.read(options.baseline) if options.baseline else {}
     except (OSError, ValueError) as error:
         return complain(f"cannot use the baseline: {error}", USAGE)
+    if problem := unwritable([options.junit, options.write_baseline]):
+        return complain(problem, USAGE)
     levels = ("MUST", "SHOULD") if options.strict else ("MUST",)
 
     def counts(outcome: Outcome) -> bool:
-        return outcome.status == FAILED and outcome.dialogue.level in levels and baseline.key(outcome) not in known
+        return outcome.status == FAILED and outcome.dialogue.level in levels and not expected(outcome)
+
+    def expected(outcome: Outcome) -> bool:
+        return baseline.key(outcome) in known
 
     outcomes = list(report.with_progress(played, count))
+    print(report.as_json(outcomes, where, expected) if options.json else in_words(outcomes, known, options))
     try:
         if options.junit:
             Path(options.junit).write_text(report.as_junit(outcomes, where, counts), "utf-8")
@@ -85,8 +91,22 @@ def tell(played: Iterable[Outcome], count: int, where: str, options: argparse.Na
             baseline.write(options.write_baseline, outcomes, known)
     except OSError as error:
         return complain(f"cannot write the report: {error}", USAGE)
-    print(report.as_json(outcomes, where) if options.json else in_words(outcomes, known, options))
     return REFUSED if any(map(counts, outcomes)) else OK
+
+
+def unwritable(files: Iterable[str | Path | None]) -> str:
+    """Why one of these files cannot be written, as a sentence; empty when all can. They stay as they are."""
+    for path in [Path(file) for file in files if file]:
+        there = path.exists()
+        if there and not (path.is_file() or path.is_dir()):
+            continue                            # opening a pipe would be noticed at its other end
+        try:
+            path.open("a").close()
+            if not there:
+                path.unlink()
+        except OSError as error:
+            return f"cannot write the report: {error}"
+    return ""
 
 
 def in_words(outcomes: Sequence[Outcome], known: dict[str, str], options: argparse.Namespace) -> str:

@@ -43,8 +43,12 @@ def servers_road(options: argparse.Namespace, words: tuple[str, ...], target: Ta
             except program.NoServer as error:
                 return complain(str(error), UNREACHABLE, several=True)
             target.host, target.port = server.host, server.port
+
+        def told() -> str:
+            return server.told(before, lambda text: runner.masked(text, target.secrets)) if server else ""
+
         if problem := unreachable(target, bool(options.recipient)):
-            return complain(f"{problem}\n{server.told(0) if server else ''}".rstrip(), UNREACHABLE, several=True)
+            return complain(f"{problem}\n{told()}".rstrip(), UNREACHABLE, several=True)
 
         def play(dialogues: Iterable[Dialogue]) -> Generator[Outcome, None, None]:
             nonlocal before
@@ -52,7 +56,7 @@ def servers_road(options: argparse.Namespace, words: tuple[str, ...], target: Ta
                 before = server.process.total if server else 0
                 yield runner.play(dialogue, target)
 
-        return climb("server", play, options.strict, lambda: server.told(before) if server else "")
+        return climb("server", play, options.strict, told)
 
 
 def unreachable(target: Target, recipient_given: bool) -> str:

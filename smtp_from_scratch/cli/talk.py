@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
         if options.starttls or options.implicit_tls:
             sock = sealed_line(sock, options)
     except (OSError, WireError, Interruption, UnicodeError) as error:      # UnicodeError: a name that DNS cannot have
-        return complain(f"cannot connect to {where}: {error or type(error).__name__}", UNREACHABLE)
+        return complain(f"cannot connect to {where}: {str(error) or type(error).__name__}", UNREACHABLE)
     with sock:
         sock.settimeout(None)
         turn = threading.Lock()                # a TLS line is read and written by one at a time

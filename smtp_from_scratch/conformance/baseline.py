@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from smtp_from_scratch.conformance.server.runner import FAILED, PASSED, Outcome
@@ -33,12 +33,18 @@ def read(path: Path) -> dict[str, str]:
     return known
 
 
-def write(path: Path, outcomes: Iterable[Outcome], known: Mapping[str, str]) -> int:
-    """Write what failed, with the reasons that are known; returns how many there are. Raises OSError."""
+def write(path: Path, outcomes: Collection[Outcome], known: Mapping[str, str]) -> int:
+    """Write what failed, with the reasons that are known; returns how many there are. Raises OSError.
+
+    What is known of dialogues that were not played, or were skipped, is kept.
+    """
+    status = {key(outcome): outcome.status for outcome in outcomes}
     failed = {key(outcome): known.get(key(outcome), NO_REASON + outcome.reason)
               for outcome in outcomes if outcome.status == FAILED}
-    path.write_text(HEAD + "".join(f"{quoted(name)} = {quoted(reason)}\n" for name, reason in failed.items()), "utf-8")
-    return len(failed)
+    kept = {name: reason for name, reason in known.items() if status.get(name) not in (PASSED, FAILED)}
+    lines = [f"{quoted(name)} = {quoted(reason)}\n" for name, reason in (failed | kept).items()]
+    path.write_text(HEAD + "".join(lines), "utf-8")
+    return len(lines)
 
 
 def quoted(text: str) -> str:

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 OUTPUT_LIMIT = 4000                             # octets of what a command says that are kept
@@ -55,9 +55,9 @@ class Process:
         with contextlib.suppress(OSError):
             os.killpg(self.process.pid, number) if os.name == "posix" else self.process.terminate()
 
-    def said(self, lines: int = 1, since: int = 0) -> str:
-        """The last lines of what it told its user; `since`: after so many octets."""
+    def said(self, lines: int = 1, since: int = 0, shown: Callable[[str], str] = str) -> str:
+        """The last lines of what it said; `since`: after so many octets. `shown` makes of it what may be seen."""
         self.reader.join(1 if self.process.poll() is not None else 0.1)
         new = max(0, self.total - since)
         text = self.output[-new:].decode("utf-8", "backslashreplace").strip() if new else ""
-        return "\n".join(line[:300] for line in text.splitlines()[-lines:])
+        return "\n".join(line[:300] for line in shown(text).splitlines()[-lines:])

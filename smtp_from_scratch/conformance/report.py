@@ -148,23 +148,25 @@ def merged(said: Iterable[Said]) -> Iterator[tuple[str, bytes]]:
         yield speaker, data
 
 
-def as_json(outcomes: list[Outcome], target: str) -> str:
+def as_json(outcomes: list[Outcome], target: str, known: Callable[[Outcome], bool] = lambda outcome: False) -> str:
     """For programs: a summary, and one object for each dialogue; in ASCII, since it may be shown by a terminal.
+
+    A failure that is `known` has `"known": true`.
 
     `schema` is raised when a name or its meaning changes, not when something is added.
     """
     passed, must, should, skipped = map(int, numbers(outcomes))
     summary = {"passed": passed, "must": must, "should": should, "skipped": skipped}
     return json.dumps({"schema": SCHEMA, "target": target, "summary": summary,
-                       "dialogues": [as_dict(outcome) for outcome in outcomes]}, indent=1)
+                       "dialogues": [as_dict(outcome, known(outcome)) for outcome in outcomes]}, indent=1)
 
 
-def as_dict(outcome: Outcome) -> dict[str, Any]:
-    """An outcome, with its transcript if it was played."""
+def as_dict(outcome: Outcome, known: bool) -> dict[str, Any]:
+    """An outcome, with its transcript if it was played; `known`: if it failed, that was expected."""
     dialogue = outcome.dialogue
     shown = {"title": dialogue.title, "rfc": dialogue.rfc, "section": dialogue.section, "level": dialogue.level,
              "end": dialogue.end, "source": dialogue.source, "asks": dialogue.asks, "status": outcome.status,
-             "reason": outcome.reason}
+             "reason": outcome.reason} | ({"known": True} if known and outcome.status == FAILED else {})
     return shown | ({"transcript": list(folded(list(transcript(outcome.said))))} if outcome.said else {})
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from smtp_from_scratch.conformance.headings import PACKAGE, Heading, headings
 from smtp_from_scratch.conformance.notation import Dialogue
 from smtp_from_scratch.conformance.report import failure
-from smtp_from_scratch.conformance.server.runner import FAILED, PASSED, SKIPPED, Outcome, all_dialogues
+from smtp_from_scratch.conformance.server.runner import FAILED, NO_CALL, PASSED, SKIPPED, Outcome, all_dialogues
 from smtp_from_scratch.printable import printable
 
 OTHER_PORTS = {"lmtp", "submission", "implicit"}        # dialogues of servers with such a `setup:` are in no stage
@@ -73,7 +73,7 @@ def climb(road: Sequence[Stage], play: Play, strict: bool = False,
 
 def stops(outcome: Outcome, first: bool, strict: bool) -> bool:
     """Whether a stage is not green because of this."""
-    if first:
+    if first or outcome.reason.startswith(NO_CALL):
         return outcome.status != PASSED
     return outcome.status == FAILED and outcome.dialogue.level in (("MUST", "SHOULD") if strict else ("MUST",))
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import repeat
 
@@ -16,7 +17,8 @@ CONSTANT: dict[str, object] = {"cut": CUT, "all-octets": bytes(range(256)), "hig
 MADE_HERE = ("cut, n, body N, octets N, all-octets, high-octets, base64 …, xtext …, plain, cram-md5, scram-first, "
              "scram-final")
 _BRACES = re.compile(r"\{([^{}]*)\}")
-_NUMBER = re.compile(r"(\d+|[a-z]+)([+-]\d+)?")
+_NUMBER = re.compile(r"(\d+|[a-z]+)([+-](\d+|[a-z]+))*")
+_TERM = re.compile(r"([+-]?)(\d+|[a-z]+)")
 _MADE_OF_PASSWORD = re.compile(r"plain|cram-md5|scram-final.*|.*\(password\).*")
 _LINE = b"0123456789abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789abcd\r\n"
 
@@ -37,6 +39,7 @@ class Values:
     scram: Scram = field(init=False)
 
     def __post_init__(self) -> None:
+        self.numbers |= {name: len(value.encode()) for name, value in self.names.items() if name == "header"}
         self.scram = Scram(self.names.get("user", ""), self.names.get("password", ""), self.names.get("nonce", ""))
 
     def expand(self, text: str, raw: bool = False) -> list[bytes]:
@@ -74,16 +77,22 @@ class Values:
         return b"".join(self.expand(text.replace("(", "{").replace(")", "}"), raw=True))
 
     def number(self, text: str) -> int | None:
-        """What `1000`, `size`, `size+1`, `size-1` or `n` comes to; None when that is no number."""
-        match = _NUMBER.fullmatch(text)
-        if not match:
+        """What `1000`, `size`, `size+1`, `size-1-header` or `n` comes to; None when that is no number."""
+        if not _NUMBER.fullmatch(text):
             return None
         known = {name: value for name, value in self.names.items() if re.fullmatch("[0-9]{1,20}", value)} | self.numbers
-        base = int(match[1] if match[1].isdigit() else known.get(match[1], -1))
-        return None if base < 0 else max(0, base + int(match[2] or 0))
+        return total((sign, int(word if word.isdigit() else known.get(word, -1))) for sign, word in _TERM.findall(text))
 
     def secret(self, name: str) -> bytes:
         return self.names.get(name, "").encode()
+
+
+def total(terms: Iterable[tuple[str, int]]) -> int | None:
+    """The sum of numbers with their signs, at least 0; None when one of them is not known, which is below 0."""
+    numbers = list(terms)
+    if any(number < 0 for _, number in numbers):
+        return None
+    return max(0, sum(-number if sign == "-" else number for sign, number in numbers))
 
 
 def text_of(count: int) -> bytes:

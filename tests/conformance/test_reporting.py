@@ -3,14 +3,18 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from smtp_from_scratch import Server
 from smtp_from_scratch.__main__ import main
+from smtp_from_scratch.cli import examine
 from smtp_from_scratch.conformance import baseline, report
 from smtp_from_scratch.conformance.notation import parse
+from smtp_from_scratch.conformance.server import runner
 from smtp_from_scratch.conformance.server.runner import (
     FAILED,
     GAP,
@@ -88,6 +92,12 @@ def test_json_has_a_schema_a_sum_and_transcripts() -> None:
     assert shown["dialogues"][0]["transcript"] == ["S: 220 hello"]
 
 
+def test_json_marks_what_is_known() -> None:
+    known = ("rule one", "rule two")
+    shown = json.loads(report.as_json(OUTCOMES, "here", lambda outcome: outcome.dialogue.title in known))
+    assert [one.get("known") for one in shown["dialogues"]] == [None, True, None, None, None]
+
+
 def test_colors_are_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
     assert report.failure(OUTCOMES[1], color=True).startswith("\x1b[31m✗ rule two\x1b[0m\n")
     assert report.failure(OUTCOMES[2], color=True).startswith("\x1b[33m")
@@ -111,6 +121,45 @@ def test_a_baseline_keeps_reasons_and_names_what_has_healed(tmp_path: Path) -> N
         file.write_text(wrong)
         with pytest.raises(ValueError, match="known.toml"):
             baseline.read(file)
+
+
+def test_a_baseline_keeps_what_was_not_played(tmp_path: Path) -> None:
+    file, kept = tmp_path / "known.toml", {"5321 rule four": "skipped", "1870 another": "not played"}
+    assert baseline.write(file, OUTCOMES, kept | {"5321 rule one": "passes"}) == 5
+    assert set(baseline.read(file)) == {"5321 rule two", "5321 rule three", "5321 rule five", *kept}
+
+
+@pytest.mark.parametrize("option", ["--junit", "--write-baseline"])
+def test_a_file_that_cannot_be_written_is_told_before_the_run(
+        option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def never(*_: object) -> Iterator[Outcome]:
+        raise AssertionError("it was played")
+        yield
+
+    with Server() as server:
+        command = ["check", "{}:{}".format(*server.address), "--only", "EHLO twice", option]
+        good = tmp_path / "report"
+        assert main([*command, str(good)]) == 0 and good.exists()
+        monkeypatch.setattr(runner, "check", never)
+        before = good.read_bytes()
+        for file in (tmp_path / "none" / "report", tmp_path):
+            assert main([*command, str(file)]) == 2
+            assert "cannot write the report" in capsys.readouterr().err
+        with pytest.raises(AssertionError, match="it was played"):
+            main([*command, str(good)])
+        with pytest.raises(AssertionError, match="it was played"):
+            main([*command, str(tmp_path / "new")])
+    assert good.read_bytes() == before and not (tmp_path / "new").exists()
+
+
+def test_a_report_that_fails_at_the_end_leaves_the_outcomes(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(examine, "unwritable", lambda files: "")
+    with Server() as server:
+        command = ["check", "{}:{}".format(*server.address), "--only", "EHLO twice", "--junit", str(tmp_path)]
+        assert main(command) == 2
+    told = capsys.readouterr()
+    assert "nothing broken; 1 passed" in told.out and "cannot write the report" in told.err
 
 
 @pytest.mark.parametrize("reason", ["\U0001f600 \x7f", 'a "quote" and a \\ and \t\r\n', "\x85\u2028", "\ud800"])

@@ -157,6 +157,43 @@ def test_a_server_that_is_none_is_told_of_in_a_sentence(what: str) -> None:
     assert done.stdout == ""
 
 
+def test_what_a_server_said_shows_no_password(tmp_path: Path) -> None:
+    """It prints what it hears, and breaks down after the login of the look before."""
+    (tmp_path / "server.py").write_text(f"""{LISTEN}
+import base64
+def talk(sock):
+    sock.sendall(b"220 hello\\r\\n")
+    for line in sock.makefile("rb"):
+        print("heard", line, flush=True)
+        if line.startswith(b"AUTH"):
+            raise RuntimeError(base64.b64decode(line.split()[2]))
+        sock.sendall(b"250-hello\\r\\n250 AUTH PLAIN\\r\\n" if line.startswith(b"EHLO") else b"530 log in\\r\\n")
+while True:
+    try:
+        talk(server.accept()[0])
+    except OSError:
+        pass
+""")
+    (tmp_path / "secret").write_text("open sesame\n")
+    done = run("check", "--stages", "--user", "ana", "--password-file", str(tmp_path / "secret"), "--", sys.executable,
+               "server.py", "{port}", cwd=tmp_path)
+    assert done.returncode == 1 and "heard b'AUTH PLAIN ***\\r\\n'" in done.stdout, done.stdout + done.stderr
+    assert r"RuntimeError: b'\x00ana\x00***'" in done.stdout and "sesame" not in done.stdout
+
+
+def test_a_stage_is_not_green_because_nobody_answers() -> None:
+    road = stages.stages("server")
+    missing = road[-1].dialogues[-1]
+
+    def play(dialogues: Iterable[Dialogue]) -> Generator[Outcome, None, None]:
+        for dialogue in dialogues:
+            gone = dialogue == missing
+            yield Outcome(dialogue, SKIPPED if gone else PASSED, "does not take this call (closed)" if gone else "")
+
+    progress = stages.climb(road, play)
+    assert progress.stage == road[-1] and progress.outcome and progress.outcome.dialogue == missing
+
+
 def test_a_server_that_breaks_down_shows_its_last_words(tmp_path: Path) -> None:
     (tmp_path / "server.py").write_text(f"""{LISTEN}
 for _ in range(3):

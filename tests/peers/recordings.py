@@ -32,6 +32,7 @@ from tests.peers.conformity import dialogues, differences, everywhere, name_of, 
 
 FOLDER = Path(__file__).with_name("recordings")
 NONCE = "rOprNGfwEbeRWgbNEkqO"                  # the client's, of SCRAM: a recording answers to this one
+DATE = "Mon, 30 Nov 2026 12:00:00 -0000"         # a letter's, for the same reason
 LOOK = "the look before"                        # the sessions of `explore`, in their order
 ALONE = "alone"                                 # the port "smtp", with its address and no option
 STALE = "stale"                                 # the status of a dialogue that was not recorded as it is now
@@ -86,7 +87,7 @@ class Taped(Target):
         return cls(**{one.name: getattr(target, one.name) for one in fields(target)}, tape=tape)
 
     def values(self) -> Values:
-        return Values(super().values().names | {"nonce": NONCE})
+        return Values(super().values().names | {"nonce": NONCE, "header": f"From: <{self.sender}>\r\nDate: {DATE}\r\n"})
 
     def play(self, dialogue: Dialogue) -> Outcome:
         """A dialogue, in a session of its own."""

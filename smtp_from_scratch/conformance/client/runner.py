@@ -256,7 +256,7 @@ def converse(part: ServerPart, sock: socket.socket, outcome: Outcome, limit: flo
     except UnknownValue as error:
         finding(outcome, FAILED, f"{part.dialogue.source}: {error}")
     except (OSError, ValueError, Interruption) as error:
-        finding(outcome, FAILED, f"the connection failed: {error or type(error).__name__}")
+        finding(outcome, FAILED, f"the connection failed: {str(error) or type(error).__name__}")
     finally:
         timer.cancel()
         outcome.said = record.said

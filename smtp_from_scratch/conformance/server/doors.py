@@ -9,7 +9,7 @@ from dataclasses import replace
 from smtp_from_scratch.conformance.notation import Act, Block, Dialogue, Hear, Say, Step
 
 HELLOS = ("EHLO {client}", "HELO {client}")
-_MEASURED = re.compile(r"\{(?:body|octets) (\d+)\}")
+_MEASURED = re.compile(r"\{(?:body|octets) (\d+)[^}]*\}")
 GUARDED = ("MAIL", "VRFY", "EXPN", "AUTH")
 FREE = frozenset({"NOOP", "EHLO", "STARTTLS", "QUIT", "AUTH"})   # of what is said in the clear, never to a closed door
 

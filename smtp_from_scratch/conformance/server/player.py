@@ -15,6 +15,8 @@ from smtp_from_scratch.conversation import FLUSH, Conversation, Disconnected, Li
 from smtp_from_scratch.starttls import TLSLayer, Upgrade, unverified
 from smtp_from_scratch.wire import Reply, WireError
 
+LATE = "nothing within"
+
 
 class Difference(Exception):
     """Something other than what the dialogue has came; `line` is the line of its file."""
@@ -22,6 +24,18 @@ class Difference(Exception):
     def __init__(self, line: int, expected: str, got: str) -> None:
         super().__init__(f"expected {expected}, got {got}")
         self.line, self.expected, self.got = line, expected, got
+
+    @property
+    def surprise(self) -> str:
+        """The code that came, where no such code was expected at all; empty where the code is not what differs."""
+        code, patterns = self.got[:3], self.expected.split(" or ")
+        foreseen = any(pattern.startswith("any") or code_matches(code, pattern[:3]) for pattern in patterns)
+        return code if code.isdigit() and not foreseen else ""
+
+    @property
+    def wants_success(self) -> bool:
+        """Whether a 2yz or 3yz was expected, perhaps among others."""
+        return any(pattern[:1] in ("2", "3") for pattern in self.expected.split(" or "))
 
 
 class NotReached(Difference):
@@ -124,7 +138,7 @@ def hear(part: ClientPart, step: Hear) -> Conversation[None]:
     except Timeout:
         if silence:
             return
-        raise Difference(step.line, expected, f"nothing within {part.patience:g} s") from None
+        raise Difference(step.line, expected, f"{LATE} {part.patience:g} s") from None
     except Disconnected:
         if "closed" in step.patterns:
             raise Over from None
@@ -196,7 +210,7 @@ def wait(part: ClientPart, step: Act) -> Conversation[None]:
         line = yield Line(8192, float(step.argument))
     except Timeout:
         return
-    raise Difference(step.line, "silence", repr(line))
+    raise Difference(step.line, "silence", line.decode("utf-8", "backslashreplace").rstrip("\r\n"))
 
 
 def hang_up(part: ClientPart, step: Act) -> Conversation[None]:

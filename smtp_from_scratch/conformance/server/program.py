@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -34,10 +34,13 @@ class Program:
         status = self.process.status(0.2)
         return "" if status is None else f"{self.words[0]} ended with status {status}"
 
-    def told(self, since: int) -> str:
-        """Its last lines, and how it ended, if it did; while it runs, of those that came after so many octets."""
+    def told(self, since: int, shown: Callable[[str], str] = str) -> str:
+        """Its last lines, and how it ended, if it did; while it runs, of those that came after so many octets.
+
+        `shown` makes of what it said what may be seen.
+        """
         ended = self.gone()
-        return "\n".join(filter(None, [self.process.said(TOLD, 0 if ended else since), ended]))
+        return "\n".join(filter(None, [self.process.said(TOLD, 0 if ended else since, shown), ended]))
 
 
 def said(process: Process) -> str:

@@ -11,13 +11,14 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
 
 from smtp_from_scratch.conformance.notation import Dialogue, load
 from smtp_from_scratch.conformance.server.doors import FREE, amount, commands, names, opened, under_tls, verbs
-from smtp_from_scratch.conformance.server.player import ClientPart, Difference, NotReached
+from smtp_from_scratch.conformance.server.player import LATE, ClientPart, Difference, NotReached
 from smtp_from_scratch.conformance.values import UnknownValue, Values
 from smtp_from_scratch.connection import Connection
 from smtp_from_scratch.conversation import Conversation, Interruption, read_reply
@@ -26,6 +27,7 @@ from smtp_from_scratch.transcript import Said
 from smtp_from_scratch.wire import WireError
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
+NO_CALL = "does not take this call"
 EXCUSE = "refuses this message, as a submission server may (RFC 6409 §8)"
 GAP = "…"
 HIDDEN = "***"                                  # what stands for a password, and for what is made of it
@@ -66,6 +68,10 @@ class Outcome:
     said: list[Said] = field(default_factory=list)
 
 
+class Slow(TimeoutError):
+    """The time that a dialogue may take was over before its end: we hung up, not the other end."""
+
+
 class Calls:
     """Connections in hand: each ends when its time is over, or when all shall end."""
 
@@ -75,8 +81,14 @@ class Calls:
 
     @contextmanager
     def held(self, sock: socket.socket, limit: float) -> Iterator[None]:
-        """One more, for so many seconds at most."""
-        timer = threading.Timer(limit, cut_off, [sock])
+        """One more, for so many seconds at most; raises Slow when they were not enough."""
+        over = threading.Event()
+
+        def end() -> None:
+            over.set()
+            cut_off(sock)
+
+        timer = threading.Timer(limit, end)
         timer.daemon = True
         timer.start()
         self.socks.add(sock)
@@ -84,9 +96,14 @@ class Calls:
             if self.over:                       # it began meanwhile
                 cut_off(sock)
             yield
+        except Exception:
+            if not over.is_set():
+                raise
         finally:
             timer.cancel()
             self.socks.discard(sock)
+        if over.is_set():
+            raise Slow(f"this takes more than {limit:g} s")
 
     def end(self) -> None:
         """End all, and those that are about to begin."""
@@ -122,6 +139,7 @@ class Target:
     keywords: dict[str, str] = field(default_factory=dict)      # what EHLO offers; `probe` fills it
     secured: dict[str, str] = field(default_factory=dict)       # the same under TLS, where there is STARTTLS
     calls: Calls = field(default_factory=Calls)
+    secrets: set[bytes] = field(default_factory=set)            # what was made of the password, as it travelled
 
     @property
     def size(self) -> int:
@@ -132,10 +150,12 @@ class Target:
     def values(self) -> Values:
         """The names that dialogues use."""
         return Values({
-            "client": "client.example", "sender": self.sender, "recipient": self.recipient, "refused": self.refused,
+            "client": "client.example", "sender": self.sender, "sender-domain": self.sender.rpartition("@")[2],
+            "recipient": self.recipient, "refused": self.refused,
             "user": self.user, "password": self.password, "server": self.host,
             "domain": self.recipient.rpartition("@")[2], "DOMAIN": self.recipient.rpartition("@")[2].upper(),
             "size": str(self.size or ""), "nonce": secrets.token_urlsafe(18),
+            "header": f"From: <{self.sender}>\r\nDate: {formatdate()}\r\n",
         })
 
     @contextmanager
@@ -290,7 +310,10 @@ def excused(part: ClientPart, target: Target, difference: Difference) -> bool:
 
 
 def play(dialogue: Dialogue, target: Target) -> Outcome:
-    """One dialogue, on a connection of its own. Never raises, and shows nothing that is made of the password."""
+    """One dialogue, on a connection of its own. Never raises, and shows nothing that is made of the password.
+
+    What was made of it is noted in `target.secrets`.
+    """
     if dialogue.end != "server":
         return Outcome(dialogue, SKIPPED, "examines a client")
     if reason := obstacle(dialogue, target):
@@ -299,28 +322,66 @@ def play(dialogue: Dialogue, target: Target) -> Outcome:
     outcome = judged(dialogue, player, target)
     secrets = player.values.secrets | ({target.password.encode()} if len(target.password) >= SHORT else set())
     outcome.said = list(without(secrets, outcome.said))
-    for secret in sorted(secrets, key=len, reverse=True):
-        outcome.reason = outcome.reason.replace(secret.decode(), HIDDEN)
+    outcome.reason = masked(outcome.reason, secrets)
+    target.secrets |= secrets
     return outcome
+
+
+def masked(text: str, secrets: Collection[bytes]) -> str:
+    """A text with HIDDEN where a secret stands."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret.decode(), HIDDEN)
+    return text
 
 
 def judged(dialogue: Dialogue, player: ClientPart, target: Target) -> Outcome:
     """What comes of a dialogue when it is played, with all that was said."""
     record = Record()
+    status, reason, line = PASSED, "", 0
     try:
         with target.line(record) as connection:
             connection.play(player.conversation())
-    except NotReached as missed:
-        why = EXCUSE if excused(player, target, missed) else missed.reason
-        return Outcome(dialogue, SKIPPED, why, missed.line, record.said)
+    except Slow as slow:
+        status, reason = SKIPPED, f"is slow: {slow}"
     except Difference as difference:
-        found = (SKIPPED, EXCUSE) if excused(player, target, difference) else verdict(dialogue, difference)
-        return Outcome(dialogue, *found, difference.line, record.said)
+        line = difference.line
+        if why := no_proof(player, target, difference, record.said):
+            status, reason = SKIPPED, why
+        else:
+            status, reason = verdict(dialogue, difference)
+        if LATE in reason:
+            reason += ": --patience gives it more time"
     except UnknownValue as error:
-        return Outcome(dialogue, FAILED, f"{dialogue.source}: {error}", 0, record.said)
+        status, reason = FAILED, f"{dialogue.source}: {error}"
     except (OSError, ValueError, Interruption) as error:
-        return Outcome(dialogue, FAILED, f"the connection failed: {error or type(error).__name__}", 0, record.said)
-    return Outcome(dialogue, PASSED, said=record.said)
+        why = str(error) or type(error).__name__
+        status, reason = (FAILED, f"the connection failed: {why}") if heard(record.said) else (
+            SKIPPED, f"{NO_CALL} ({why})")
+    return Outcome(dialogue, status, reason, line, record.said)
+
+
+def heard(said: Iterable[Said]) -> bool:
+    """Whether the server said anything."""
+    return any(record.role == "S" for record in said)
+
+
+def no_proof(part: ClientPart, target: Target, difference: Difference, said: list[Said]) -> str:
+    """Why a difference says nothing about the rule of its dialogue; empty where it does."""
+    code = difference.surprise
+    if not heard(said):
+        return f"{NO_CALL} ({difference.got})"
+    if code[:1] in ("4", "5") and all(record.role == "S" for record in said):
+        return f"{NO_CALL} ({code})"
+    if code == "421" and difference.expected != "closed":               # RFC 5321 §3.8, §4.2.3: at any time
+        return "says 421, and ends the session"
+    if excused(part, target, difference):
+        return EXCUSE
+    if isinstance(difference, NotReached):
+        return difference.reason
+    again = part.said.upper() == "RCPT" and part.values.numbers.get("n", 0) > 1         # the same was taken before
+    if code[:1] == "4" and difference.wants_success and not again:          # RFC 5321 §4.2.1: it may do later
+        return f"says {code}: not now"
+    return ""
 
 
 def without(secrets: Collection[bytes], said: Iterable[Said]) -> Iterator[Said]:
@@ -338,6 +399,15 @@ def without(secrets: Collection[bytes], said: Iterable[Said]) -> Iterator[Said]:
 def verdict(dialogue: Dialogue, difference: Difference) -> tuple[str, str]:
     """What a difference is, and why: nothing that is broken, where the RFC says MAY."""
     return (SKIPPED, "does otherwise, as it may") if dialogue.level == "MAY" else (FAILED, str(difference))
+
+
+def gone(target: Target) -> str:
+    """Why no connection to the server can be made, or an empty text."""
+    try:
+        socket.create_connection((target.host, target.port), target.patience).close()
+    except OSError as error:
+        return str(error) or type(error).__name__
+    return ""
 
 
 def check(target: Target, dialogues: Iterable[Dialogue], at_once: int = 8) -> Generator[Outcome, None, None]:

@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import replace
 
 from smtp_from_scratch.conformance.server.runner import Target, hello, probe, shake_hands
-from smtp_from_scratch.conformance.values import Values
 from smtp_from_scratch.conversation import Conversation, Interruption, read_reply
 from smtp_from_scratch.wire import Reply, WireError
 
@@ -141,7 +140,9 @@ def session(target: Target, commands: list[str], sealed: bool) -> Conversation[l
         yield from shake_hands(target)
         yield from hello(target)
     if target.submission and target.user:
-        yield b"AUTH PLAIN " + Values({"user": target.user, "password": target.password}).expand("{plain}")[0] + b"\r\n"
+        values = target.values()
+        yield b"AUTH PLAIN " + values.expand("{plain}")[0] + b"\r\n"
+        target.secrets |= values.secrets
         yield from read_reply(target.patience)
     for command in commands:
         yield command.encode() + b"\r\n"
