@@ -183,10 +183,10 @@ def verdict(guesses: Guesses, session: ExtendedSession, error: Exception) -> Rep
     """The reply to an examination that failed (RFC 4954 §4, §6); it never says what was wrong with it."""
     wrong = isinstance(error, AuthError) and not isinstance(error, BadResponse | Cancelled)
     if not wrong: guesses.take_back(session.peer)          # `wait_for_turn`, below, has counted it
+    if isinstance(error, WireError) and error.hopeless: return session.closing(f"gives up: {error}", "4.5.0")
     if isinstance(error, WireError):
         return Reply(500, str(error), "5.5.6" if isinstance(error, LineTooLong) else "5.5.2")
-    if isinstance(error, Cancelled):
-        return Reply(501, "as you like", "5.7.0")
+    if isinstance(error, Cancelled): return Reply(501, "as you like", "5.7.0")
     if isinstance(error, ValueError | BadResponse):
         return Reply(501, "I cannot read that", "5.5.2")
     if not wrong:

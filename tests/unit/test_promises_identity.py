@@ -366,6 +366,13 @@ def test_a_store_that_answers_neither_yes_nor_no_lets_nobody_in(line: bytes) -> 
         Server(users=Slow(), insecure_auth=True)  # type: ignore[arg-type]
 
 
+def test_another_protocol_in_place_of_a_response_ends_the_session() -> None:
+    """Nobody can say where the next line begins; what followed was dropped without a word."""
+    session = served(Auth(Passwords({ANA: TIDES}), insecure=True))
+    replies = told([b"AUTH LOGIN", b"\x16\x03\x01 hello", b"NOOP"], session)
+    assert [reply.code for reply in replies[:2]] == [334, 421] and session.state == "closed"
+
+
 def test_a_login_without_a_password_asks_nobody() -> None:
     users = Store({ANA: TIDES})
     assert told([b"AUTH LOGIN", b64(ANA), b""], served(Auth(users, insecure=True)))[-1].code == 535
