@@ -70,8 +70,8 @@ class Replies(Want):
 
 
 def to_the_end(receipt: Receipt, octets: Callable[[], Iterable[bytes]]) -> Iterator[bytes]:
-    """A body's blocks; the receipt knows that it has `ended` before the last of them goes out, and not earlier."""
-    receipt.ended, held = False, b""
+    """A body's blocks; the receipt is told that it has `ended` before the last of them goes out, and not earlier."""
+    held = b""
     for block in octets():
         if held:
             yield held

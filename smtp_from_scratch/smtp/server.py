@@ -17,6 +17,7 @@ from smtp_from_scratch.smtp.bridge import AnyDeliver, AnyPolicy, Bridge
 from smtp_from_scratch.smtp.sets import EVERYTHING, Extensions, joined, server_extensions, server_security
 from smtp_from_scratch.status import CodedSession
 from smtp_from_scratch.transcript import Tap
+from smtp_from_scratch.unix import address_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -231,7 +232,8 @@ class Server(Talking):
         asked = server_security(None if implicit_tls else tls, False, users, require_auth, insecure_auth)
         self._kind = session_kind(lmtp)
         self.extensions = server_set(extensions, asked, implicit_tls, users is None or insecure_auth, lmtp)
-        if lmtp and (submission is not None or port_of(host, port) == 25):
+        asked_for = port if isinstance(host, str) else address_of(host)[1]
+        if lmtp and (submission is not None or asked_for == 25):
             raise ValueError("LMTP is not for port 25, nor for submission (RFC 2033 §5)")
         self._implicit = tls if implicit_tls else None
         several = {"workers": workers_for(deliver)} if stage == "loop" else {}
@@ -239,14 +241,6 @@ class Server(Talking):
                                 places=Places(max_connections, max_connections_per_address), **several)
         place.longest_wait, place.longest_session = timeout, session_timeout
         super().__init__(place, inbox, bridge)
-
-
-def port_of(host: str | socket.socket, port: int) -> int:
-    """The port where a server will be; 0 for one that the system chooses, and for a path."""
-    if isinstance(host, str):
-        return port
-    name = host.getsockname()                   # of a socket with a path, the path
-    return int(name[1]) if isinstance(name, tuple) else 0
 
 
 def workers_for(deliver: object) -> int:

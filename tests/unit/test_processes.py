@@ -187,6 +187,17 @@ sys.exit(processes.family(work, {"smtp": ("127.0.0.1", 0)}, 2).run())
         assert run.wait(60) == 0 and not any(map(there, born))
 
 
+def complaints(program: str, line: str, times: int) -> str:
+    """What a program says on standard error until it is told to end, after it has said a line so many times."""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True) as run:
+        assert run.stdout and run.stderr
+        assert [run.stdout.readline() for _ in range(times)] == [line] * times
+        run.terminate()
+        assert run.wait(60) == 0
+        return run.stderr.read()
+
+
 def test_one_that_cannot_begin_is_tried_again_and_says_why() -> None:
     program = """
 import sys
@@ -197,14 +208,8 @@ def work(listeners, over):
     raise ValueError("no use")
 sys.exit(processes.family(work, {"smtp": ("127.0.0.1", 0)}, 1).run())
 """
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          text=True) as run:
-        assert run.stdout and run.stderr
-        assert [run.stdout.readline() for _ in range(3)] == ["begun\n"] * 3
-        run.terminate()
-        assert run.wait(60) == 0
-        said = run.stderr.read()
-        assert "ValueError: no use" in said and "(70); another takes its place" in said
+    said = complaints(program, "begun\n", 3)
+    assert "ValueError: no use" in said and "(70); another takes its place" in said
 
 
 @pytest.mark.parametrize("culprit", ["os.fork", "processes.listen"])
@@ -227,13 +232,7 @@ def now_and_then(*arguments):
 {culprit} = now_and_then
 sys.exit(family.run())
 """
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          text=True) as run:
-        assert run.stdout and run.stderr
-        assert [run.stdout.readline() for _ in range(6)] == ["listens 1\n"] * 6
-        run.terminate()
-        assert run.wait(60) == 0
-        assert run.stderr.read().count("no process can begin") == 1
+    assert complaints(program, "listens 1\n", 6).count("no process can begin") == 1
 
 
 def serve(*options: str) -> int:
