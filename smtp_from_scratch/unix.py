@@ -35,7 +35,7 @@ def family() -> int:
 
 
 class UnixListener(socket.socket):
-    """A listening socket at a path, which names itself and its callers in the form that TCP has.
+    """A listening socket at a path, which names itself in the form that TCP has.
 
     A socket that a server has left behind is replaced; OSError for anything else at that path.
     """
@@ -51,10 +51,6 @@ class UnixListener(socket.socket):
         except OSError:
             self.close()
             raise
-
-    def accept(self) -> tuple[socket.socket, Any]:
-        """The next call; whoever it is, it is on this machine."""
-        return super().accept()[0], ("unix", 0)
 
     def getsockname(self) -> Any:
         """`("unix:/run/lmtp", 0)`."""
