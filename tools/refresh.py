@@ -2,7 +2,7 @@
 """Export, execute every notebook in a fresh kernel, and store what it showed: the same bytes every time.
 
     python tools/refresh.py             every chapter and its solutions, and the optional pages
-    python tools/refresh.py 09 11       these chapters and their solutions
+    python tools/refresh.py 09 11       these chapters and their solutions, and those that draw what others do
     python tools/refresh.py who_implements_what
     python tools/refresh.py --measure   renew measured outputs (cells tagged nbval-ignore-output) as well
 
@@ -48,6 +48,11 @@ def notebooks(wanted: list[str] | None = None, root: Path = ROOT) -> list[Path]:
     every = chapters(root, names) if names or not wanted else []
     every += [page for name, page in beside.items() if not wanted or name in wanted]
     return every + [s for c in every if (s := root / "notebooks" / "solutions" / c.name).exists()]
+
+
+def portraits(root: Path = ROOT) -> list[Path]:
+    """The chapters that draw what other chapters do with a class: an export can change what they show."""
+    return [path for path in chapters(root) if "lab.anatomy(" in path.read_text(encoding="utf-8")]
 
 
 def pages(root: Path = ROOT) -> dict[str, Path]:
@@ -181,6 +186,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         paths = notebooks(options.chapter)
         export([path for path in paths if path in chapters()], ROOT / PACKAGE)
+        paths += [path for path in portraits() if path not in paths]
     except Problem as problem:
         print(f"refresh: {problem}", file=sys.stderr)
         return 1
