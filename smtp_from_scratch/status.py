@@ -62,7 +62,7 @@ class CodedSession(ExtendedSession):
 
 
 # %% split-enhanced
-_ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?: |$)")
+_ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?: |$)", re.MULTILINE)
 
 
 def split_enhanced(reply: Reply) -> Reply:

@@ -25,7 +25,7 @@ from smtp_from_scratch.lab.deadline import OutOfTime, is_learners, line_of, with
 from smtp_from_scratch.lab.figures.faces import Note
 from smtp_from_scratch.lab.verdict import Hints, NotYet, Problem, Verdict, hint_of
 
-__all__ = ["Check", "NotYet", "Problem", "Verdict", "as_number", "check", "foreseeable", "is_unsolved"]
+__all__ = ["Check", "NotYet", "Problem", "Verdict", "as_number", "as_word", "check", "foreseeable", "is_unsolved"]
 
 Checker = Callable[..., Any]
 SECONDS = 10.0                                 # for a whole check; the slowest right answer takes a fifth of one
@@ -95,6 +95,12 @@ def as_number(answer: Any) -> Any:
     """An answer as a number where it is one that was written as text: `"8"` means 8."""
     words = answer.strip() if isinstance(answer, str) else ""
     return int(words) if words.lstrip("-").isdecimal() else answer
+
+
+def as_word(answer: Any) -> Any:
+    """An answer that is a word, in small letters; None where somebody wrote `"None"`."""
+    word = answer.strip().lower() if isinstance(answer, str) else answer
+    return None if word == "none" else word
 
 
 def foreseeable(make: Callable[[], Any]) -> bool:

@@ -198,6 +198,7 @@ def test_tidy_refuses(name: str) -> None:
 
 
 def test_tidy() -> None:
+    assert lab.check_tidy({name: str(fault).title() for name, fault in TIDY.items()}).passed
     assert lab.check_tidy(TIDY).passed and lab.check_tidy(dict(reversed(TIDY.items()))).passed
     assert not lab.check_tidy({}).passed
 

@@ -29,7 +29,9 @@ def wrong(verdict: Any, *words: str) -> None:
     (lambda text: " ".join(text.split()), "caf"), (lambda text: " ".join(text.split())[:900], "caf"),
     (lambda text: " ".join(text.split()).encode("ascii", "replace").decode(), "caf"),
     (lambda text: " ".join(text.split()).encode("ascii", "backslashreplace").decode()[:900], "bell"),
-    (lambda text: report.one_line(text)[:899], "xxx"), (lambda text: report.one_line(text[:900]), "ab ab"),
+    (lambda text: report.one_line(text)[:899], "xxx"), (lambda text: report.one_line(text[:900]), "'a b'"),
+    (lambda text: " ".join(text.split())[:900].encode("ascii", "backslashreplace").decode().translate({7: "?", 27: "?",
+     127: "?"}), "xe9"),
 ])
 def test_one_line_refuses(answer: Any, says: str) -> None:
     wrong(lab.check_one_line(answer), says)
@@ -40,7 +42,8 @@ def by_pattern(text: str) -> str:
     return re.sub("[^ -~]", "?", line)[:900]
 
 
-@pytest.mark.parametrize("answer", [report.one_line, by_pattern, solution(SOLVED, "one-line-code")["my_one_line"]])
+@pytest.mark.parametrize("answer", [report.one_line, by_pattern, lambda text: by_pattern(text).strip(),
+                                    solution(SOLVED, "one-line-code")["my_one_line"]])
 def test_one_line_in_any_style(answer: Any) -> None:
     assert lab.check_one_line(answer).passed
 
@@ -213,6 +216,7 @@ def test_told_refuses(name: str) -> None:
 
 
 def test_told() -> None:
+    assert lab.check_told({name: str(told).title() for name, told in TOLD.items()}).passed
     assert lab.check_told(TOLD).passed and lab.check_told(dict(reversed(TOLD.items()))).passed
 
 
@@ -221,7 +225,8 @@ def test_told() -> None:
     ('about.action == "failed" and about.status.startswith("5") -> about.action == "failed"', "stayed full"),
     ('about.action == "failed" and about.status.startswith("5") -> about.action in ("failed", "delayed")', "delayed"),
     ("sent.get(report.envelope_id, ()) -> sum(sent.values(), [])", "never sent"),
-    ("except ValueError -> except KeyError", "ValueError"),
+    ("except ValueError -> except KeyError", "ValueError"), ("continue -> break", "One letter"),
+    ("in report.recipients -> in report.recipients[:1]", "look at each"),
 ])
 def test_leavers_refuse(rule: str, words: str) -> None:
     """The solution without one of its rules."""

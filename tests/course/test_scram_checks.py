@@ -92,6 +92,12 @@ def test_scram_keys(flaw: str, about: str) -> None:
     assert gave(lab.check_scram_keys(lambda password, salt=None, iterations=4096: None)) == "not yet"
 
 
+def test_scram_keys_says_which_step_was_left_out() -> None:
+    assert "SASLprep" in str(lab.check_scram_keys(functools.partial(keys_of, flaw="unprepared")))
+    assert "Here it is 5000" in str(lab.check_scram_keys(functools.partial(keys_of, flaw="rounds")))
+    assert "a nonce of its own" in str(lab.check_server_first(functools.partial(reads_first, flaw="own nonce")))
+
+
 @pytest.mark.parametrize("answer", [scram_keys, keys_of])
 def test_scram_keys_in_more_than_one_way(answer: Callable[..., Any]) -> None:
     assert lab.check_scram_keys(answer).passed
@@ -218,6 +224,8 @@ def made_up(secret: bytes, user: str, iterations: int = 4096, flaw: str = "") ->
     octets = hashlib.shake_256(seed).digest(80)
     if flaw == "one stamp":
         return ScramKeys(octets[:16], iterations, octets[:32], octets[:32])
+    if flaw == "one key":                      # nobody sees it, so it is none
+        return ScramKeys(octets[:16], iterations, octets[16:48], octets[16:48])
     if flaw == "zeros":
         return ScramKeys(octets[:16], iterations, bytes(32), bytes(32))
     return ScramKeys(octets[: 8 if flaw == "short" else 16], 1 if flaw == "rounds" else iterations, octets[16:48],
@@ -233,7 +241,7 @@ def test_decoy(flaw: str, about: str) -> None:
     assert gave(lab.check_decoy(lambda secret, user, iterations: None)) == "not yet"
 
 
-@pytest.mark.parametrize("answer", [decoy, made_up])
+@pytest.mark.parametrize("answer", [decoy, made_up, functools.partial(made_up, flaw="one key")])
 def test_decoy_in_more_than_one_way(answer: Callable[..., Any]) -> None:
     assert lab.check_decoy(answer).passed
 

@@ -107,17 +107,22 @@ def by_cases(verb: str, argument: str, transaction: dict[str, Any]) -> int | Non
         case "RCPT":
             return None if "SMTPUTF8" in transaction else 553
         case "MAIL" | "VRFY" | "EXPN":
-            announced = argument.lower().endswith(" smtputf8")
+            announced = "smtputf8" in argument.lower().split(" ")[1:]
             return None if announced else {"MAIL": 550}.get(verb, 553)
     return 501
 
 
 @pytest.mark.parametrize("answer, says", [
-    (lambda verb, argument, transaction: None if verb == "MAIL" else judge(verb, argument, transaction), "says 550"),
+    (lambda verb, argument, transaction: None if verb == "MAIL" else judge(verb, argument, transaction), "say 550"),
     (lambda verb, argument, transaction: judge(verb, argument, transaction, mail=553), "553 for MAIL"),
     (lambda verb, argument, transaction: judge(verb, argument, transaction, other=550), "550 for RCPT"),
     (lambda verb, argument, transaction: judge(verb, argument, transaction, never=553), "553 for NOOP"),
     (lambda verb, argument, transaction: judge(verb, argument, transaction or {"SMTPUTF8": 0}), "RCPT"),
+    (lambda verb, argument, transaction: judge(verb, argument, dict(filter(all, transaction.items()))),
+     "its value is None"),
+    (lambda verb, argument, transaction: judge(verb, argument + " SMTPUTF8" * ("smtputf8" in argument), transaction),
+     "josé-smtputf8"),
+    (lambda verb, argument, transaction: judge(verb, argument.replace(" BODY=8BITMIME", "é"), transaction), "BODY"),
 ])
 def test_judge(answer: Callable[..., Any], says: str) -> None:
     assert lab.check_judge(judge).passed
@@ -132,6 +137,7 @@ CODES = {"a": 550, "b": 250, "c": 250, "d": 250, "e": 250, "f": 553, "g": 250, "
 def test_codes(wrong: dict[str, int]) -> None:
     assert lab.check_utf8_codes(CODES).passed and lab.check_utf8_codes(dict(reversed(CODES.items()))).passed
     assert next(iter(wrong)) in problem(lab.check_utf8_codes(CODES | wrong))
+    assert lab.check_utf8_codes({name: str(code) for name, code in CODES.items()}).passed
     assert not lab.check_utf8_codes({}).passed
 
 

@@ -41,7 +41,7 @@ def test_usual_code_in_other_styles() -> None:
     assert lab.check_usual_code(step_by_step).passed and lab.check_usual_code(usual_code).passed
 
 
-CODE = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?: |$)")
+CODE = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?: |$)", re.MULTILINE)
 
 
 def split(*, believes: bool = False, first_only: bool = False, strip: bool = True, again: bool = False,
@@ -67,6 +67,7 @@ def split(*, believes: bool = False, first_only: bool = False, strip: bool = Tru
     (split(strip=False), "'2.1.0 fine'"), (split(again=True), "2.0.0"), (split(everywhere=True), "joke"),
     (split(pattern=re.compile(r"(\d+)\.(\d+)\.(\d+)")), "did not give"),
     (split(pattern=re.compile(r"([245])\.(\d)\.(\d)(?: |$)")), "5.7.509"),
+    (split(pattern=re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?: |$)")), "ask the choir"),
     (lambda reply: split_enhanced(reply) if split_enhanced(reply) != reply else None, "no reply"),
     (lambda reply: (split_enhanced(reply).enhanced, reply.text), "2.1.0"),
 ])

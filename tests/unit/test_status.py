@@ -120,7 +120,8 @@ def test_a_delivery_gets_the_code_of_its_verb(body: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("text, code, rest", [
-    ("2.1.0 fine", "2.1.0", "fine"), ("2.1.0", "2.1.0", ""), ("2.1.0 a\n2.1.0 b", "2.1.0", "a\nb"),
+    ("2.1.0 fine", "2.1.0", "fine"), ("2.1.0", "2.1.0", ""), ("2.1.0\n2.1.0 b", "2.1.0", "\nb"),
+    ("2.1.0 a\n2.1.0 b", "2.1.0", "a\nb"),
     ("fine", "", "fine"),
     ("5.1.0 wrong class", "", "5.1.0 wrong class"), ("2.1 short", "", "2.1 short"), ("2.1.0x", "", "2.1.0x"),
     ("2.1000.0 long", "", "2.1000.0 long"), ("192.0.2.1 at your service", "", "192.0.2.1 at your service"),

@@ -9,7 +9,7 @@ from typing import Any
 from smtp_from_scratch.client import SMTPException
 from smtp_from_scratch.ehlo import EightBitMime, Extension
 from smtp_from_scratch.envelope import Envelope
-from smtp_from_scratch.lab.check import NotYet, Problem, check
+from smtp_from_scratch.lab.check import NotYet, Problem, as_number, check
 from smtp_from_scratch.transaction import ClientSession, OutgoingMessage, Plan
 
 # --- your turn: the judge -------------------------------------------------------------------------------------------
@@ -19,7 +19,9 @@ JUDGED: list[tuple[str, str, dict[str, str | None], int | None]] = [
     ("MAIL", "FROM:<josé@exemplo.example> SMTPUTF8", {}, None), ("MAIL", "FROM:<josé@x.example> smtputf8", {}, None),
     ("RCPT", "TO:<用户@例え.example>", {}, 553), ("RCPT", "TO:<用户@例え.example>", {"SMTPUTF8": None}, None),
     ("RCPT", "TO:<用户@例え.example> SMTPUTF8", {}, 553), ("VRFY", "josé", {"SMTPUTF8": None}, 553),
-    ("VRFY", "josé SMTPUTF8", {}, None), ("NOOP", "é", {"SMTPUTF8": None}, 501), ("EHLO", "josé.example", {}, 501),
+    ("VRFY", "josé SMTPUTF8", {}, None), ("MAIL", "FROM:<josé@x.example> SMTPUTF8 BODY=8BITMIME", {}, None),
+    ("MAIL", "FROM:<josé-smtputf8@exemplo.example>", {}, 550),
+    ("NOOP", "é", {"SMTPUTF8": None}, 501), ("EHLO", "josé.example", {}, 501),
 ]
 
 
@@ -40,10 +42,12 @@ def check_judge(my_judge: Callable[..., Any]) -> Problem | None:
     for verb, argument, transaction, expected in JUDGED:
         given = my_judge(verb, argument, transaction)
         if given != expected:
-            before = " ".join(transaction) or "nothing"
-            return Problem(gave=f"{given!r} for {verb} {argument}, after {before}",
-                           wire=f"The server says {expected}." if expected else "The server obeys it.",
-                           look="MAIL and VRFY carry the word themselves, in any case of letters; RCPT relies on MAIL.")
+            look = "MAIL and VRFY carry it as a word of its own, in any case of letters; RCPT relies on MAIL."
+            if verb == "RCPT" and transaction:
+                look = "The parameter is there, and its value is None: `in` asks whether a dict has a name."
+            return Problem(gave=f"{given!r} for {verb} {argument}, after {' '.join(transaction) or 'nothing'}",
+                           wire=f"The server should say {expected}." if expected else "The server should obey it.",
+                           look=look)
     return None
 
 
@@ -165,9 +169,9 @@ def check_utf8_codes(my_codes: Any) -> Problem | None:
     if not isinstance(my_codes, dict):
         return Problem(gave=f"{my_codes!r}", look="A dict, as in the cell: a code for each letter.")
     for name, code in CODES.items():
-        if not isinstance(my_codes.get(name), int):
+        if not isinstance(as_number(my_codes.get(name)), int):
             raise NotYet(f"the code for `{name}` is missing.")
-        if my_codes[name] != code:
+        if as_number(my_codes[name]) != code:
             return Problem(gave=f"{my_codes[name]} for {name}", look=CODES_LOOK[name])
     return None
 

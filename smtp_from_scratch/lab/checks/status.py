@@ -44,6 +44,7 @@ SPLITS = [
     Reply(250, "2.1 short"), Reply(250, "2.1.0x"), Reply(250, "2.1000.0 long"), Reply(220, "192.0.2.1 at your service"),
     Reply(250, "2.1.0 fine", "2.0.0"), Reply(354, "3.0.0 go on"), Reply(550, "5.7.509 blocked\n5.7.509"),
     Reply(250, "mx.example\n2.1.0 SIZE"), Reply(554, "5.6.0 5.6.0 is not a joke"), Reply(550, "5.1.1 first\nsecond"),
+    Reply(550, "5.1.1\n5.1.1 ask the choir"),
 ]
 
 

@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-from smtp_from_scratch.lab.check import NotYet, Problem, check
+from smtp_from_scratch.lab.check import NotYet, Problem, as_number, check
 from smtp_from_scratch.wire import Reply
 
 # --- your turn: fields ----------------------------------------------------------------------------------------------
@@ -48,7 +48,7 @@ def check_fields(my_fields: Callable[[str], Any]) -> Problem | None:
         if given != expected:
             return Problem(gave=f"{'a ValueError' if given is None else given} for {header!r}",
                            wire="That is no header." if expected is None else f"It has {expected}.",
-                           look="The name ends at the first colon, and has no space in it.")
+                           look="The name ends at the first colon, and has no space in it. Write it in small letters.")
     return None
 
 
@@ -160,7 +160,8 @@ OWN = [
     ("ana@rio.example", "ana@rio.example", True), ("ana@rio.example", "Ana@RIO.example", True),
     ("Ana@rio.example", "ana@rio.example", True), ("ana@rio.example", "", True),
     ("ana@rio.example", "director@bank.example", False), ("ana@rio.example", "ana@rio.example.evil.example", False),
-    ("ana@rio.example", "bana@rio.example", False), ("", "ana@rio.example", False),
+    ("ana@rio.example", "bana@rio.example", False), ("bana@rio.example", "ana@rio.example", False),
+    ("", "ana@rio.example", False),
 ]
 
 
@@ -184,6 +185,9 @@ def check_own_address(my_own_address: Callable[[str, str], Any]) -> Problem | No
                            wire="Reports could not be sent." if not sender else
                            "Her own letter is refused." if expected else f"Kenji reads a letter from {sender}.",
                            look="Compare whole addresses, both in small letters. The empty sender is everybody's.")
+        if given not in (True, False):
+            return Problem(gave=f"{given!r:.60} for {user} as {sender or '<>'}",
+                           wire="`Submission` takes nothing but True for a yes: 550.", look="Return True or False.")
     return None
 
 
@@ -211,9 +215,9 @@ def check_doors(my_doors: Any) -> Problem | None:
     if not isinstance(my_doors, dict):
         return Problem(gave=f"{my_doors!r}", look="A dict, as in the cell: a port for each letter.")
     for name, port in DOORS.items():
-        if not isinstance(my_doors.get(name), int):
+        if not isinstance(as_number(my_doors.get(name)), int):
             raise NotYet(f"a port for `{name}` is missing.")
-        if my_doors[name] != port:
+        if as_number(my_doors[name]) != port:
             return Problem(gave=f"{my_doors[name]} for {name}", look=DOORS_LOOK[name])
     return None
 
@@ -269,6 +273,7 @@ MAY: list[tuple[str, str, bool]] = [
     ("ana@rio.example", "anabel@rio.example", False), ("ana@rio.example", "ana@rio.example.evil.example", False),
     ("ana@rio.example", "ana+choir@evil.example", False), ("ana@rio.example", "yui@rio.example", False),
     ("ana@rio.example", "ana@evil.example", False), ("yui@rio.example", "yui+@rio.example", True),
+    ("Yui@Rio.example", "yui@rio.example", True),
 ]
 
 
@@ -290,8 +295,9 @@ def check_may_send(my_may_send: Callable[[str, str], Any]) -> Problem | None:
             raise NotYet("return True or False.")
         if bool(given) != expected:
             return Problem(gave=f"{given!r} for {user} as {sender or '<>'}",
-                           wire=f"Kenji reads a letter from {sender or 'nobody'}.",
-                           look="Compare whole parts, domain and local part each; never how they begin.")
+                           wire="A user's own letter is refused." if expected
+                           else f"Kenji reads a letter from {sender}.",
+                           look="Compare whole parts, domain and local part each, in small letters.")
     return None
 
 
@@ -317,7 +323,7 @@ def check_accepts(my_accepts: Callable[..., Any]) -> Problem | None:
         ("smtp", "", '"kenji@tokyo.example"@rio.example', True), ("smtp", "", "ana@rio.example@tokyo.example", False),
         ("smtp", "", "ana@notrio.example", False), ("submission", "ana@rio.example", "kenji@tokyo.example", True),
         ("submissions", "ana@rio.example", "yui@rio.example", True), ("submission", "", "yui@rio.example", False),
-        ("submissions", "", "postmaster", False),
+        ("submissions", "", "postmaster", False), ("smtp", "", "kenji@postmaster", False),
     ]
     answers = [my_accepts(role, user, address, ours) for role, user, address, _ in cases]
     if all(answer is None for answer in answers):
