@@ -70,6 +70,7 @@ def about(envelope: Envelope, recipient: str, action: str, reply: Reply, remote_
                                                               "no Status"),
     (lambda *given: about(*given, Diagnostic_Code=f"smtp; {given[3]}".replace(" / ", "\n")), "other groups"),
     (lambda *given: about(*given, Diagnostic_Code=f"smtp; {given[3].text}"), "Diagnostic-Code"),
+    (lambda *given: about(*given).rstrip("\n"), "without its end"),
     (lambda *given: about(*given) + ("" if given[4] else "Remote-MTA: dns; \n"), "no such field"),
     (lambda *given: about(*given) + ("" if given[4] else f"Diagnostic-Code: smtp; {given[3]}\n"), "no such field"),
     (lambda *given: about(*given) + ("" if "ORCPT" in str(given[0].options.get(given[1])) else
@@ -100,7 +101,7 @@ def wrapped(keeps: str = "temporary or none", tells: bool = True, answer: str = 
                 body.seek(0)
                 if built := build_report(envelope, outcomes, body.read(), hostname):
                     send(built, Envelope("", [envelope.sender]))
-            return Reply(250, "kept") if answer == "250" else outcome
+            return {"250": Reply(250, "kept"), "outcome": outcome, "none": None}[answer]
         return deliver_and_report
     return my_reporting
 
@@ -120,7 +121,8 @@ def test_a_delivery_that_reports_refuses(answer: Any, says: str) -> None:
     wrong(lab.check_reporting(answer), says)
 
 
-@pytest.mark.parametrize("answer", [reporting, wrapped(), solution(SOLVED, "reporting-code")["my_reporting"]])
+@pytest.mark.parametrize("answer", [reporting, wrapped(), wrapped(answer="none"),
+                                    solution(SOLVED, "reporting-code")["my_reporting"]])
 def test_a_delivery_that_reports_in_any_style(answer: Any) -> None:
     assert lab.check_reporting(answer).passed
 
@@ -216,6 +218,7 @@ def test_told_refuses(name: str) -> None:
 
 
 def test_told() -> None:
+    assert list(TOLD.values()).count(None) == 4 and "Four of the eight" in str(lab.check_told.hint(2))
     assert lab.check_told({name: str(told).title() for name, told in TOLD.items()}).passed
     assert lab.check_told(TOLD).passed and lab.check_told(dict(reversed(TOLD.items()))).passed
 

@@ -100,6 +100,9 @@ def check_per_recipient(my_per_recipient: Callable[..., Any]) -> Problem | None:
         if not all(": " in line for line in lines) or not text:
             return Problem(gave=f"{text!r} for {what}", look="Each line is `Name: value`; `one_line` and `group` help.",
                            wire="A program that reads this finds other groups, or none.")
+        if not text.endswith("\n"):
+            return Problem(gave=f"a last line without its end, for {what}", look="`group` ends each line.",
+                           wire="The next recipient's fields follow without an empty line, as if they were this one's.")
         found = dict(line.split(": ", 1) for line in lines)
         if wrong := [name for name in {**expected, **found} if found.get(name) != expected.get(name)]:
             name = wrong[0]
@@ -217,7 +220,7 @@ def check_reporting(my_reporting: Callable[..., Any]) -> Iterator[Problem]:
             yield Problem(gave=f"a report with the envelope {letters[0][1]}", wire="A report of a report may follow.",
                           look="A report comes from <>, and goes to the sender; `report_to` knows that.")
     answer, _ = reported(my_reporting, DELIVERED[0][1], notify=False, fails=True)
-    if not (isinstance(answer, Reply) and answer.positive):
+    if not (answer is None or isinstance(answer, Reply) and answer.positive):
         yield Problem(gave=f"{answer!r} when the report could not be sent", look="`report_to` logs it and returns.",
                       wire="The client brings the letter again, and Yui gets another copy each time.")
 
@@ -319,7 +322,7 @@ TOLD: dict[str, tuple[str | None, str]] = {
 @check(
     hints=(
         "For each letter: which event is it, and did the sender ask for it?",
-        "Three of the eight are None.",
+        "Four of the eight are None.",
         "For each letter find the event first: success, failure, delay, or none of them at this host. Then ask "
         "whether NOTIFY named that event; without NOTIFY, failure and delay count. Last, ask whether another host "
         "will report it, and whether the letter has a sender at all.",
