@@ -232,6 +232,8 @@ def only_drops_the_need(self: Any, plan: Any) -> None:
     ({"requires": frozenset({"STARTTLS"})}, "465"),
     ({"octets": 0}, "octets for MAIL"),
     ({"advertise": lambda self, session: "REQUIRETLS"}, "`advertise`"),
+    ({"check": lambda self, session, command: Reply(530, "say STARTTLS first") if not session.secure
+      and "REQUIRETLS" in command.argument.upper() else None}, "That is a name"),
     ({"advertise": lambda self, session: None}, "`advertise`"),
     ({"judge": lambda self, session, value: None}, "REQUIRETLS=YES"),
     ({"judge": lambda self, session, value: Reply(501, "never")}, "under TLS, is refused"),

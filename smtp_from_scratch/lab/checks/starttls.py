@@ -561,6 +561,7 @@ def server_problems(my_class: type[Extension]) -> Iterator[Problem]:
         (True, "MAIL FROM:<ana@rio.example> REQUIRETLS=YES", 501, "The parameter has no value."),
         (True, "MAIL FROM:<ana@rio.example>", 250, "Most letters do not ask for it."),
         (False, "MAIL FROM:<ana@rio.example>", 250, "A letter that does not ask for it may come in the clear."),
+        (False, "MAIL FROM:<requiretls@rio.example>", 250, "That is a name, and no parameter."),
         (False, "MAIL FROM:<ana@rio.example> REQUIRETLS", 500, "The letter has come in the clear already."),
     ):
         hello, reply = answers(my_class(), ["EHLO rio.example", line], secure)
