@@ -100,7 +100,7 @@ def check_per_recipient(my_per_recipient: Callable[..., Any]) -> Problem | None:
         if not all(": " in line for line in lines) or not text:
             return Problem(gave=f"{text!r} for {what}", look="Each line is `Name: value`; `one_line` and `group` help.",
                            wire="A program that reads this finds other groups, or none.")
-        if not text.endswith("\n"):
+        if lines and not text.endswith("\n"):
             return Problem(gave=f"a last line without its end, for {what}", look="`group` ends each line.",
                            wire="The next recipient's fields follow without an empty line, as if they were this one's.")
         found = dict(line.split(": ", 1) for line in lines)
