@@ -73,9 +73,9 @@ def test_notify_in_any_style(answer: Any) -> None:
 # --- ENVID -----------------------------------------------------------------------------------------------------------
 
 
-def longer(value: str) -> str:
+def longer(value: str, limit: int = 200) -> str:
     text = decode_xtext(value)
-    if not text or len(text) > 200 or not all(" " <= c <= "~" or c == "\t" for c in text):
+    if not text or len(text) > limit or not all(" " <= c <= "~" or c == "\t" for c in text):
         raise ValueError
     return text
 
@@ -98,6 +98,7 @@ def beyond(value: str) -> str:
 @pytest.mark.parametrize("answer, says", [
     (lambda value: None, "Not yet"), (decode_xtext, "line end"), (lambda value: value, "choir"), (longer, "hundred"),
     (printable, "ValueError for 'a+09b'"), (beyond, "ASCII"),
+    (lambda value: longer(value, 100), "limit is for the value"),
 ])
 def test_envid_refuses(answer: Any, says: str) -> None:
     wrong(lab.check_envid(answer), says)

@@ -50,6 +50,7 @@ def test_fields(answer: Callable[[str], Any]) -> None:
     assert lab.check_fields(header_fields).passed and lab.check_fields(unfolded_first).passed
     problem(lab.check_fields(answer))
     assert "small letters" in problem(lab.check_fields(as_written))
+    assert "its space" in problem(lab.check_fields(lambda header: header_fields(re.sub(r"\r\n[ \t]+", "", header))))
 
 
 # --- unqualified -----------------------------------------------------------------------------------------------------

@@ -75,7 +75,9 @@ SPOILED = {
     "a+00b": "NUL is not printable.", "a+7Fb": "DEL is not printable.",
     "a+C3+A9": "An é is not ASCII.", "a=b": "An equals sign travels as +3D.",
     "a+b": "After a plus stand two hex digits.", "a+2b": "The hex digits are capitals (RFC 3461 §4).",
-    "x" * 101: "A hundred characters, and no more (RFC 3461 §4.4).", "": "A message without a name was not named.",
+    "x" * 101: "A hundred characters, and no more (RFC 3461 §4.4).",
+    34 * "+2B": "The limit is for the value: 102 characters travel, though they stand for 34.",
+    "": "A message without a name was not named.",
 }
 
 

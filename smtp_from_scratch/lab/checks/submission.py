@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -46,9 +47,12 @@ def check_fields(my_fields: Callable[[str], Any]) -> Problem | None:
         if given is not None:
             given = [(name, value.replace("\t", " ").strip()) for name, value in given]
         if given != expected:
+            look = "The name ends at the first colon, and has no space in it. Write it in small letters."
+            if expected and re.search(r"\r\n[ \t]", header):
+                look = "What comes after the line end goes on with the value before it, its space included."
             return Problem(gave=f"{'a ValueError' if given is None else given} for {header!r}",
                            wire="That is no header." if expected is None else f"It has {expected}.",
-                           look="The name ends at the first colon, and has no space in it. Write it in small letters.")
+                           look=look)
     return None
 
 
