@@ -419,10 +419,20 @@ def only_says_it(client: Any, context: Any, required: bool) -> Any:
         raise SMTPResponseException(reply, "STARTTLS")
 
 
+def hears_no_reply(client: Any, context: Any, required: bool) -> Any:
+    if client.secure or "STARTTLS" not in client.offered:
+        yield from upside_down(client, context, required)
+        return
+    yield from client.command("STARTTLS")
+    yield from secure_client(client, context)
+    yield from hello(client)
+
+
 @pytest.mark.parametrize("answer, says", [
     (trusts_the_offer, "no exception"), (always_requires, "not offered, not required"),
     (never_requires, "not offered, required"),
     (no_second_hello, "Say EHLO again"), (only_says_it, "line in the clear"),
+    (hears_no_reply, "has not said 220"),
 ])
 def test_start_tls(answer: Callable[..., Any], says: str) -> None:
     assert lab.check_start_tls(start_tls).passed and lab.check_start_tls(upside_down).passed

@@ -465,7 +465,10 @@ def check_start_tls(my_start_tls: Callable[..., Any]) -> Iterator[Problem]:
         how = f"{what}, {'required' if required else 'not required'}"
         if isinstance(raised, SMTPException) and expected is None or type(raised) is not (expected or type(None)):
             yield Problem(gave=f"{type(raised).__name__ if raised else 'no exception'} ({how})",
-                          wire="The letter crosses the line in the clear." if expected else "The letter stays here.",
+                          wire="A handshake begins with a server that has not said 220."
+                          if isinstance(raised, ssl.SSLError | Interruption)
+                          else "The letter crosses the line in the clear." if expected and not raised
+                          else "The letter stays here, for another reason." if expected else "The letter stays here.",
                           look=f"It {f'raises {expected.__name__}' if expected else 'returns'} then.")
             return
         if extension is None and verbs:
