@@ -157,12 +157,24 @@ def shuts_both(sock: Any, patience: float = 1.0, last: bytes = b"") -> None:
         sock.shutdown(socket.SHUT_RDWR)
 
 
+def out_of_patience(sock: Any, patience: float = 1.0, last: bytes = b"") -> None:
+    until = time.monotonic() + patience
+    sock.sendall(last)
+    sock.shutdown(socket.SHUT_WR)
+    while (left := until - time.monotonic()) > 0:
+        sock.settimeout(left)
+        if not sock.recv(65_536):
+            break
+    sock.close()
+
+
 @pytest.mark.parametrize("wrong, says", [
+    (out_of_patience, "TimeoutError is an OSError"),
     (lambda sock, patience, last: None, "Not yet"), (close_at_once, "last words that do not arrive"),
     (forgets_to_say_it_is_done, "silence"),
     (reads_for_ever, "never stops"), (leaves_it_open, "still open"), (lets_it_out, "when the caller has vanished"),
     (says_nothing, "last words that do not arrive"), (shuts_both, "cut off"),
-], ids=range(8))
+], ids=range(9))
 def test_linger(wrong: Any, says: str) -> None:
     refused(lab.check_linger, wrong, says)
 

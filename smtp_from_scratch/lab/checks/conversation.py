@@ -149,7 +149,12 @@ def check_read_reply(my_read_reply: Callable[[], Talk]) -> Iterator[Problem]:
             if not hasattr(now, "take"):
                 yield Problem(f"a conversation that yields {now!r}", "", "Want a line: `yield Line(REPLY_LIMIT)`.")
                 return
-            now, done = resumed(talk, line)
+            try:
+                now, done = resumed(talk, line)
+            except Exception as error:
+                yield Problem(f"{type(error).__name__} for a reply of {lines!r}, at {line!r}: {error}", "",
+                              'A line is bytes, and may be a code alone: `line[3:4] == b"-"` asks for its hyphen.')
+                return
         if not done and isinstance(now, Reply):
             yield Problem(f"a conversation that yields {now!r}", "To yield a reply is to say it.",
                           "The result of a conversation is what it returns.")
@@ -320,6 +325,10 @@ def played(my_play: Callable[[Talk, Any], Any], wire: Wire, talk: Talk) -> Any:
     except StopIteration:
         raise Astray(Problem("a stage that raises StopIteration", "The conversation ends, and so does your program.",
                              "An actor catches it; `done` and `result` tell.")) from None
+    except known(my_play, "Disconnected"):
+        raise Astray(Problem("a stage that reads on when the conversation is over, and so raises Disconnected",
+                             "Its last words have left. It wants no answer, and none comes.",
+                             "Ask `actor.done` once its flights have left, and before `recv`.")) from None
 
 
 def problems_of_play(my_play: Callable[[Talk, Any], Any], talk: Talk, pieces: list[bytes]) -> Iterator[Problem]:
@@ -522,6 +531,8 @@ def check_words(my_words: dict[str, tuple[str, bytes]]) -> Iterator[Problem]:
         given = my_words.get(name)
         if given is None:
             raise NotYet(f"there is no answer for {name} yet.")
+        if isinstance(given, list | tuple) and given and isinstance(given[0], str):
+            given = (given[0].strip().upper(), *given[1:])
         if not is_saying(given):
             yield Problem(f"for {name}: {given!r}", "",
                           'A pair such as ("S", b"221 goodbye\\r\\n"): who, and which octets.')
