@@ -134,6 +134,16 @@ REPLIES = (
 )
 def check_read_reply(my_read_reply: Callable[[], Talk]) -> Iterator[Problem]:
     """A reply of any number of lines."""
+    try:
+        yield from problems_of_replies(my_read_reply)
+    except Astray as astray:
+        yield astray.problem
+    else:
+        yield from problems_of_limit(my_read_reply().send(None))
+
+
+def problems_of_replies(my_read_reply: Callable[[], Talk]) -> Iterator[Problem]:
+    """Whether each reply is read to its end, and no further."""
     for lines in REPLIES:
         talk = my_read_reply()
         if not hasattr(talk, "send"):
@@ -149,12 +159,7 @@ def check_read_reply(my_read_reply: Callable[[], Talk]) -> Iterator[Problem]:
             if not hasattr(now, "take"):
                 yield Problem(f"a conversation that yields {now!r}", "", "Want a line: `yield Line(REPLY_LIMIT)`.")
                 return
-            try:
-                now, done = resumed(talk, line)
-            except Exception as error:
-                yield Problem(f"{type(error).__name__} for a reply of {lines!r}, at {line!r}: {error}", "",
-                              'A line is bytes, and may be a code alone: `line[3:4] == b"-"` asks for its hyphen.')
-                return
+            now, done = resumed_in(lines, talk, line)
         if not done and isinstance(now, Reply):
             yield Problem(f"a conversation that yields {now!r}", "To yield a reply is to say it.",
                           "The result of a conversation is what it returns.")
@@ -165,7 +170,16 @@ def check_read_reply(my_read_reply: Callable[[], Talk]) -> Iterator[Problem]:
             raise NotYet("it returns nothing yet.")
         elif not isinstance(now, Reply) or now != parse_reply(lines):
             yield Problem(f"{now!r} for {lines!r}", "", "Return `parse_reply(lines)`, of all the lines.")
-    yield from problems_of_limit(my_read_reply().send(None))
+
+
+def resumed_in(lines: list[bytes], talk: Talk, line: bytes) -> tuple[Any, bool]:
+    """As `resumed`, with a line of a reply; Astray says in which reply an exception came up."""
+    try:
+        return resumed(talk, line)
+    except Exception as error:
+        raise Astray(Problem(
+            f"{type(error).__name__} for a reply of {lines!r}, at {line!r}: {error}", "",
+            'A line is bytes, and may be a code alone: `line[3:4] == b"-"` asks for its hyphen.')) from error
 
 
 def problems_of_limit(want: Any) -> Iterator[Problem]:

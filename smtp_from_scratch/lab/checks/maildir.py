@@ -91,19 +91,25 @@ def written(my_write: Callable[[str, Iterable[bytes]], Any], blocks: list[bytes]
             return Problem(f"synced when the file had {synced[-1]} octets",
                            "The rest was still in Python's buffer: half a letter survives.",
                            "`file.flush()` comes first.")
-        path.write_bytes(b"an older letter\n")
-        try:
-            with ExitStack() as stack:         # whoever looks first sees no file: another delivery makes it just then
-                for look in LOOKS:
-                    stack.enter_context(patch(look, lambda *path, **how: False))
-                alone(my_write(str(path), iter(blocks)))
-        except FileExistsError:
-            return None if path.read_bytes() == b"an older letter\n" else Problem(
-                "a name that is taken, and the letter under it is gone", "Yesterday's letter is overwritten.",
-                "The mode \"xb\" refuses a name that is taken.")
-        return Problem("no error for a name that is taken, or was taken right after you looked",
-                       "Yesterday's letter is overwritten, or that of another delivery.",
-                       'The mode "xb" looks and makes the file in one step.')
+        return over_an_older_one(my_write, path, blocks)
+
+
+def over_an_older_one(my_write: Callable[[str, Iterable[bytes]], Any], path: Path, blocks: list[bytes]
+                      ) -> Problem | None:
+    """A name that is taken. Whoever looks first sees no file, as if another delivery made it just then."""
+    path.write_bytes(b"an older letter\n")
+    try:
+        with ExitStack() as stack:
+            for look in LOOKS:
+                stack.enter_context(patch(look, lambda *path, **how: False))
+            alone(my_write(str(path), iter(blocks)))
+    except FileExistsError:
+        return None if path.read_bytes() == b"an older letter\n" else Problem(
+            "a name that is taken, and the letter under it is gone", "Yesterday's letter is overwritten.",
+            "The mode \"xb\" refuses a name that is taken.")
+    return Problem("no error for a name that is taken, or was taken right after you looked",
+                   "Yesterday's letter is overwritten, or that of another delivery.",
+                   'The mode "xb" looks and makes the file in one step.')
 
 
 LOOKS = ("os.path.exists", "os.path.lexists", "os.path.isfile", "pathlib.Path.exists", "pathlib.Path.is_file")
@@ -282,13 +288,8 @@ def check_publish(my_publish: Callable[[str, list[str]], Any]) -> Iterator[Probl
                           and (box / "one").exists())
             real(descriptor)
 
-        try:
-            with patch("os.fsync", fsync):
-                problem = played(my_publish(str(file), list(map(str, names))), "[os.path.dirname(name), …]")
-        except OSError:
-            if file.exists():
-                raise
-            yield TMP_IS_GONE
+        with patch("os.fsync", fsync):
+            problem = published(my_publish(str(file), list(map(str, names))), file)
         if not any(name.exists() for name in names):
             raise NotYet("give `temporary` each of the names.")
         yield from filter(None, [problem])
@@ -301,6 +302,16 @@ def check_publish(my_publish: Callable[[str, list[str]], Any]) -> Iterator[Probl
         if not file.exists():
             yield TMP_IS_GONE
         yield from all_or_none(my_publish, file, names)
+
+
+def published(steps: Any, file: Path) -> Problem | None:
+    """Play the steps; a problem if one of them needs the file in tmp, and another has taken it away."""
+    try:
+        return played(steps, "[os.path.dirname(name), …]")
+    except OSError:
+        if file.exists():
+            raise
+        return TMP_IS_GONE
 
 
 def all_or_none(my_publish: Callable[[str, list[str]], Any], file: Path, names: list[Path]) -> Iterator[Problem]:
