@@ -224,6 +224,19 @@ def renames_all(temporary: str, names: list[str]) -> Steps[None]:
     yield list(map(os.path.dirname, names))
 
 
+def name_by_name(temporary: str, names: list[str]) -> Steps[None]:
+    done: list[str] = []
+    try:
+        for name in names:
+            os.link(temporary, name)
+            done.append(name)
+            yield [os.path.dirname(name)]
+    except OSError:
+        for name in done:
+            os.unlink(name)
+        raise
+
+
 def synced_before(temporary: str, names: list[str]) -> Steps[None]:
     yield list(map(os.path.dirname, names))
     yield from publish(sync=False)(temporary, names)
@@ -243,7 +256,7 @@ def forgets_a_failed_sync(temporary: str, names: list[str]) -> Steps[None]:
 @pytest.mark.parametrize("answer, says", [
     (lambda temporary, names: None, "Not yet"), (publish(undo=False), "twice"), (publish(sync=False), "The cable"),
     (publish(everything=True), "yesterday"), (publish(raises=False), "no error"), (renames, "tmp is gone"),
-    (renames_all, "tmp is gone"),
+    (renames_all, "tmp is gone"), (name_by_name, "before the last name"),
     (lambda temporary, names: os.link(temporary, names[0]), "no generator"), (synced_before, "The cable"),
     (syncs_itself, "no generator"), (publish(outside=True), "an error at the `yield`"),
     (forgets_a_failed_sync, "cannot be synced"),

@@ -397,7 +397,7 @@ def check_seconds(my_seconds: dict[str, float]) -> Problem | None:
 BUGS = {
     "A": ((4,), "A byte every 299 seconds: which line gives it another 300?"),
     "B": ((3, 4), "The server answers each command. Who reads the answers while line 3 runs, and what if nobody does?"),
-    "C": ((3,), "What becomes of octets that arrive after the socket is closed, and of the last words with them?"),
+    "C": ((3, 4), "What becomes of octets that arrive after the socket is closed, and of the last words with them?"),
     "D": ((4, 5), "The server said 421 and hung up, before `command` was sent. Where are those words now?"),
 }
 

@@ -339,6 +339,9 @@ def or_the_disk_fails(my_publish: Callable[[str, list[str]], Any], file: Path, n
         name.unlink(missing_ok=True)
     steps = my_publish(str(file), list(map(str, names)))
     next(steps)
+    if not all(name.exists() for name in names):
+        yield Problem("a `yield` before the last name", "While the disk works Kenji opens his letter. The next name "
+                      "fails, and the letter is gone from under him.", "Give all the names, and then `yield`.")
     try:
         while True:
             steps.throw(OSError("the disk is broken"))
