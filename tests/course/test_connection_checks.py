@@ -8,11 +8,14 @@ import time
 from contextlib import suppress
 from typing import Any
 
+import nbformat
 import pytest
 
 from smtp_from_scratch import lab
 from smtp_from_scratch.connection import linger, send_all
 from smtp_from_scratch.conversation import Timeout
+from smtp_from_scratch.lab.deadline import within
+from tests.solutions import NOTEBOOKS
 
 
 def refused(check: Any, wrong: Any, says: str) -> None:
@@ -157,12 +160,24 @@ def shuts_both(sock: Any, patience: float = 1.0, last: bytes = b"") -> None:
         sock.shutdown(socket.SHUT_RDWR)
 
 
+def out_of_patience(sock: Any, patience: float = 1.0, last: bytes = b"") -> None:
+    until = time.monotonic() + patience
+    sock.sendall(last)
+    sock.shutdown(socket.SHUT_WR)
+    while (left := until - time.monotonic()) > 0:
+        sock.settimeout(left)
+        if not sock.recv(65_536):
+            break
+    sock.close()
+
+
 @pytest.mark.parametrize("wrong, says", [
+    (out_of_patience, "TimeoutError is an OSError"),
     (lambda sock, patience, last: None, "Not yet"), (close_at_once, "last words that do not arrive"),
     (forgets_to_say_it_is_done, "silence"),
     (reads_for_ever, "never stops"), (leaves_it_open, "still open"), (lets_it_out, "when the caller has vanished"),
     (says_nothing, "last words that do not arrive"), (shuts_both, "cut off"),
-], ids=range(8))
+], ids=range(9))
 def test_linger(wrong: Any, says: str) -> None:
     refused(lab.check_linger, wrong, says)
 
@@ -207,6 +222,19 @@ def test_seconds_in_two_styles() -> None:
     assert lab.check_seconds(SECONDS | other).passed
 
 
+def test_the_line_that_is_heard_too_patiently_has_that_bug_alone() -> None:
+    [text] = [cell["source"] for cell in nbformat.read(NOTEBOOKS / "06_connection.ipynb", as_version=4).cells
+              if cell["id"] == "ex-bugs"]
+    source = text.partition("```python\n")[2].partition("\n\n")[0]
+    found: dict[str, Any] = {"CRLF": b"\r\n", "time": time}
+    exec(source, found)
+    near, far = socket.socketpair()
+    with near:
+        far.sendall(b"220 tok")
+        far.close()                            # chapter wire: b"" again and again, and a loop that never ends
+        assert within(5.0, lambda: found["hear_line"](near)) == b"220 tok"
+
+
 @pytest.mark.parametrize("answers, says", [
     ({}, "Not yet"), ({"A": 4, "B": 4, "C": 3}, "a line number for D"),
     ({"A": 6, "B": 4, "C": 3, "D": 5}, "line 6 for A"),
@@ -217,6 +245,7 @@ def test_stage_bugs(answers: Any, says: str) -> None:
     refused(lab.check_stage_bugs, answers, says)
 
 
-@pytest.mark.parametrize("answers", [{"A": 4, "B": 4, "C": 3, "D": 5}, {"A": "4", "B": "3", "C": " 3", "D": 4}])
+@pytest.mark.parametrize("answers", [{"A": 4, "B": 4, "C": 3, "D": 5}, {"A": "4", "B": "3", "C": " 3", "D": 4},
+                                     {"A": 4, "B": 4, "C": 4, "D": 5}])
 def test_stage_bugs_in_two_styles(answers: Any) -> None:
     assert lab.check_stage_bugs(answers).passed

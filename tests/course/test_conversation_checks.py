@@ -191,7 +191,7 @@ def yields_its_reply() -> Any:
     (lambda: 220, "a `yield`"), (yields_its_reply, "is what it returns"), (nothing_returned, "Not yet"),
     (one_line, "BadReply"), (any_hyphen, "Both ends listen"), (three_lines, "BadReply"),
     (gives_up, "The rest is taken"), (last_only, "of all the lines"),
-    (short_lines, "REPLY_LIMIT"), (raises_at_a_bare_code, "IndexError"),
+    (short_lines, "REPLY_LIMIT"), (raises_at_a_bare_code, "IndexError for a reply of [b'250']"),
 ])
 def test_read_reply(wrong: Any, says: str) -> None:
     refused(lab.check_read_reply, wrong, says)
@@ -280,6 +280,18 @@ def forgets_last_words(conversation: Any, sock: Any) -> Any:
     return actor.result
 
 
+def asks_too_late(conversation: Any, sock: Any) -> Any:
+    actor = Actor(conversation, Channel())
+    while not actor.done:
+        for flight in flights(actor):
+            sock.sendall(flight)
+        if data := sock.recv(65_536):
+            actor.channel.receive(data)
+        else:
+            actor.resume(error=Disconnected())
+    return actor.result
+
+
 def one_piece_one_line(conversation: Any, sock: Any) -> Any:
     try:
         want = next(conversation)
@@ -337,6 +349,7 @@ def own_limit(limit: int) -> Any:
 @pytest.mark.parametrize("wrong, says", [
     (own_limit(512), "refuses a line of 602 octets"), (own_limit(8192), "hands on a line of 15 octets"),
     (lambda conversation, sock: None, "Not yet"), (spins, "spins forever"), (forgets_last_words, "sends b'EHLO"),
+    (asks_too_late, "when the conversation is over"),
     (one_piece_one_line, "recv"), (no_result, "actor.result"), (lets_it_out, "StopIteration"),
 ])
 def test_play(wrong: Any, says: str) -> None:
@@ -410,7 +423,7 @@ RIGHT = {"a": ("C", b"\r\n"), "b": ("S", b"220 hi\r\n"), "c": ("C", b"QUIT\r\n")
     ({"b": ("S", b"220-more\r\n")}, "Another line with a hyphen"),
     ({"b": ("S", b"250 hi\r\n")}, "The client refuses it"),
     ({"c": ("C", b"QUIT")}, "no line yet"), ({"c": ("C", b"250 go on\r\n")}, "answers 500"),
-    ({"c": ("S", b"250 go on\r\n")}, "still waits"), ({"c": "QUIT"}, "A pair"),
+    ({"c": ("S", b"250 go on\r\n")}, "still waits"), ({"c": "QUIT"}, "A pair"), ({"c": []}, "A pair"),
 ])
 def test_words(change: Any, says: str) -> None:
     refused(lab.check_words, RIGHT | change if change else {}, says)
@@ -418,6 +431,7 @@ def test_words(change: Any, says: str) -> None:
 
 def test_words_in_two_styles() -> None:
     assert lab.check_words(RIGHT).passed
+    assert lab.check_words(RIGHT | {"a": ["c", b"\r\n"], "b": ("s ", b"220 hi\r\n")}).passed
     assert lab.check_words(RIGHT | {"b": ("S", b"220-a\r\n220\r\n"), "c": ("C", b"HELP\r\nQUIT\r\n")}).passed
 
 

@@ -11,6 +11,7 @@ import pytest
 from smtp_from_scratch import lab
 from smtp_from_scratch.addresses import addresses_in
 from smtp_from_scratch.bodies import Newlines
+from smtp_from_scratch.conversation import Timeout
 from smtp_from_scratch.envelope import (
     BadPath,
     Body,
@@ -56,7 +57,13 @@ def twice(message: Message) -> Envelope:
     return Envelope(made(message).sender, [a for name in ("To", "Cc", "Bcc") for a in addresses_in(message, name)])
 
 
+def backward(message: Any) -> Envelope:
+    asked = envelope_of(message)
+    return Envelope(asked.sender, asked.recipients[::-1])
+
+
 @pytest.mark.parametrize("wrong, says", [
+    (backward, "Keep their order"),
     (lambda message: None, "Not yet"), (lambda message: made(message, ("To", "Cc")), "Three fields"),
     (lambda message: made(message, senders=("From",)), "Sender goes before From"), (twice, "each recipient once"),
     (no_sender, "this is a bounce"), (lambda message: ["li@beijing.example"], "Return Envelope"),
@@ -135,7 +142,8 @@ def test_has_bare_newline(wrong: Any, says: str) -> None:
     refused(lab.check_has_bare_newline(wrong), says)
 
 
-@pytest.mark.parametrize("right", [has_bare_newline, lambda text: re.search(rb"\r(?!\n)|(?<!\r)\n", text) is not None])
+@pytest.mark.parametrize("right", [has_bare_newline, lambda text: re.search(rb"\r(?!\n)|(?<!\r)\n", text),
+                                   lambda text: re.search(rb"\r(?!\n)|(?<!\r)\n", text) is not None])
 def test_right_has_bare_newlines(right: Any) -> None:
     assert lab.check_has_bare_newline(right).passed
 
@@ -205,7 +213,7 @@ def by_regex(data: bytes) -> tuple[bytes, bytes]:
     return data[: tail.start()], tail[0]
 
 
-@pytest.mark.parametrize("right", [split_tail, by_regex])
+@pytest.mark.parametrize("right", [split_tail, by_regex, lambda data: list(split_tail(data))])
 def test_right_split_tails(right: Any) -> None:
     assert lab.check_split_tail(right).passed
 
@@ -229,6 +237,7 @@ WHO = {"receives": {"kenji@tokyo.example", "li@beijing.example"}, "bounce": "ret
 @pytest.mark.parametrize("change, says", [
     ({"receives": set()}, "receives"), ({"bounce": "ana@rio.example"}, "reverse-path"),
     ({"receives": WHO["receives"] | {"yui@kyoto.example"}}, "refused with 550"),  # type: ignore[operator]
+    ({"receives": {"Kenji", "Li"}}, "with the @"),
     ({"receives": {"kenji@tokyo.example"}}, "source route"), ({"answer": "ana@rio.example"}, "answers elsewhere"),
 ])
 def test_who(change: dict[str, Any], says: str) -> None:
@@ -237,7 +246,8 @@ def test_who(change: dict[str, Any], says: str) -> None:
 
 @pytest.mark.parametrize("change", [
     {"receives": ["<kenji@tokyo.example>", "<@kyoto.example:li@beijing.example>"]},
-    {"bounce": "Returns@Poets.example"}])
+    {"bounce": "Returns@Poets.example"}, {"author": "Ana <ana@rio.example>"},
+    {"receives": "kenji@tokyo.example, <li@beijing.example>"}])
 def test_right_who(change: dict[str, Any]) -> None:
     assert lab.check_who(WHO | change).passed
 
@@ -270,8 +280,19 @@ def bound(**how: Any) -> Any:
     return my_receive
 
 
+def always_new(cutter: Any) -> Any:
+    yield Reply(354, "go on")
+    body = b""
+    while block := (yield Body(cutter)):
+        body += block
+    bare = has_bare_newline(body)
+    yield Reply(554, "no") if bare else Reply(250, "fine")
+    return None if bare else body
+
+
 @pytest.mark.parametrize("wrong, says", [
-    (lambda cutter: b"", "without `yield`"), (bound(refuse_at_once=True), "before the end mark"),
+    (always_new, "one octet each 100 seconds"), (lambda cutter: b"", "without `yield`"),
+    (bound(refuse_at_once=True), "before the end mark"),
     (bound(greet=250), "It began with 250"), (bound(judge=False), "we expected 554"),
     (bound(twice=True), "said 3 things"),
 ])
@@ -292,7 +313,14 @@ def watching(cutter: BodyCutter) -> Any:
     return None if newlines.bare else body
 
 
-@pytest.mark.parametrize("right", [bound(), watching])
+def says_when_it_waited_too_long(cutter: Any) -> Any:
+    try:
+        return (yield from bound()(cutter))
+    except Timeout:
+        yield Reply(421, "waited long enough")
+
+
+@pytest.mark.parametrize("right", [bound(), watching, says_when_it_waited_too_long])
 def test_right_receives(right: Any) -> None:
     assert lab.check_receive(right).passed
 

@@ -8,11 +8,11 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from email import message_from_bytes
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote
 from zlib import crc32
 
@@ -151,7 +151,23 @@ def by_itself(path: str, blocks: Iterable[bytes]) -> None:
         os.fsync(file.fileno())
 
 
+def asks_whether_it_is_there(path: str, blocks: Iterable[bytes]) -> Steps[None]:
+    if os.path.exists(path):
+        raise FileExistsError(path)
+    yield from write("wb")(path, blocks)
+
+
+def asks_for(thing: Callable[[IO[bytes]], Any]) -> Any:
+    def my_write(path: str, blocks: Iterable[bytes]) -> Iterator[Any]:
+        with open(path, "xb", buffering=0) as file:
+            file.writelines(blocks)
+            yield thing(file)
+    return my_write
+
+
 @pytest.mark.parametrize("answer, says", [
+    (asks_whether_it_is_there, "right after you looked"), (asks_for(lambda file: file.fileno()), "a list"),
+    (asks_for(lambda file: [file]), "a list, of numbers"), (asks_for(lambda file: "letter"), "nothing to sync"),
     (lambda path, blocks: print(end=""), "no generator"), (lambda path, blocks: (_ for _ in ()), "no file"),
     (lambda path, blocks: ..., "Not yet"), (by_itself, "no generator"), (write(sync=False), "no sync"),
     (write(flush=False), "synced when the file had"), (early, "synced when the file had 0"),
@@ -202,6 +218,25 @@ def renames(temporary: str, names: list[str]) -> Steps[None]:
     yield list(map(os.path.dirname, names))
 
 
+def renames_all(temporary: str, names: list[str]) -> Steps[None]:
+    for name in names:
+        os.rename(temporary, name)
+    yield list(map(os.path.dirname, names))
+
+
+def name_by_name(temporary: str, names: list[str]) -> Steps[None]:
+    done: list[str] = []
+    try:
+        for name in names:
+            os.link(temporary, name)
+            done.append(name)
+            yield [os.path.dirname(name)]
+    except OSError:
+        for name in done:
+            os.unlink(name)
+        raise
+
+
 def synced_before(temporary: str, names: list[str]) -> Steps[None]:
     yield list(map(os.path.dirname, names))
     yield from publish(sync=False)(temporary, names)
@@ -221,6 +256,7 @@ def forgets_a_failed_sync(temporary: str, names: list[str]) -> Steps[None]:
 @pytest.mark.parametrize("answer, says", [
     (lambda temporary, names: None, "Not yet"), (publish(undo=False), "twice"), (publish(sync=False), "The cable"),
     (publish(everything=True), "yesterday"), (publish(raises=False), "no error"), (renames, "tmp is gone"),
+    (renames_all, "tmp is gone"), (name_by_name, "before the last name"),
     (lambda temporary, names: os.link(temporary, names[0]), "no generator"), (synced_before, "The cable"),
     (syncs_itself, "no generator"), (publish(outside=True), "an error at the `yield`"),
     (forgets_a_failed_sync, "cannot be synced"),
@@ -262,6 +298,7 @@ def test_owners_refuse(moment: str) -> None:
 
 
 def test_owners() -> None:
+    assert lab.check_owners({moment: f" {who.lower()}" for moment, who in HOLDERS.items()}).passed
     assert lab.check_owners(HOLDERS).passed and lab.check_owners(dict(reversed(HOLDERS.items()))).passed
 
 

@@ -109,7 +109,27 @@ class ByPiece(Box):
         self.data = data
 
 
+class Hoarder(Box):
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    def feed(self, data: bytes) -> None:
+        self.pieces.append(data)
+
+    def line(self, limit: int = COMMAND_LIMIT) -> bytes | None:
+        line, end, rest = b"".join(self.pieces).partition(b"\n")
+        if not end:
+            return None
+        self.pieces = [rest]
+        if len(line) + 1 > limit:
+            raise LineTooLong(limit)
+        if not line.endswith(b"\r") or b"\r" in line[:-1]:
+            raise BareNewline
+        return line[:-1]
+
+
 @pytest.mark.parametrize("wrong, says", [
+    (Hoarder, "fills your memory"),
     (Empty, "gives no line yet"), (Generous, "An LF without its CR"), (Forgetful, "gave"),
     (Endless, "fills your memory"),
     (OneLimit, "with a `limit` of 8192 gave LineTooLong"),
@@ -284,6 +304,7 @@ def test_right_eight_lines(right: str) -> None:
     (lambda chunks: [], "even uncut"), (lambda chunks: [c.removesuffix(b"\r\n") for c in chunks], "two lines"),
     (lambda chunks: b"".join(chunks).split(b"\r\n"), "even uncut"),
     (lambda chunks: b"".join(chunks).splitlines(), "not over"),
+    (lambda chunks: b"".join(chunks).decode().split("\r\n")[:-1], "Do not decode"),
     (lambda chunks: [line for chunk in chunks for line in chunk.split(b"\r\n")[:-1]], "the cut fell"),
 ])
 def test_lines(wrong: Any, says: str) -> None:
@@ -323,7 +344,7 @@ def test_complete(change: dict[int, Any]) -> None:
     refused(lab.check_complete(COMPLETE | change), f"after recv {next(iter(change))}")
 
 
-@pytest.mark.parametrize("change", [{}, {1: 220, 4: (250, 354)}])
+@pytest.mark.parametrize("change", [{}, {1: 220, 4: (250, 354)}, {1: "220", 5: ["552"]}])
 def test_right_complete(change: dict[int, Any]) -> None:
     assert lab.check_complete(COMPLETE | change).passed
 

@@ -278,7 +278,12 @@ def problems_of_last_words(my_linger: Callable[..., Any]) -> Iterator[Problem]:
 def problems_of_patience(my_linger: Callable[..., Any]) -> Iterator[Problem]:
     """Two callers who would stay forever."""
     for behave, what in ((chatters, "a caller who never stops"), (silent_end, "a caller who never closes")):
-        _, seconds, closed = parted(my_linger, behave, 0.2)
+        try:
+            _, seconds, closed = parted(my_linger, behave, 0.2)
+        except OSError as error:
+            yield Problem(f"{type(error).__name__} for {what}", "The thread that says goodbye dies of it.",
+                          f"{type(error).__name__} is an OSError: let none out, and close in any case.")
+            return
         if seconds > GUARD / 2:
             yield Problem(f"{what} is listened to for {seconds:.1f} seconds, with a patience of 0.2",
                           "A thousand of these, and nobody else gets in.",
@@ -392,7 +397,7 @@ def check_seconds(my_seconds: dict[str, float]) -> Problem | None:
 BUGS = {
     "A": ((4,), "A byte every 299 seconds: which line gives it another 300?"),
     "B": ((3, 4), "The server answers each command. Who reads the answers while line 3 runs, and what if nobody does?"),
-    "C": ((3,), "What becomes of octets that arrive after the socket is closed, and of the last words with them?"),
+    "C": ((3, 4), "What becomes of octets that arrive after the socket is closed, and of the last words with them?"),
     "D": ((4, 5), "The server said 421 and hung up, before `command` was sent. Where are those words now?"),
 }
 

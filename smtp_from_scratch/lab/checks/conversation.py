@@ -134,6 +134,16 @@ REPLIES = (
 )
 def check_read_reply(my_read_reply: Callable[[], Talk]) -> Iterator[Problem]:
     """A reply of any number of lines."""
+    try:
+        yield from problems_of_replies(my_read_reply)
+    except Astray as astray:
+        yield astray.problem
+    else:
+        yield from problems_of_limit(my_read_reply().send(None))
+
+
+def problems_of_replies(my_read_reply: Callable[[], Talk]) -> Iterator[Problem]:
+    """Whether each reply is read to its end, and no further."""
     for lines in REPLIES:
         talk = my_read_reply()
         if not hasattr(talk, "send"):
@@ -149,7 +159,7 @@ def check_read_reply(my_read_reply: Callable[[], Talk]) -> Iterator[Problem]:
             if not hasattr(now, "take"):
                 yield Problem(f"a conversation that yields {now!r}", "", "Want a line: `yield Line(REPLY_LIMIT)`.")
                 return
-            now, done = resumed(talk, line)
+            now, done = resumed_in(lines, talk, line)
         if not done and isinstance(now, Reply):
             yield Problem(f"a conversation that yields {now!r}", "To yield a reply is to say it.",
                           "The result of a conversation is what it returns.")
@@ -160,7 +170,16 @@ def check_read_reply(my_read_reply: Callable[[], Talk]) -> Iterator[Problem]:
             raise NotYet("it returns nothing yet.")
         elif not isinstance(now, Reply) or now != parse_reply(lines):
             yield Problem(f"{now!r} for {lines!r}", "", "Return `parse_reply(lines)`, of all the lines.")
-    yield from problems_of_limit(my_read_reply().send(None))
+
+
+def resumed_in(lines: list[bytes], talk: Talk, line: bytes) -> tuple[Any, bool]:
+    """As `resumed`, with a line of a reply; Astray says in which reply an exception came up."""
+    try:
+        return resumed(talk, line)
+    except Exception as error:
+        raise Astray(Problem(
+            f"{type(error).__name__} for a reply of {lines!r}, at {line!r}: {error}", "",
+            'A line is bytes, and may be a code alone: `line[3:4] == b"-"` asks for its hyphen.')) from error
 
 
 def problems_of_limit(want: Any) -> Iterator[Problem]:
@@ -320,6 +339,10 @@ def played(my_play: Callable[[Talk, Any], Any], wire: Wire, talk: Talk) -> Any:
     except StopIteration:
         raise Astray(Problem("a stage that raises StopIteration", "The conversation ends, and so does your program.",
                              "An actor catches it; `done` and `result` tell.")) from None
+    except known(my_play, "Disconnected"):
+        raise Astray(Problem("a stage that reads on when the conversation is over, and so raises Disconnected",
+                             "Its last words have left. It wants no answer, and none comes.",
+                             "Ask `actor.done` once its flights have left, and before `recv`.")) from None
 
 
 def problems_of_play(my_play: Callable[[Talk, Any], Any], talk: Talk, pieces: list[bytes]) -> Iterator[Problem]:
@@ -522,6 +545,8 @@ def check_words(my_words: dict[str, tuple[str, bytes]]) -> Iterator[Problem]:
         given = my_words.get(name)
         if given is None:
             raise NotYet(f"there is no answer for {name} yet.")
+        if isinstance(given, list | tuple) and given and isinstance(given[0], str):
+            given = (given[0].strip().upper(), *given[1:])
         if not is_saying(given):
             yield Problem(f"for {name}: {given!r}", "",
                           'A pair such as ("S", b"221 goodbye\\r\\n"): who, and which octets.')

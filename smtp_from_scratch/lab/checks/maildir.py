@@ -5,6 +5,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -38,8 +39,27 @@ def played(steps: Any, what: str) -> Problem | None:
     if not isinstance(steps, Generator):
         return Problem("no generator", "It waits for the disk by itself, and nobody can ask for eight at once.",
                        f"`yield {what}` says what to wait for.")
-    alone(steps)
-    return None
+    odd = list[Any]()
+    alone(watched(steps, odd))
+    return Problem(f"`yield {odd[0]!r}`", "Whoever plays your steps finds nothing to sync in that.",
+                   f"`yield {what}`: a list, of numbers of open files and of folders.") if odd else None
+
+
+def watched(steps: Generator[Any, Any, Any], odd: list[Any]) -> Generator[Any, None, None]:
+    """The same steps, up to one that asks for something that no disk has."""
+    error: OSError | None = None
+    with suppress(StopIteration):
+        while True:
+            asked = steps.throw(error) if error else next(steps)
+            error = None
+            things = list(asked) if isinstance(asked, Iterable) and not isinstance(asked, str | bytes) else [None]
+            if not all(isinstance(thing, int | str | os.PathLike) for thing in things):
+                odd.append(asked)
+                return
+            try:
+                yield things
+            except OSError as raised:
+                error = raised
 
 
 def written(my_write: Callable[[str, Iterable[bytes]], Any], blocks: list[bytes]) -> Problem | None:
@@ -71,15 +91,28 @@ def written(my_write: Callable[[str, Iterable[bytes]], Any], blocks: list[bytes]
             return Problem(f"synced when the file had {synced[-1]} octets",
                            "The rest was still in Python's buffer: half a letter survives.",
                            "`file.flush()` comes first.")
-        path.write_bytes(b"an older letter\n")
-        try:
+        return over_an_older_one(my_write, path, blocks)
+
+
+def over_an_older_one(my_write: Callable[[str, Iterable[bytes]], Any], path: Path, blocks: list[bytes]
+                      ) -> Problem | None:
+    """A name that is taken. Whoever looks first sees no file, as if another delivery made it just then."""
+    path.write_bytes(b"an older letter\n")
+    try:
+        with ExitStack() as stack:
+            for look in LOOKS:
+                stack.enter_context(patch(look, lambda *path, **how: False))
             alone(my_write(str(path), iter(blocks)))
-        except FileExistsError:
-            return None if path.read_bytes() == b"an older letter\n" else Problem(
-                "a name that is taken, and the letter under it is gone", "Yesterday's letter is overwritten.",
-                "The mode \"xb\" refuses a name that is taken.")
-        return Problem("no error for a name that is taken", "Yesterday's letter is overwritten.",
-                       'The mode "xb" refuses it.')
+    except FileExistsError:
+        return None if path.read_bytes() == b"an older letter\n" else Problem(
+            "a name that is taken, and the letter under it is gone", "Yesterday's letter is overwritten.",
+            "The mode \"xb\" refuses a name that is taken.")
+    return Problem("no error for a name that is taken, or was taken right after you looked",
+                   "Yesterday's letter is overwritten, or that of another delivery.",
+                   'The mode "xb" looks and makes the file in one step.')
+
+
+LOOKS = ("os.path.exists", "os.path.lexists", "os.path.isfile", "pathlib.Path.exists", "pathlib.Path.is_file")
 
 
 # --- your turn: names, line ends, all or none ------------------------------------------------------------------------
@@ -226,6 +259,10 @@ def check_with_lf(my_with_lf: Callable[[Iterable[bytes]], Any]) -> Problem | Non
     return None
 
 
+TMP_IS_GONE = Problem("the file in tmp is gone", "The next of its names has nothing to be linked to.",
+                      "`os.link`, and not `os.rename`: whoever calls removes the name in tmp.")
+
+
 @check(
     hints=(
         "Which names must go if the last one fails, and which must never go?",
@@ -252,7 +289,7 @@ def check_publish(my_publish: Callable[[str, list[str]], Any]) -> Iterator[Probl
             real(descriptor)
 
         with patch("os.fsync", fsync):
-            problem = played(my_publish(str(file), list(map(str, names))), "[os.path.dirname(name), …]")
+            problem = published(my_publish(str(file), list(map(str, names))), file)
         if not any(name.exists() for name in names):
             raise NotYet("give `temporary` each of the names.")
         yield from filter(None, [problem])
@@ -263,9 +300,18 @@ def check_publish(my_publish: Callable[[str, list[str]], Any]) -> Iterator[Probl
             yield Problem(f"synced with its name in it: {sorted(set(synced)) or 'nothing'}", "The cable goes after the "
                           "250, and the name with it.", "`yield` the folders of all names, once these are given.")
         if not file.exists():
-            yield Problem("the file in tmp is gone", "The next of its names has nothing to be linked to.",
-                          "`os.link`, and not `os.rename`: whoever calls removes the name in tmp.")
+            yield TMP_IS_GONE
         yield from all_or_none(my_publish, file, names)
+
+
+def published(steps: Any, file: Path) -> Problem | None:
+    """Play the steps; a problem if one of them needs the file in tmp, and another has taken it away."""
+    try:
+        return played(steps, "[os.path.dirname(name), …]")
+    except OSError:
+        if file.exists():
+            raise
+        return TMP_IS_GONE
 
 
 def all_or_none(my_publish: Callable[[str, list[str]], Any], file: Path, names: list[Path]) -> Iterator[Problem]:
@@ -293,6 +339,9 @@ def or_the_disk_fails(my_publish: Callable[[str, list[str]], Any], file: Path, n
         name.unlink(missing_ok=True)
     steps = my_publish(str(file), list(map(str, names)))
     next(steps)
+    if not all(name.exists() for name in names):
+        yield Problem("a `yield` before the last name", "While the disk works Kenji opens his letter. The next name "
+                      "fails, and the letter is gone from under him.", "Give all the names, and then `yield`.")
     try:
         while True:
             steps.throw(OSError("the disk is broken"))
@@ -331,7 +380,7 @@ def check_owners(my_holders: Mapping[str, str]) -> Problem | None:
     """Responsibility passes with the 250, and overlaps (RFC 5321 §6.1)."""
     for moment, (holder, why) in HOLDERS.items():
         given = my_holders.get(moment)
-        if given != holder:
+        if str(given).strip().lower() != holder.lower():
             return Problem(f"{moment}: {given!r}", why, "See the table of loop 1 (RFC 5321 §6.1).")
     return None
 

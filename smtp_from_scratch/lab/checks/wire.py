@@ -87,12 +87,17 @@ def check_inbox(MyInbox: Callable[[], Any]) -> Problem | None:
         box.feed(b"x" * 1000)
         with suppress(ValueError):             # ours gives up such a line in the end
             box.line(COMMAND_LIMIT)
-    kept = [len(value) for value in vars(box).values() if isinstance(value, bytes | bytearray)] if hasattr(
-        box, "__dict__") else []
-    if max(kept, default=0) > 10_000:
-        return Problem(f"{max(kept):,} octets are kept of a line that never ends", "One caller fills your memory.",
+    if (kept := octets_in(list(vars(box).values()) if hasattr(box, "__dict__") else [])) > 10_000:
+        return Problem(f"{kept:,} octets are kept of a line that never ends", "One caller fills your memory.",
                        "Drop what is over the limit while it arrives.")
     return None
+
+
+def octets_in(kept: Any) -> int:
+    """How many octets lie in a value, or in the pieces that it is a list of."""
+    if isinstance(kept, bytes | bytearray):
+        return len(kept)
+    return sum(map(octets_in, kept)) if isinstance(kept, list | tuple) else 0
 
 
 def problem_of_limit(MyInbox: Callable[[], Any]) -> Problem | None:
@@ -411,6 +416,9 @@ def lines_differ(my_lines: Callable[[list[bytes]], Any], pieces: list[bytes], wi
     given = list(given) if isinstance(given, Iterable) and not isinstance(given, bytes | str) else given
     if given == right:
         return None
+    if isinstance(given, list) and any(isinstance(line, str) for line in given):
+        return Problem(gave=f"my_lines({pieces}) = {given!r}", wire="what arrives is bytes, and need not be text.",
+                       look="Do not decode: a line is bytes as well.")
     return Problem(gave=f"my_lines({pieces}) = {given!r}", wire=f"{wire} The lines are {right!r}.", look=look)
 
 
@@ -501,7 +509,7 @@ def check_complete(my_complete: Mapping[int, Any]) -> Problem | None:
     """Codes that are complete after each recv."""
     for number, (codes, wire) in COMPLETE.items():
         given = my_complete.get(number, "nothing")
-        given = [given] if isinstance(given, int) else given
+        given = [given] if isinstance(given, int | str) else given
         if not isinstance(given, list | tuple) or [str(code) for code in given] != [str(code) for code in codes]:
             return Problem(gave=f"after recv {number}: {given}", wire=wire,
                            look="A reply is complete when the CR LF of a line without a hyphen has arrived.")
