@@ -22,7 +22,7 @@ def add_options(pop3: argparse.ArgumentParser) -> None:
     pop3.add_argument("--maildir", metavar="DIR", default="Maildir",
                       help="where `serve` keeps messages, a Maildir for each recipient (default ./Maildir)")
     pop3.add_argument("--users", metavar="FILE", required=True, help="who may log in; see `user add`")
-    pop3.add_argument("--domain", metavar="D", default="", help="of users whose names are not addresses: kenji is kenji@D")
+    pop3.add_argument("--domain", metavar="D", default="", help="of users whose names have none: kenji is kenji@D")
     pop3.add_argument("--tls-cert", metavar="F", help="the server's certificates, in PEM form")
     pop3.add_argument("--tls-key", metavar="F", help="its private key, unless that is in the same file")
     pop3.add_argument("--insecure-auth", action="store_true", help="let users log in without TLS, too")
