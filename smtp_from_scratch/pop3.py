@@ -1,4 +1,4 @@
-"""The other half of the journey: a maildrop, fetched by the one it belongs to (RFC 1939, RFC 2449, RFC 2595)."""
+"""The other half of the journey: a maildrop, fetched by its owner (RFC 1939, RFC 2449, RFC 2595)."""
 # Exported from notebooks/23_pop3.ipynb; edit the notebook.
 
 from __future__ import annotations
@@ -26,23 +26,19 @@ from .throttle import Guesses, wait_for_turn
 from .wire import CRLF, WireError
 
 __all__ = [
-    "MOST_LETTERS", "scan", "uid_of", "octets_of", "multi_line", "Contents", "Maildrop", "IN_USE", "MOST_ERRORS",
-    "Pop3Session", "VERBS", "LINE_LIMIT", "PATIENCE", "dispatch", "serve",
+    "MOST_LETTERS", "MOST_ERRORS", "scan", "uid_of", "log", "octets_of", "multi_line", "Contents", "Maildrop",
+    "Pop3Session", "VERBS", "IN_USE", "LINE_LIMIT", "PATIENCE", "dispatch", "serve",
 ]
 
 
-# %% module
-log = logger(__name__)
-
-
 # %% scan
-MOST_LETTERS = 50_000                          # that a session lists
+MOST_LETTERS, MOST_ERRORS = 50_000, 20         # that a session lists; after which it ends
 
 
 def scan(folder: str) -> dict[str, str]:
     """The letters of a Maildir, the oldest first: their unique names, and where each is."""
     found: dict[str, str] = {}
-    for place in ("new", "cur"):               # in this order: meanwhile others move letters from new to cur
+    for place in ("new", "cur"):               # in this order: others move letters from new to cur
         with contextlib.suppress(FileNotFoundError), os.scandir(f"{folder}/{place}") as entries:
             found |= {entry.name.partition(":")[0]: entry.path for entry in entries
                       if entry.name[0] != "." and entry.is_file(follow_symlinks=False)}
@@ -56,6 +52,9 @@ def uid_of(name: str) -> str:
 
 
 # %% octets-of
+log = logger(__name__)
+
+
 def octets_of(blocks: Iterable[bytes]) -> int:
     """The octets of a letter as it travels, without doubled dots and the end mark (RFC 1939 §11)."""
     octets, end = 0, CRLF
@@ -148,10 +147,6 @@ class Maildrop(Contents):
 
 
 # %% session
-IN_USE = ("authorization", "transaction")      # the states in which commands are heard; after them, "update"
-MOST_ERRORS = 20
-
-
 @dataclass(slots=True, eq=False)
 class Pop3Session:
     """What the server's end remembers between two lines, and the rules it was given (RFC 1939 §3)."""
@@ -185,13 +180,13 @@ class Pop3Session:
         self.secure, self.name = True, ""
 
     def refuse(self, error: Exception) -> bytes:
-        """What is said in place of an answer; after too many of them, or a hopeless one, it is the last word."""
-        text, known = str(error), isinstance(error, Refused | WireError)
-        if not known:
+        """What is said in place of an answer; after too many of them, or a hopeless one, the last word."""
+        if not isinstance(error, Refused | WireError):
             log.error("%s: a command failed", self.peer or "client", exc_info=error)
+            error = Refused("[SYS/TEMP] something is broken here")
         self.counts["errors"] += 1
         if self.counts["errors"] > MOST_ERRORS or getattr(error, "hopeless", False): self.state = "update"
-        return f"-ERR {text if known else '[SYS/TEMP] something is broken here'}".encode() + CRLF
+        return f"-ERR {error}".encode() + CRLF
 
 
 # %% login
@@ -235,7 +230,7 @@ def pass_(session: Pop3Session, password: str) -> Conversation[str]:
 
 # %% listing
 def listing(column: Callable[[Maildrop, int], object]) -> Handler:
-    """A handler for LIST and UIDL: a line for one letter, or one for each that is not marked (RFC 1939 §5, §7)."""
+    """A handler for LIST and UIDL: a line for one letter, or for each that is not marked (RFC 1939 §5, §7)."""
 
     def handle(session: Pop3Session, number: str = "") -> str | Conversation[None]:
         drop = session.maildrop
@@ -254,11 +249,14 @@ def retr(session: Pop3Session, number: str, lines: str = "all") -> Conversation[
     if lines != "all" and not (lines.isascii() and lines.isdigit()):
         raise Refused("how many lines?")
     with (yield Work(lambda: drop.file(index))) as file:
-        whole = iter(partial(file.read, BLOCK), b"")
-        yield from multi_line(f"{drop.octets[index]} octets", whole if lines == "all" else top(file, int(lines)))
+        blocks = iter(partial(file.read, BLOCK), b"") if lines == "all" else top(file, int(lines))
+        yield from multi_line(f"{drop.octets[index]} octets", blocks)
 
 
 # %% quit
+_LOGIN, _STAY = {"authorization": "authorization"}, {"transaction": "transaction"}
+
+
 def quit_(session: Pop3Session) -> Conversation[str]:
     """QUIT: the only way to UPDATE, in which what is marked is removed (RFC 1939 §6)."""
     if session.state == "transaction":
@@ -280,7 +278,6 @@ def capa(session: Pop3Session) -> Conversation[None]:
 
 
 # %% verbs
-_LOGIN, _STAY = {"authorization": "authorization"}, {"transaction": "transaction"}
 VERBS: dict[str, Row] = {
     "USER": Row(user, _LOGIN, "USER name"),
     "PASS": Row(pass_, {"authorization": "transaction"}, "PASS password"),
@@ -299,6 +296,7 @@ VERBS: dict[str, Row] = {
 
 
 # %% serve
+IN_USE = ("authorization", "transaction")      # the states in which commands are heard; after them, "update"
 LINE_LIMIT, PATIENCE = 255, 600.0              # octets of a command (RFC 2449 §4); seconds (RFC 1939 §3)
 
 

@@ -251,7 +251,7 @@ def in_one_block(column: Any) -> Any:
         if number is not None:
             index = drop.index(number)
             return str(index + 1) + " " + str(column(drop, index))
-        text = "".join("{} {}\r\n".format(index + 1, column(drop, index)) for index in drop.present)
+        text = "".join(f"{index + 1} {column(drop, index)}\r\n" for index in drop.present)
         return pop3.multi_line("here they are", [text.encode()])
     return handle
 
