@@ -45,7 +45,6 @@ def scan(folder: str) -> dict[str, str]:
     return dict(sorted(found.items())[:MOST_LETTERS])
 
 
-# %% uid-of
 def uid_of(name: str) -> str:
     """What UIDL calls a letter, today and tomorrow: its unique name, or a digest of that (RFC 1939 §7)."""
     return name if re.fullmatch("[!-~]{1,70}", name) else hashlib.sha256(os.fsencode(name)).hexdigest()
