@@ -77,6 +77,11 @@ def check_scan(my_scan: Callable[[str], Any]) -> Iterator[Problem]:
                           wire="The letters have other numbers than the order in which they came.")
         if not all(isinstance(path, str) for path in found.values()):
             yield Problem(gave="a path that is no string", look="`entry.path`, or `str(path)`.")
+    yield from where_none_are(my_scan)
+
+
+def where_none_are(my_scan: Callable[[str], Any]) -> Iterator[Problem]:
+    """A Maildir that lacks a folder, and one that nobody has made."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "new").mkdir()
         for empty in (folder, f"{folder}/nobody"):
@@ -299,21 +304,26 @@ def check_listing(my_listing: Callable[[Any], Any]) -> Iterator[Problem]:
             if lines != due or not said.startswith(b"+OK"):
                 yield Problem(gave=f"the lines {lines} when of 1, 2, 3 are marked: {[one + 1 for one in marked]}",
                               wire="Kenji fetches one letter and deletes another.", look=f"They would be {due}.")
-        answer = handle(three(0), "2")
-        if answer is None or answer is ...:
-            raise NotYet("and when a number is given?")
-        due_text = f"2 {column(three().maildrop, 1)}"
-        if answer != due_text:
-            yield Problem(gave=f"{answer!r:.100} for number 2", wire="The client waits for a line that it understands.",
-                          look=f"With a number the answer is text: {due_text!r}.")
-        for number in ("1", "4"):
-            try:
-                answer = handle(three(0), number)
-                answer = told(answer)[0] if inspect.isgenerator(answer) else answer
-            except Refused:
-                continue
-            yield Problem(gave=f"{answer!r:.100} for letter {number} of 3, when 1 is marked",
-                          wire="Kenji believes that it is there.", look="`index` raises Refused: let it out.")
+        yield from of_one(handle, column)
+
+
+def of_one(handle: Callable[..., Any], column: Callable[[Any, int], object]) -> Iterator[Problem]:
+    """What a handler answers to a number, when the first of three letters is marked."""
+    answer = handle(three(0), "2")
+    if answer is None or answer is ...:
+        raise NotYet("and when a number is given?")
+    due_text = f"2 {column(three().maildrop, 1)}"
+    if answer != due_text:
+        yield Problem(gave=f"{answer!r:.100} for number 2", wire="The client waits for a line that it understands.",
+                      look=f"With a number the answer is text: {due_text!r}.")
+    for number in ("1", "4"):
+        try:
+            answer = handle(three(0), number)
+            answer = told(answer)[0] if inspect.isgenerator(answer) else answer
+        except Refused:
+            continue
+        yield Problem(gave=f"{answer!r:.100} for letter {number} of 3, when 1 is marked",
+                      wire="Kenji believes that it is there.", look="`index` raises Refused: let it out.")
 
 
 # --- your turn: QUIT --------------------------------------------------------------------------------------------------
@@ -334,24 +344,7 @@ def check_quit(my_quit: Callable[[Any], Any]) -> Iterator[Problem]:
         removed: list[str] = []
         session = SimpleNamespace(state=state, peer="", name="kenji", maildrop=Drop(
             names=["one", "two"], marked={0, 1}, remove=lambda removed=removed, left=left: removed.append("x") or left))
-        wished: list[Any] = []
-        talk: Any = my_quit(session)
-        if not inspect.isgenerator(talk):
-            raise NotYet("make it a generator: `yield Work(…)`.")
-        answer: Any = None
-        refusal: Refused | None = None
-        answered: Any = None
-        try:
-            while len(wished) < 9:
-                thing = talk.send(answer)
-                if isinstance(thing, Work) and not callable(thing.function):
-                    raise NotYet("what is the work?")
-                wished.append(thing)
-                answer = thing.function() if isinstance(thing, Work) else None
-        except StopIteration as end:
-            answered = end.value
-        except Refused as error:
-            refusal = error
+        wished, answered, refusal = quitted(my_quit(session))
         what = f"QUIT in {state.upper()}" + (f", {left} could not be removed" if left else "")
         if answered is None and refusal is None or answered is ...:
             raise NotYet('return "goodbye".')
@@ -370,6 +363,26 @@ def check_quit(my_quit: Callable[[Any], Any]) -> Iterator[Problem]:
         if left and session.state != "update":
             yield Problem(gave=f"the state {session.state!r} after a QUIT that failed", look='"update".',
                           wire="The session goes on after QUIT, and the maildrop stays locked (RFC 1939 §6).")
+
+
+def quitted(talk: Any) -> tuple[list[Any], Any, Refused | None]:
+    """What a conversation has wished for, what it has returned, or with what it was refused."""
+    if not inspect.isgenerator(talk):
+        raise NotYet("make it a generator: `yield Work(…)`.")
+    answer: Any = None
+    wished: list[Any] = []
+    try:
+        while len(wished) < 9:
+            thing = talk.send(answer)
+            if isinstance(thing, Work) and not callable(thing.function):
+                raise NotYet("what is the work?")
+            wished.append(thing)
+            answer = thing.function() if isinstance(thing, Work) else None
+    except StopIteration as end:
+        return wished, end.value, None
+    except Refused as refusal:
+        return wished, None, refusal
+    raise RuntimeError("QUIT has no end")
 
 
 # --- exercise 1: which protocol ---------------------------------------------------------------------------------------
@@ -505,6 +518,17 @@ def check_fetch(my_fetch: Callable[..., Any]) -> Iterator[Problem]:
     if post.letters:
         yield Problem(gave=f"{len(post.letters)} letters still in Tokyo, on a good line", look="DELE each, then QUIT.",
                       wire="The maildrop fills up.")
+    yield from through_tunnels(my_fetch)
+    for full in (1, 2, 3):
+        kept, post, wrong = fetched(my_fetch, [98], full)
+        if wrong == "lost" or len(set(kept)) < 3 or len(kept) != len(set(kept)):
+            yield Problem(gave=f"{len(set(kept))} of three letters, when the disk was full at the {full}. of them once",
+                          wire="The letter that did not fit is gone.", look="Mark and note a letter only after `keep` "
+                          "has returned, and let its OSError out before anything is said.")
+
+
+def through_tunnels(my_fetch: Callable[..., Any]) -> Iterator[Problem]:
+    """One or two lines that break, at each step."""
     for first in range(9):
         for second in (99, *range(9)):
             kept, post, wrong = fetched(my_fetch, [first] if second == 99 else [first, second])
@@ -522,12 +546,6 @@ def check_fetch(my_fetch: Callable[..., Any]) -> Iterator[Problem]:
                 yield Problem(gave=f"{len(set(kept))} letters kept, {len(post.letters)} still in Tokyo, {when}",
                               wire="What was seen and not removed stays for ever, or is never fetched.",
                               look="A letter in `seen` that is still there needs no RETR, and a DELE.")
-    for full in (1, 2, 3):
-        kept, post, wrong = fetched(my_fetch, [98], full)
-        if wrong == "lost" or len(set(kept)) < 3 or len(kept) != len(set(kept)):
-            yield Problem(gave=f"{len(set(kept))} of three letters, when the disk was full at the {full}. of them once",
-                          wire="The letter that did not fit is gone.", look="Mark and note a letter only after `keep` "
-                          "has returned, and let its OSError out before anything is said.")
 
 
 # --- exercise 3: a letter that answers --------------------------------------------------------------------------------
