@@ -11,12 +11,11 @@ import ssl
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import IO
 
 from .auth import MOST_FAILURES
 from .conversation import Conversation, Disconnected, Interruption, Line, Work
-from .desk import BLOCK, Claim, Handler, Refused, Row, discard, proves, top
+from .desk import Claim, Handler, Refused, Row, blocks_of, discard, proves, top
 from .envelope import normalize, stuff
 from .maildir import folder_name
 from .passwords import Users
@@ -92,7 +91,7 @@ class Contents:
         self._paths = scan(self.folder)
         for name, path in self._paths.items():
             with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
-                self.octets.append(octets_of(iter(partial(file.read, BLOCK), b"")))
+                self.octets.append(octets_of(blocks_of(file)))
                 self.names.append(name)
 
     def file(self, index: int) -> IO[bytes]:
@@ -248,7 +247,7 @@ def retr(session: Pop3Session, number: str, lines: str = "all") -> Conversation[
     if lines != "all" and not (lines.isascii() and lines.isdigit()):
         raise Refused("how many lines?")
     with (yield Work(lambda: drop.file(index))) as file:
-        blocks = iter(partial(file.read, BLOCK), b"") if lines == "all" else top(file, int(lines))
+        blocks = blocks_of(file) if lines == "all" else top(file, int(lines))
         yield from multi_line(f"{drop.octets[index]} octets", blocks)
 
 

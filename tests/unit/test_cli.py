@@ -410,10 +410,11 @@ def test_what_serve_has_kept_is_fetched_from_pop3(tmp_path: Path) -> None:
     _, server_pem = trust.save(tmp_path)
     UserFile(tmp_path / "users", create=True).add("kenji", "tenor", iterations=4096)
     with serving(tmp_path) as (host, port, _):
-        done = send(host, port, "--to", "kenji@tokyo.example", stdin=b"Subject: Choir\r\n\r\n.\r\nMonday.\r\n")
+        done = send(host, port, "--to", "kenji@tokyo.example", "-", stdin=b"Subject: Choir\n\n.\nMonday.\n")
         assert done.returncode == 0, done.stderr
     command = [*COMMAND, "pop3", "--pop3", "127.0.0.1:0", "--pop3s", "127.0.0.1:0", "--domain", "tokyo.example",
-               "--maildir", str(tmp_path / "Maildir"), "--users", str(tmp_path / "users"), "--tls-cert", str(server_pem), "--verbose"]
+               "--maildir", str(tmp_path / "Maildir"), "--users", str(tmp_path / "users"), "--tls-cert", str(server_pem),
+               "--verbose"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
         try:
             assert run.stdout and run.stderr

@@ -46,7 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "dsn": HELLO | {"xtext"},
     "lmtp": HELLO | {"rules", "status"}, "unix": set(),
     "submission": ENDS | {"addresses"}, "report": ENDS | {"dsn", "parts"},
-    "desk": {"passwords", "printable", "sasl", "together"},
+    "desk": WIRE | {"passwords", "sasl", "together"},
     "pop3": TALK | {"auth", "desk", "maildir", "passwords", "starttls", "throttle"},
     "connection": LINE | {"conversation", "prompt"},
     "server": LINE | {"conversation", "connection", "throttle", "unix"},

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from smtp_from_scratch import Client, Maildir, Passwords, Pop3Server, Server, UserFile, desk, lab, pop3
 from smtp_from_scratch.channel import Channel
 from smtp_from_scratch.conversation import Actor, Conversation, Disconnected, Line, Work, flights, rehearse
-from smtp_from_scratch.desk import BLOCK, Claim, Refused, Row, top
+from smtp_from_scratch.desk import BLOCK, Claim, Refused, Row, blocks_of, top
 from smtp_from_scratch.envelope import BodyCutter, normalize, stuff
 from smtp_from_scratch.maildir import make_maildir
 from smtp_from_scratch.pop3 import VERBS, Maildrop, Pop3Session, octets_of, scan, serve, uid_of
@@ -212,6 +212,14 @@ def test_top_is_the_start_of_the_letter(text: bytes, lines: int) -> None:
     body = head if blank is None else head[: blank + 1 + lines]
     whole = blank is None or blank + 1 + lines >= len(head)
     assert found == (text if whole else b"".join(line + b"\n" for line in body))
+
+
+@given(st.lists(st.sampled_from([b"a", b"\n", b"\r", b"\r\n", b"x" * 65_535])).map(b"".join))
+def test_a_file_in_blocks_is_what_normalize_makes_of_it(text: bytes) -> None:
+    blocks = list(blocks_of(io.BytesIO(text)))
+    assert b"".join(normalize(blocks)) == b"".join(normalize([text])) and max(map(len, blocks)) <= 2 * BLOCK
+    if b"\r" not in text.replace(b"\r\n", b""):
+        assert b"".join(blocks) == b"".join(normalize([text]))
 
 
 def test_names_for_uidl() -> None:
