@@ -413,7 +413,8 @@ def test_what_serve_has_kept_is_fetched_from_pop3(tmp_path: Path) -> None:
         done = send(host, port, "--to", "kenji@tokyo.example", "-", stdin=b"Subject: Choir\n\n.\nMonday.\n")
         assert done.returncode == 0, done.stderr
     command = [*COMMAND, "pop3", "--pop3", "127.0.0.1:0", "--pop3s", "127.0.0.1:0", "--domain", "tokyo.example",
-               "--maildir", str(tmp_path / "Maildir"), "--users", str(tmp_path / "users"), "--tls-cert", str(server_pem),
+               "--maildir", str(tmp_path / "Maildir"), "--users", str(tmp_path / "users"),
+               "--tls-cert", str(server_pem),
                "--verbose"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
         try:
