@@ -25,8 +25,8 @@ from .throttle import Guesses, wait_for_turn
 from .wire import CRLF, WireError
 
 __all__ = [
-    "MOST_LETTERS", "MOST_ERRORS", "scan", "uid_of", "log", "octets_of", "multi_line", "Contents", "Maildrop",
-    "Pop3Session", "VERBS", "IN_USE", "LINE_LIMIT", "PATIENCE", "dispatch", "serve",
+    "MOST_LETTERS", "MOST_ERRORS", "scan", "uid_of", "log", "octets_of", "multi_line", "Maildrop", "Pop3Session",
+    "listing", "retr", "quit_", "capa", "VERBS", "serve",
 ]
 
 

@@ -278,9 +278,9 @@ def three(*marked: int) -> Any:
     hints=(
         "Which letters have a line, and with which number? What is answered when a number was given?",
         'f"{index + 1} {column(drop, index)}\\r\\n" for index in drop.present',
-        "With a number, ask `index` for the letter and return the number, a space and the column as text. Without, "
-        "make a line for each index in `present`, its number one above the index, and return `multi_line` of some "
-        "words and the lines as octets.",
+        "With a number, ask `index` for the letter and return the number, a space and the column as text. Without one, "
+        "make a line for each index in `present`, its number one above the index. Return `multi_line` of some words "
+        "and these lines as octets.",
     ),
     passed="One line for each letter that is there, and a number that stays.",
 )
@@ -344,7 +344,7 @@ def check_quit(my_quit: Callable[[Any], Any]) -> Iterator[Problem]:
         removed: list[str] = []
         session = SimpleNamespace(state=state, peer="", name="kenji", maildrop=Drop(
             names=["one", "two"], marked={0, 1}, remove=lambda removed=removed, left=left: removed.append("x") or left))
-        wished, answered, refusal = quitted(my_quit(session))
+        wished, answered, refusal = outcome_of(my_quit(session))
         what = f"QUIT in {state.upper()}" + (f", {left} could not be removed" if left else "")
         if answered is None and refusal is None or answered is ...:
             raise NotYet('return "goodbye".')
@@ -365,7 +365,7 @@ def check_quit(my_quit: Callable[[Any], Any]) -> Iterator[Problem]:
                           wire="The session goes on after QUIT, and the maildrop stays locked (RFC 1939 §6).")
 
 
-def quitted(talk: Any) -> tuple[list[Any], Any, Refused | None]:
+def outcome_of(talk: Any) -> tuple[list[Any], Any, Refused | None]:
     """What a conversation has wished for, what it has returned, or with what it was refused."""
     if not inspect.isgenerator(talk):
         raise NotYet("make it a generator: `yield Work(…)`.")
