@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Client": "smtp.client", "deliver": "smtp.client", "Server": "smtp.server", "ReceivedMessage": "smtp.server",
+    "Pop3Server": "smtp.pop3",
     "AsyncClient": "smtp.aio", "send_all": "smtp.many",
     "client_extensions": "smtp.sets", "server_extensions": "smtp.sets",
     "Extension": "ehlo", "Size": "ehlo", "EightBitMime": "ehlo", "EnhancedStatusCodes": "status",

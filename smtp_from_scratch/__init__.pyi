@@ -21,6 +21,7 @@ from .sasl import SMTPAuthenticationError
 from .smtp.aio import AsyncClient
 from .smtp.client import Client, deliver
 from .smtp.many import send_all
+from .smtp.pop3 import Pop3Server
 from .smtp.server import ReceivedMessage, Server
 from .smtp.sets import client_extensions, server_extensions
 from .smtputf8 import SmtpUtf8
@@ -33,7 +34,7 @@ from .wire import Reply
 __version__: str
 __all__ = [
     "AsyncClient", "Auth", "BinaryMime", "Chunking", "Client", "Dsn", "EightBitMime", "EnhancedStatusCodes",
-    "Envelope", "Extension", "Maildir", "Passwords", "Pipelining", "Receipt", "ReceivedMessage", "Reply",
+    "Envelope", "Extension", "Maildir", "Passwords", "Pipelining", "Pop3Server", "Receipt", "ReceivedMessage", "Reply",
     "SMTPAuthenticationError", "SMTPConnectError", "SMTPDataError", "SMTPException", "SMTPHeloError",
     "SMTPNotSupportedError", "SMTPRecipientsRefused", "SMTPResponseException", "SMTPSenderRefused",
     "SMTPServerDisconnected", "SMTPTimeout", "Server", "Size", "SmtpUtf8", "StartTLS", "Submission", "UserFile",

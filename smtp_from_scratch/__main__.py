@@ -1,4 +1,4 @@
-"""The command line: `smtp-from-scratch serve`, `send`, `talk`, `check`, `check-client`, `user`."""
+"""The command line: `smtp-from-scratch serve`, `send`, `pop3`, `talk`, `check`, `check-client`, `user`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from importlib import import_module
 from smtp_from_scratch import __version__
 
 COMMANDS = {                                    # each is a file in `cli`
-    "serve": "take in mail", "send": "send messages", "inbox": "look at the mail that a program sends",
+    "serve": "take in mail", "send": "send messages", "pop3": "let users fetch their mail",
+    "inbox": "look at the mail that a program sends",
     "class": "one mail server for a room", "check": "does a server conform?",
     "check-client": "does a client conform?", "talk": "type SMTP by hand", "user": "who may log in",
 }

@@ -81,8 +81,10 @@ _BDAT = re.compile(rb"(?i)^BDAT +(\d{1,12})\b")
 
 
 def masked(command: str) -> str:
-    """A command without the secret that AUTH may have behind its mechanism, or in its place."""
+    """A command without the secret that AUTH may have behind its mechanism, or in its place; PASS of POP3 is one."""
     verb, *rest = command.split(maxsplit=2) or [""]
+    if verb.upper() == "PASS" and rest:
+        return f"{verb} ***"
     if verb.upper() != "AUTH" or not rest or (len(rest) == 1 and _MECHANISM.fullmatch(rest[0])):
         return command
     return f"{verb} {rest[0]} ***" if _MECHANISM.fullmatch(rest[0]) else f"{verb} ***"

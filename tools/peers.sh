@@ -1,7 +1,7 @@
 #!/bin/sh
 # Bring the other people's software that the tests talk to, on Debian or Ubuntu as root:
 #
-#   sh tools/peers.sh            clients: swaks, msmtp, curl, chromium, what Perl's Net::SMTP needs for TLS and AUTH;
+#   sh tools/peers.sh            clients: swaks, msmtp, mpop, curl, chromium, what Perl's Net::SMTP needs for TLS and AUTH;
 #                                servers in .peers/: Postfix (smtp-source and smtp-sink too), Exim, OpenSMTPD;
 #                                in .peers/node: nodemailer and smtp-server, where npm is
 #
@@ -10,7 +10,7 @@
 set -u
 cd "$(dirname "$0")/.."
 prefix=${PEERS:-$PWD/.peers}
-tools="swaks msmtp curl chromium"
+tools="swaks msmtp mpop curl chromium"
 perl_modules="libio-socket-ssl-perl libauthen-sasl-perl libdigest-hmac-perl"
 libraries="libnss-wrapper libsasl2-modules libsasl2-modules-db"
 

@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from smtp_from_scratch.cli.common import (
     OK,
@@ -156,7 +156,13 @@ def serve_by_many(make: Callable[..., Server], roles: Mapping[str, tuple[str, in
     return family.run()
 
 
-def stop_together(servers: Collection[Server]) -> None:
+class Stoppable(Protocol):
+    """A server, of any protocol."""
+
+    def stop(self) -> None: ...
+
+
+def stop_together(servers: Collection[Stoppable]) -> None:
     """Stop all servers at once: the transactions in hand have one grace, not one after another."""
     threads = [threading.Thread(target=server.stop) for server in servers]
     for thread in threads:

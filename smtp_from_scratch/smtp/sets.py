@@ -97,10 +97,7 @@ def starttls_with(tls: ssl.SSLContext | None, required: bool) -> list[Extension]
 def server_security(tls: ssl.SSLContext | None, require_tls: bool, users: Users | None, require_auth: bool,
                     insecure_auth: bool) -> list[Extension]:
     """STARTTLS and AUTH for a server; ValueError for rules about what is not there."""
-    if tls is not None and not isinstance(tls, ssl.SSLContext):
-        raise ValueError(f"tls is a context with a certificate, as server_context(…) makes it, not {tls!r}")
-    if tls is not None and tls.protocol is ssl.PROTOCOL_TLS_CLIENT:
-        raise ValueError("tls is a client's context: server_context(…) makes one with a certificate")
+    check_tls(tls)
     if require_tls and tls is None:
         raise ValueError("require_tls needs a context with a certificate: tls=…")
     if users is None and (require_auth or insecure_auth):
@@ -108,17 +105,30 @@ def server_security(tls: ssl.SSLContext | None, require_tls: bool, users: Users 
                          "users=…; an Auth(…) in extensions has arguments of its own")
     asked = starttls_with(tls, require_tls)
     if users is not None:
-        if not hasattr(users, "knows"):         # what it is instead may be passwords: it is not shown
-            raise ValueError("users is a store, such as UserFile(…), or Passwords(…) in a test, and not a "
-                             + type(users).__name__)
-        for name in ("verify", "secret", "scram_keys", "verify_token"):
-            if inspect.iscoroutinefunction(getattr(users, name, None)):
-                raise TypeError(f"{name} is an async function, which nobody runs here: give users whose functions are "
-                                "plain ones; they may block")
+        check_users(users)
         from smtp_from_scratch.smtp.logins import server_auth
 
         asked.append(server_auth(users, require_auth, insecure_auth))
     return asked
+
+
+def check_tls(tls: ssl.SSLContext | None) -> None:
+    """ValueError for what is no server's context."""
+    if tls is not None and not isinstance(tls, ssl.SSLContext):
+        raise ValueError(f"tls is a context with a certificate, as server_context(…) makes it, not {tls!r}")
+    if tls is not None and tls.protocol is ssl.PROTOCOL_TLS_CLIENT:
+        raise ValueError("tls is a client's context: server_context(…) makes one with a certificate")
+
+
+def check_users(users: Users) -> None:
+    """ValueError for what is no store, TypeError for one that is async."""
+    if not hasattr(users, "knows"):             # what it is instead may be passwords: it is not shown
+        raise ValueError("users is a store, such as UserFile(…), or Passwords(…) in a test, and not a "
+                         + type(users).__name__)
+    for name in ("verify", "secret", "scram_keys", "verify_token"):
+        if inspect.iscoroutinefunction(getattr(users, name, None)):
+            raise TypeError(f"{name} is an async function, which nobody runs here: give users whose functions are "
+                            "plain ones; they may block")
 
 
 class Everything:

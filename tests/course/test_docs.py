@@ -26,7 +26,7 @@ from smtp_from_scratch.throttle import Guesses
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-COMMANDS = {"serve", "send", "inbox", "class", "talk", "check", "check-client", "user"}
+COMMANDS = {"serve", "send", "pop3", "inbox", "class", "talk", "check", "check-client", "user"}
 
 
 def text_of(name: str) -> str:
@@ -144,7 +144,7 @@ def test_every_command_has_its_section() -> None:
 @pytest.mark.parametrize("command", sorted(COMMANDS - {"user"}))
 def test_every_option_has_its_row_and_its_default(command: str) -> None:
     section = text_of("docs/command_line.md").partition(f"\n## {command}\n")[2].partition("\n## ")[0]
-    rows = {option: row for row in section.splitlines() for option in re.findall(r"^\| `(--[a-z-]+)", row)}
+    rows = {option: row for row in section.splitlines() for option in re.findall(r"^\| `(--[a-z0-9-]+)", row)}
     actions = {action.option_strings[0]: action for action in subparsers(parser())[command]._actions
                if action.option_strings and action.dest != "help"}
     assert list(rows) == list(actions)

@@ -5,6 +5,7 @@ import contextlib
 import importlib.util
 import mailbox
 import os
+import poplib
 import random
 import re
 import signal
@@ -400,3 +401,65 @@ def test_serve_names_what_it_cannot_use(arguments: list[str], sentence: str, tmp
     done = subprocess.run([*COMMAND, "serve", "--smtp", "127.0.0.1:0", *arguments], cwd=tmp_path, capture_output=True,
                           text=True, timeout=30, stdin=subprocess.DEVNULL)
     assert done.returncode == 2 and re.search(sentence, done.stderr)
+
+
+def test_what_serve_has_kept_is_fetched_from_pop3(tmp_path: Path) -> None:
+    from smtp_from_scratch import UserFile, lab
+
+    trust = lab.certificates("localhost")
+    _, server_pem = trust.save(tmp_path)
+    UserFile(tmp_path / "users", create=True).add("kenji", "tenor", iterations=4096)
+    with serving(tmp_path) as (host, port, _):
+        done = send(host, port, "--to", "kenji@tokyo.example", "-", stdin=b"Subject: Choir\n\n.\nMonday.\n")
+        assert done.returncode == 0, done.stderr
+    command = [*COMMAND, "pop3", "--pop3", "127.0.0.1:0", "--pop3s", "127.0.0.1:0", "--domain", "tokyo.example",
+               "--maildir", str(tmp_path / "Maildir"), "--users", str(tmp_path / "users"),
+               "--tls-cert", str(server_pem),
+               "--verbose"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        try:
+            assert run.stdout and run.stderr
+            ports = dict(re.findall(r"listening on 127\.0\.0\.1:(\d+) \((\w+)\)\n", run.stdout.readline() +
+                                    run.stdout.readline()))
+            doors = {role: int(port) for port, role in ports.items()}
+            plain = poplib.POP3("localhost", doors["pop3"], timeout=30)
+            plain.stls(trust.client)
+            plain.user("kenji")
+            plain.pass_("tenor")
+            assert plain.retr(1)[1][-2:] == [b".", b"Monday."]
+            plain.quit()
+            sealed = poplib.POP3_SSL("localhost", doors["pop3s"], context=trust.client, timeout=30)
+            sealed.user("kenji")
+            sealed.pass_("tenor")
+            sealed.dele(1)
+            sealed.quit()
+            run.send_signal(signal.SIGTERM)
+            assert run.wait(30) == 0
+            said = run.stderr.read()
+            assert "kenji has removed 1 of 1 letters" in said and "tenor" not in said
+        finally:
+            run.kill()
+    assert delivered(tmp_path, "kenji@tokyo.example") == []
+
+
+@pytest.mark.parametrize("arguments, sentence", [
+    ([], "the following arguments are required: --users"), (["--users", "users"], "TLS only: --tls-cert FILE"),
+    (["--users", "users", "--pop3s", "127.0.0.1:0", "--insecure-auth"], "--pop3s is TLS"),
+    (["--users", "nobody", "--insecure-auth"], "cannot use nobody"),
+    (["--users", "users", "--insecure-auth", "--tls-key", "x"], "--tls-key needs"),
+    (["--users", "users", "--tls-cert", "absent"], "cannot use absent"),
+])
+def test_pop3_names_what_it_cannot_use(arguments: list[str], sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "users").touch()
+    done = subprocess.run([*COMMAND, "pop3", *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=30,
+                          stdin=subprocess.DEVNULL)
+    assert done.returncode == 2 and sentence in done.stderr
+
+
+def test_pop3_says_that_an_address_is_in_use(tmp_path: Path) -> None:
+    (tmp_path / "users").touch()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = subprocess.run([*COMMAND, "pop3", "--users", "users", "--insecure-auth", "--pop3",
+                               f"127.0.0.1:{taken.getsockname()[1]}"], cwd=tmp_path, capture_output=True, text=True,
+                              timeout=30)
+    assert done.returncode == 69 and "cannot serve on" in done.stderr

@@ -1,6 +1,7 @@
 """The stand-in for TLS in a browser: its names and errors are those of `ssl`, and what it seals is sealed."""
 from __future__ import annotations
 
+import poplib
 import smtplib
 import ssl
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from smtp_from_scratch import Client, Passwords, Server, memory
+from smtp_from_scratch import Client, Passwords, Pop3Server, Server, memory
 from smtp_from_scratch.lab.wires.authority import Authority, certificates
 from smtp_from_scratch.memory import notary, seal
 from smtp_from_scratch.starttls import TLSLayer, server_context, unverified
@@ -117,3 +118,11 @@ def test_files_hold_what_was_written_to_them(keys: Authority, tmp_path: Path) ->
     (tmp_path / "empty").write_text("")
     with pytest.raises(ssl.SSLError):
         server_context(str(tmp_path / "empty"))
+
+
+def test_poplib_fetches_under_tls(keys: Authority, tmp_path: Path) -> None:
+    with Pop3Server(tmp_path, Passwords({"kenji": "tenor"}), tls=keys.server) as server:
+        pop = poplib.POP3(*server.address)
+        pop.stls(keys.client)
+        assert pop.user("kenji") == b"+OK and the password?" and pop.pass_("tenor") == b"+OK welcome"
+        assert pop.stat() == (0, 0) and pop.quit() == b"+OK goodbye"

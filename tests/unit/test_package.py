@@ -26,9 +26,9 @@ ENDS = TALK | {"bodies", "rules", "together", "client", "session"}
 HELLO = ENDS | {"ehlo", "transaction"}
 EXTENSIONS = {"status", "pipelining", "chunking", "starttls", "auth", "scram", "smtputf8", "dsn"}
 STAGES = {"connection", "server", "loop"}
-PROTOCOL = HELLO | EXTENSIONS | STAGES | {"maildir", "report", "submission"}
-BY_HAND = {"addresses", "aio", "dots", "flight", "known", "lmtp", "message", "oauth", "parts", "passwords", "prompt",
-           "refusals", "sasl", "stream", "throttle", "together", "tray", "unix", "users", "xtext"}
+PROTOCOL = HELLO | EXTENSIONS | STAGES | {"maildir", "pop3", "report", "submission"}
+BY_HAND = {"addresses", "aio", "desk", "dots", "flight", "known", "lmtp", "message", "oauth", "parts", "passwords",
+           "prompt", "refusals", "sasl", "stream", "throttle", "together", "tray", "unix", "users", "xtext"}
 FRONT_DOOR = PROTOCOL | BY_HAND | {"saslprep", "smtp", "transcript"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": {"memory"}, "addresses": set(), "printable": set(), "parts": set(), "saslprep": set(),
@@ -46,6 +46,8 @@ ALLOWED: dict[str, set[str]] = {
     "dsn": HELLO | {"xtext"},
     "lmtp": HELLO | {"rules", "status"}, "unix": set(),
     "submission": ENDS | {"addresses"}, "report": ENDS | {"dsn", "parts"},
+    "desk": WIRE | {"passwords", "sasl", "together"},
+    "pop3": TALK | {"auth", "desk", "maildir", "passwords", "starttls", "throttle"},
     "connection": LINE | {"conversation", "prompt"},
     "server": LINE | {"conversation", "connection", "throttle", "unix"},
     "loop": LINE | {"conversation", "connection", "flight", "server", "throttle", "together", "tray", "unix"},
@@ -261,8 +263,8 @@ def test_public_names_are_looked_up_when_used() -> None:
 # What is large, and what few programs need of ours: neither is loaded before somebody asks for it.
 LARGE = {"asyncio", "concurrent.futures", "email.parser", "email.policy", "http", "json", "logging", "multiprocessing",
          "pathlib", "queue", "shutil", "stringprep", "subprocess", "tempfile", "traceback", "unittest"}
-RARE = {"aio", "auth", "compat", "conformance", "lmtp", "loop", "maildir", "memory", "oauth", "parts", "report",
-        "scram", "smtp.aio", "smtp.logins", "smtp.many", "starttls", "submission", "users"}
+RARE = {"aio", "auth", "compat", "conformance", "lmtp", "loop", "maildir", "memory", "oauth", "parts", "pop3", "report",
+        "scram", "smtp.aio", "smtp.logins", "smtp.many", "smtp.pop3", "starttls", "submission", "users"}
 SERVER, CLIENT = {"server", "smtp.bridge", "smtp.server"}, {"message", "smtp.base", "smtp.client", "smtp.sending"}
 
 

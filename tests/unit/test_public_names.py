@@ -16,8 +16,8 @@ CHANGED = ("is not what is promised: a new name is added to this list and to CHA
 MODULES = {
     "smtp_from_scratch": """
         AsyncClient Auth BinaryMime Chunking Client Dsn EightBitMime EnhancedStatusCodes Envelope Extension
-        Maildir Passwords Pipelining Receipt ReceivedMessage Reply SMTPAuthenticationError SMTPConnectError
-        SMTPDataError SMTPException SMTPHeloError SMTPNotSupportedError SMTPRecipientsRefused
+        Maildir Passwords Pipelining Pop3Server Receipt ReceivedMessage Reply SMTPAuthenticationError
+        SMTPConnectError SMTPDataError SMTPException SMTPHeloError SMTPNotSupportedError SMTPRecipientsRefused
         SMTPResponseException SMTPSenderRefused SMTPServerDisconnected SMTPTimeout Server Size SmtpUtf8 StartTLS
         Submission UserFile client_extensions deliver send_all server_extensions
     """,
@@ -39,6 +39,7 @@ MEMBERS = {
         starttls transact verify
     """,
     "smtp_from_scratch.Server": "messages start stop wait_for",
+    "smtp_from_scratch.Pop3Server": "start stop",
     "smtp_from_scratch.Receipt": "accepted done recipients refused refused_by reply sender unknown",
     "smtp_from_scratch.Reply": "code enhanced lines permanent positive temporary text",
     "smtp_from_scratch.Envelope": "hello options parameters peer protocol recipients sender user",
@@ -83,6 +84,9 @@ ARGUMENTS = {
         * tls= require_tls= user= password= token= insecure_auth= eager= mechanisms= without=
     """,
     "smtp_from_scratch.server_extensions": "* tls= require_tls= users= require_auth= insecure_auth= without=",
+    "smtp_from_scratch.Pop3Server": """
+        root users host= port= * tls= implicit_tls= insecure_auth= domain= max_connections=
+        max_connections_per_address= timeout= session_timeout= tap= stage=""",
     "smtp_from_scratch.testing.FakeServer": "* tls= implicit_tls= users= require_auth= max_size= without=",
     "smtp_from_scratch.compat.SMTP": "host= port= local_hostname= timeout= source_address=",
     "smtp_from_scratch.compat.SMTP_SSL": """

@@ -45,8 +45,8 @@ def letter(subject: str = "Hello", **header: str) -> EmailMessage:
 def test_public_names_are_these() -> None:
     assert smtp_from_scratch.__all__ == [
         "AsyncClient", "Auth", "BinaryMime", "Chunking", "Client", "Dsn", "EightBitMime", "EnhancedStatusCodes",
-        "Envelope", "Extension", "Maildir", "Passwords", "Pipelining", "Receipt", "ReceivedMessage", "Reply",
-        "SMTPAuthenticationError", "SMTPConnectError", "SMTPDataError", "SMTPException", "SMTPHeloError",
+        "Envelope", "Extension", "Maildir", "Passwords", "Pipelining", "Pop3Server", "Receipt", "ReceivedMessage",
+        "Reply", "SMTPAuthenticationError", "SMTPConnectError", "SMTPDataError", "SMTPException", "SMTPHeloError",
         "SMTPNotSupportedError", "SMTPRecipientsRefused", "SMTPResponseException", "SMTPSenderRefused",
         "SMTPServerDisconnected", "SMTPTimeout", "Server", "Size", "SmtpUtf8", "StartTLS", "Submission", "UserFile",
         "client_extensions", "deliver", "send_all", "server_extensions",

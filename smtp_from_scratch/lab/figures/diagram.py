@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from smtp_from_scratch.lab.figures.faces import Face
@@ -63,10 +64,10 @@ class Sketch:
     def __init__(self, diagram: StateDiagram) -> None:
         self.diagram, self.pen = diagram, Drawing()
         count = len(diagram.states)
-        self.gap = min(172.0, 760.0 / max(1, count - 1))
+        self.gap = max(min(172.0, 760.0 / max(1, count - 1)), room_for_loops(diagram))
         self.width = max(520.0, self.gap * (count - 1) + 140)
         self.x = {state: 70 + index * self.gap for index, state in enumerate(diagram.states)}
-        self.half = min(42.0, self.gap / 2 - 18)
+        self.half = max(min(42.0, self.gap / 2 - 18), 6 + 4.5 * max(map(len, diagram.states), default=0))
         reach = [list(diagram.states).index(b) - list(diagram.states).index(a) for a, b in diagram.edges]
         self.y = 92.0 + 34 * max([0, *(r - 1 for r in reach)]) * bool(self.skips())
         self.deep = max([0, *(-r for r in reach)])
@@ -116,6 +117,12 @@ class Sketch:
             points = [(x0 - 8, y + 18), (x0 - 18, low), (x1 - 8 * reach, low), (x1 - 6 * (reach + 1), y + 19)]
             pen.curve(points, CLIENT)
             label(pen, ((x0 + x1) / 2 - 4, y + 18 + 42 * -reach + 5), names)
+
+
+def room_for_loops(diagram: StateDiagram) -> float:
+    """How far apart states must be, so that the verbs that stay in one are not written over those of the next."""
+    wide = [LETTER * len(" ".join(diagram.edges.get((state, state), []))) for state in diagram.states]
+    return max((6 + (one + other) / 2 for one, other in pairwise(wide) if one and other), default=0.0)
 
 
 def to_the_end(sketch: Sketch, name: str, end: str, y: float) -> None:
