@@ -118,8 +118,14 @@ class Running:
         begin(self._stage)
 
     def stop(self, grace: float = 10.0) -> None:
-        """Take no more calls, let transactions in hand finish for `grace` seconds, then cut them off."""
-        self._stage.stop(grace)
+        """Take no more calls, let transactions in hand finish for `grace` seconds, then cut them off.
+
+        Called by `deliver` or a policy, it waits for nobody: their session is among those that must finish.
+        """
+        if works_for(self._stage):
+            threading.Thread(target=self._stage.stop, args=[grace], name="stop", daemon=True).start()
+        else:
+            self._stage.stop(grace)
 
     def __enter__(self) -> Self:
         self.start()
@@ -148,6 +154,12 @@ class Running:
             await asyncio.to_thread(self.stop)  # meanwhile the loop goes on with what sessions wait for
         finally:
             self._bridge.cancel()
+
+
+def works_for(stage: ThreadedServer) -> bool:
+    """Whether this thread plays sessions of a stage, or calls `deliver` for it."""
+    loop, here = getattr(stage, "loop", None), threading.current_thread()
+    return here in (loop.worker.threads if loop else ()) or here in {c.thread for c in stage.callers.copy().values()}
 
 
 def begin(stage: ThreadedServer) -> None:

@@ -237,6 +237,32 @@ def test_a_server_is_there_before_it_starts_and_starts_once(stage: str) -> None:
         server.start()
 
 
+@pytest.mark.parametrize("stage", ["threads", "loop"])
+@pytest.mark.parametrize("who", ["deliver", "accept_recipient"])
+@pytest.mark.parametrize("at_once", [0, 1])
+def test_a_server_may_be_stopped_by_whom_it_calls(stage: str, who: str, at_once: int) -> None:
+    """In the thread of its loop, or of a worker, it waited for itself until its grace was over."""
+    def stop(*_: object) -> None:
+        server.stop(grace=60.0)
+
+    def take(envelope: Envelope, body: Any) -> None:
+        letters.append(body.read())
+        if who == "deliver":
+            stop()
+
+    vars(take)["at_once"] = at_once
+    letters = list[bytes]()
+    server = Server(stage=stage, deliver=take, accept_recipient=stop if who == "accept_recipient" else None)
+    server.start()
+    smtp = Client(*server.address, timeout=20.0)
+    receipt = smtp.transact(Envelope("ana@rio.example", ["kenji@tokyo.example"]), b"hello\r\n")
+    assert receipt.accepted == ["kenji@tokyo.example"] and letters == [b"hello\r\n"]
+    server.stop()                              # whoever waits for the end does so as before
+    smtp.close()
+    with pytest.raises(OSError):
+        socket.create_connection(server.address, 10)
+
+
 @pytest.mark.parametrize("refusal", [None, Reply(550, "who is that", "5.1.1"), Reply(452, "full", "4.2.2")])
 def test_a_relay_answers_what_the_next_server_said(refusal: Reply | None) -> None:
     """As docs/package.md has it; a recipient who is missing would be a 451."""
