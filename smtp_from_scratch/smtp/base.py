@@ -195,10 +195,21 @@ def sealing(session: ClientSession, context: ssl.SSLContext | None) -> Conversat
 
 def proving(session: ClientSession, user: str, password: str, mechanisms: Iterable[Mechanism] | None,
             insecure: bool) -> Conversation[str]:
-    """AUTH; returns the mechanism."""
+    """AUTH; returns the mechanism. ValueError for a password that cannot be said, before anything is."""
     from smtp_from_scratch.smtp.logins import logging_in
 
-    return advised(session, logging_in(session, user, password, mechanisms, insecure))
+    return begun(advised(session, logging_in(session, user, password, mechanisms, insecure)))
+
+
+def begun(conversation: Conversation[T]) -> Conversation[T]:
+    """The same, begun at once: what it raises before its first words is raised here, and costs no connection."""
+    first = next(conversation)
+
+    def rest() -> Conversation[T]:
+        yield first
+        return (yield from conversation)
+
+    return rest()
 
 
 def outgoing_to(session: ClientSession, envelope: Envelope, body: Body, binary: bool = False) -> OutgoingMessage:

@@ -346,6 +346,43 @@ def test_starttls_and_login_by_hand() -> None:
         assert asyncio.run(main(server)) in ("CRAM-MD5", "PLAIN", "LOGIN")
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_it_belongs_to_one_event_loop() -> None:
+    """"Event loop is closed" named nothing to be done, and a loop that was gone kept the client from being closed."""
+    with Server() as server:
+        smtp = AsyncClient(*server.address, timeout=20)
+        asyncio.run(smtp.connect())
+        with pytest.raises(RuntimeError, match="another event loop"):
+            asyncio.run(smtp.noop())
+        smtp.close()                           # there is nobody any more who could hang up
+
+        async def again() -> Reply:
+            async with smtp:
+                return await smtp.noop()
+
+        assert asyncio.run(again()).code == 250
+
+
+@pytest.mark.parametrize("password", ["", "man\0go", "man\ud800go"])
+def test_a_password_that_cannot_be_said_costs_no_connection(password: str) -> None:
+    async def main(server: Server) -> str:
+        async with AsyncClient(*server.address, timeout=20) as smtp:
+            with pytest.raises(ValueError):
+                await smtp.login("ana", password, insecure=True)
+            return await smtp.login("ana", "mango", insecure=True)
+
+    with Server(users=Passwords({"ana": "mango"}), insecure_auth=True) as server:
+        with Client(*server.address, timeout=20) as smtp:
+            with pytest.raises(ValueError):
+                smtp.login("ana", password, insecure=True)
+            assert smtp.login("ana", "mango", insecure=True) == asyncio.run(main(server)) == "PLAIN"
+
+
+def test_whoever_is_not_connected_is_told_so_at_login() -> None:
+    with pytest.raises(SMTPServerDisconnected, match="connect first"):
+        Client().login("ana", "mango")
+
+
 async def from_afar() -> str:
     await asyncio.sleep(0)
     return "mango"
