@@ -113,7 +113,9 @@ class LmtpReceipt(Receipt):
     told: bool = field(default=False, repr=False)          # somebody's reply to the message has come
 
     def lose(self, recipients: Iterable[str], reply: Reply = CUT_OFF) -> None:
-        """The line broke: nothing is known of those who were not answered for."""
+        """The line broke: nothing is known of those who were not answered for, unless a 421 answers for them all."""
+        while self.told and self.waiting and reply.code == 421:
+            self.settle(reply)
         Receipt.lose(self, self.waiting if self.told else recipients, reply)
 
     def settle(self, reply: Reply) -> None:

@@ -118,14 +118,8 @@ class Running:
         begin(self._stage)
 
     def stop(self, grace: float = 10.0) -> None:
-        """Take no more calls, let transactions in hand finish for `grace` seconds, then cut them off.
-
-        Called by `deliver` or a policy, it waits for nobody: their session is among those that must finish.
-        """
-        if works_for(self._stage):
-            threading.Thread(target=self._stage.stop, args=[grace], name="stop", daemon=True).start()
-        else:
-            self._stage.stop(grace)
+        """Take no more calls, let transactions in hand finish for `grace` seconds, then cut them off."""
+        stop(self._stage, grace)
 
     def __enter__(self) -> Self:
         self.start()
@@ -156,10 +150,13 @@ class Running:
             self._bridge.cancel()
 
 
-def works_for(stage: ThreadedServer) -> bool:
-    """Whether this thread plays sessions of a stage, or calls `deliver` for it."""
+def stop(stage: ThreadedServer, grace: float) -> None:
+    """Stop a stage and wait for it, unless `deliver` or a policy asks: theirs is one of the transactions in hand."""
     loop, here = getattr(stage, "loop", None), threading.current_thread()
-    return here in (loop.worker.threads if loop else ()) or here in {c.thread for c in stage.callers.copy().values()}
+    if here in (loop.worker.threads if loop else ()) or here in {c.thread for c in stage.callers.copy().values()}:
+        threading.Thread(target=stage.stop, args=[grace], name="stop", daemon=True).start()
+    else:
+        stage.stop(grace)
 
 
 def begin(stage: ThreadedServer) -> None:

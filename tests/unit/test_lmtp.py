@@ -201,7 +201,9 @@ def against(script: Conversation[None], use: Callable[[Client], None]) -> None:
     (["250 2.6.0 kept"], [KENJI], [], [YUI, SORA]),
     (["452 4.2.2 full"], [], [KENJI], [YUI, SORA]),
     (["452 4.2.2 full", "250 2.6.0 kept"], [YUI], [KENJI], [SORA]),
-    (["250 2.6.0 kept", "421 4.3.2 leaving"], [KENJI], [], [YUI, SORA]),
+    (["250 2.6.0 kept", "421 4.3.2 leaving"], [KENJI], [YUI, SORA], []),
+    (["452 4.2.2 full", "421 4.3.2 leaving"], [], [KENJI, YUI, SORA], []),
+    (["421 4.3.2 leaving"], [], [KENJI, YUI, SORA], []),
     (["250 2.6.0 a", "250 2.6.0 b", "250 2.6.0 c"], [KENJI, YUI, SORA], [], [])])
 def test_what_is_known_when_the_line_breaks(after: list[str], accepted: list[str], refused: list[str],
                                             unknown: list[str]) -> None:
