@@ -388,12 +388,43 @@ async def from_afar() -> str:
     return "mango"
 
 
-@pytest.mark.parametrize("token", ["mango", lambda: "mango", from_afar], ids=["str", "function", "async function"])
+class Fetcher:
+    """Somebody's object that fetches tokens."""
+
+    async def __call__(self) -> str:
+        return await from_afar()
+
+
+TOKENS = {"str": "mango", "function": lambda: "mango", "async function": from_afar, "async object": Fetcher(),
+          "function with an awaitable": lambda: from_afar()}
+
+
+@pytest.mark.parametrize("token", TOKENS.values(), ids=TOKENS)
 def test_tokens(token: Any) -> None:
     async def main(server: Server) -> None:
         async with AsyncClient("localhost", server.address[1], timeout=20, tls=TLS.client, user="ana",
                                token=token) as smtp:
             assert (await smtp.noop()).positive and smtp.session.user == "ana"
+
+    with Server(tls=TLS.server, users=Tokens(lambda user, token: token == "mango")) as server:
+        asyncio.run(main(server))
+
+
+def test_a_token_is_fetched_for_each_connection_and_none_is_no_connection() -> None:
+    fetched = ["mango", "mango"]
+
+    async def fetch() -> str:
+        await asyncio.sleep(0)
+        return fetched.pop()
+
+    async def main(server: Server) -> None:
+        smtp = AsyncClient("localhost", server.address[1], timeout=20, tls=TLS.client, user="ana", token=fetch)
+        for _ in range(2):
+            async with smtp:
+                assert smtp.session.user == "ana"
+        with pytest.raises(IndexError):
+            await smtp.connect()
+        assert smtp.connection is None
 
     with Server(tls=TLS.server, users=Tokens(lambda user, token: token == "mango")) as server:
         asyncio.run(main(server))

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from smtp_from_scratch import compat
 from smtp_from_scratch.testing import FakeServer
 from smtp_from_scratch.wire import Reply
+from tests.ours import TLS
 
 YUI, KENJI, SORA = "yui@tokyo.example", "kenji@tokyo.example", "sora@tokyo.example"
 ANA = "ana@rio.example"
@@ -181,6 +182,19 @@ def test_tls_from_the_first_octet_on() -> None:
         with compat.SMTP_SSL(server.host, server.port, context=server.context) as smtp:
             assert smtp.send_message(message()) == {}
         assert server.assert_sent(to=KENJI)
+
+
+def test_close_says_goodbye_in_tls() -> None:
+    """So the other end knows that nothing was cut off (RFC 8446 §6.1)."""
+    def play(sock: socket.socket) -> None:
+        with TLS.server.wrap_socket(sock, server_side=True, suppress_ragged_eofs=False) as line:
+            line.sendall(b"220 hi\r\n")
+            heard.append(line.recv(100))
+
+    heard = list[bytes]()
+    with socket.create_server(("127.0.0.1", 0)) as listener, playing(listener, play):
+        compat.SMTP_SSL("localhost", listener.getsockname()[1], context=TLS.client, timeout=10).close()
+    assert heard == [b""]                      # without it, SSLEOFError
 
 
 @pytest.mark.parametrize("implicit", [True, False])

@@ -5,6 +5,7 @@ import io
 import logging
 import smtplib
 import socket
+import ssl
 import threading
 from email.message import EmailMessage
 from email.mime.text import MIMEText
@@ -29,6 +30,7 @@ from smtp_from_scratch import (
     SMTPTimeout,
     deliver,
 )
+from tests.ours import TLS
 
 
 def letter(subject: str = "Hello", **header: str) -> EmailMessage:
@@ -277,6 +279,16 @@ def test_a_relay_answers_what_the_next_server_said(refusal: Reply | None) -> Non
         receipt = smtp.transact(Envelope("ana@rio.example", ["kenji@tokyo.example", "yui@tokyo.example"]), b"hello\r\n")
         assert last.messages[0].data.endswith(b"hello\r\n")
     assert receipt.reply == (refusal or Reply(250, "the message is ours now", "2.6.0"))
+
+
+def test_with_tls_from_the_first_octet_on_421_comes_in_the_clear() -> None:
+    """As docs/package.md says: a handshake costs more than a refusal may. A client sees that there is no TLS yet."""
+    with Server(tls=TLS.server, implicit_tls=True, max_connections=1) as server:
+        with Client("localhost", server.address[1], tls=TLS.client, implicit_tls=True, timeout=20):
+            with socket.create_connection(server.address, 20) as sock, sock.makefile("rb") as lines:
+                assert lines.read().startswith(b"421 ")
+            with pytest.raises((ssl.SSLError, ConnectionError, SMTPServerDisconnected)):
+                Client("localhost", server.address[1], tls=TLS.client, implicit_tls=True, timeout=20)
 
 
 def test_into_a_maildir(tmp_path: Path) -> None:
