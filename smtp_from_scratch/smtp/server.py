@@ -226,7 +226,7 @@ class Server(Talking):
                  lmtp: bool = False) -> None:
         if stage not in STAGES:
             raise ValueError(f"stage is one of {', '.join(STAGES)}, not {stage!r}")
-        if not one_word(hostname) or not 0 <= port <= 65_535:
+        if not one_word(hostname) or not (isinstance(port, int) and 0 <= port <= 65_535):
             raise ValueError(f"a host name is one word in ASCII, a port at most 65535, not {hostname!r} and {port!r}")
         positive(max_connections=max_connections, max_connections_per_address=max_connections_per_address,
                  timeout=timeout, session_timeout=session_timeout)

@@ -291,6 +291,16 @@ def test_with_tls_from_the_first_octet_on_421_comes_in_the_clear() -> None:
                 Client("localhost", server.address[1], tls=TLS.client, implicit_tls=True, timeout=20)
 
 
+def test_a_message_and_a_text_are_not_taken_for_each_other(smtp_server: Server) -> None:
+    """The one closed the line after MAIL, the other had no attribute `walk`."""
+    with Client(*smtp_server.address) as smtp:
+        with pytest.raises(TypeError, match="send_message"):
+            smtp.sendmail("ana@rio.example", "kenji@tokyo.example", letter())  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="sendmail"):
+            smtp.send_message("Subject: Mangoes\n\nThey are ripe.\n")  # type: ignore[arg-type]
+        assert smtp.send_message(letter()).accepted
+
+
 def test_into_a_maildir(tmp_path: Path) -> None:
     with Server(deliver=Maildir(tmp_path)) as server:
         [receipt] = deliver(server.address, [letter()])
@@ -314,7 +324,7 @@ def test_more_recipients_than_a_transaction_takes_in_a_whole_session() -> None:
 @pytest.mark.parametrize("options, sentence", [
     ({"max_connections": -5}, "max_connections is a number above 0, not -5"),
     ({"hostname": "a\r\nb"}, "a host name is one word in ASCII"), ({"hostname": "tóquio"}, "one word in ASCII"),
-    ({"port": 70_000}, "a port at most 65535, not '' and 70000"),
+    ({"port": 70_000}, "a port at most 65535, not '' and 70000"), ({"port": "2525"}, "not '' and '2525'"),
     ({"timeout": 0}, "timeout is a number above 0"),
     ({"session_timeout": -1.0}, "session_timeout is a number above 0"),
     ({"max_recipients": 0}, "max_recipients is a number, at least 1"),
@@ -331,6 +341,7 @@ def test_a_server_says_which_argument_it_cannot_use(options: dict[str, Any], sen
 @pytest.mark.parametrize("options, sentence", [
     ({"timeout": 0}, "timeout is a number of seconds above 0, or None"),
     ({"port": 70_000}, "a port is a number from 0 to 65535, not 70000"),
+    ({"port": "2525"}, "a port is a number from 0 to 65535, not '2525'"), ({"timeout": "30"}, "above 0, .*not '30'"),
     ({"tls": "cert.pem"}, "tls is True, .*not 'cert.pem'"),
     ({"extensions": ["SIZE"]}, "extensions are objects"),
 ])
