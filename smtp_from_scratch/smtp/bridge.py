@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ class Bridge:
         self._stage, self._closed = stage, False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._names: list[str] = []             # the functions that need the loop
+        self._asking: set[int] = set()          # threads that wait for an answer, or are about to
         self._awaited: set[Future[Any]] = set()
 
     def plain(self, name: str, function: Any) -> Any:
@@ -57,7 +59,23 @@ class Bridge:
                             "`async with`, or by `await server.serve_forever()`")
         self._loop = loop
 
+    def holds_up_sessions(self) -> bool:
+        """Whether sessions wait for what the event loop of this very thread has in hand."""
+        if not self._asking:
+            return False
+        from asyncio import _get_running_loop
+
+        return _get_running_loop() is self._loop
+
     def _wait_for(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        here = threading.get_ident()
+        self._asking.add(here)                  # before it runs: it may stop the server at once
+        try:
+            return self._ask(function, *arguments)
+        finally:
+            self._asking.discard(here)
+
+    def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
         import asyncio
 
         assert self._loop

@@ -119,7 +119,7 @@ class Running:
 
     def stop(self, grace: float = 10.0) -> None:
         """Take no more calls, let transactions in hand finish for `grace` seconds, then cut them off."""
-        stop(self._stage, grace)
+        stop(self._stage, grace, self._bridge.holds_up_sessions())
 
     def __enter__(self) -> Self:
         self.start()
@@ -150,10 +150,14 @@ class Running:
             self._bridge.cancel()
 
 
-def stop(stage: ThreadedServer, grace: float) -> None:
-    """Stop a stage and wait for it, unless `deliver` or a policy asks: theirs is one of the transactions in hand."""
+def stop(stage: ThreadedServer, grace: float, busy: bool) -> None:
+    """Stop a stage and wait for it, unless `deliver` or a policy asks: theirs is one of the transactions in hand.
+
+    `busy`: this thread has an event loop in which such functions run.
+    """
     loop, here = getattr(stage, "loop", None), threading.current_thread()
-    if here in (loop.worker.threads if loop else ()) or here in {c.thread for c in stage.callers.copy().values()}:
+    ours = {*(loop.worker.threads if loop else ()), *(caller.thread for caller in stage.callers.copy().values())}
+    if busy or here in ours:
         threading.Thread(target=stage.stop, args=[grace], name="stop", daemon=True).start()
     else:
         stage.stop(grace)

@@ -277,3 +277,21 @@ def test_a_policy_that_is_asked_after_the_block_has_ended_lets_nobody_in(where: 
 
     refusal = asyncio.run(main())
     assert refusal and refusal.code == 451
+
+
+@pytest.mark.parametrize("where", ["deliver", "accept_sender"])
+def test_a_server_may_be_stopped_by_an_async_function_that_it_calls(where: str) -> None:
+    """It waited for itself, and the event loop with it, until the grace was over."""
+    async def stop(*_: object) -> None:
+        server.stop(grace=60.0)
+
+    async def main() -> Any:
+        nonlocal server
+        async with Server(**{where: stop}) as server:  # type: ignore[arg-type]
+            try:
+                return await send(server)
+            except SMTPServerDisconnected as error:     # its QUIT came too late
+                return error.receipt
+
+    server: Any = None
+    assert asyncio.run(main()).accepted == [KENJI]
