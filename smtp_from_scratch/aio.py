@@ -131,6 +131,7 @@ class AsyncConnection(Events):
 
     def close(self) -> None:
         """Close, and wait for nobody: what the line has not taken by now is not sent. Half a flight has no goodbye."""
+        if self.loop.is_closed(): return               # and the line, as soon as nobody has it in hand
         if self.full or self.lost:
             return self.transport.abort()
         if last := bytes(getattr(self.channel.layer, "goodbye", bytes)()):

@@ -137,11 +137,11 @@ class Receipt:
         return bool(self.refused_by) or self.reply is not None
 
     def lose(self, recipients: Iterable[str], reply: Reply = CUT_OFF) -> None:
-        """The line broke: who was not refused is `unknown`, or gets `reply` if the body had not ended."""
+        """The line broke: who was not refused is `unknown`, or gets `reply`: 421, or the body had not ended."""
         if self.done: return
         refused = self.refused
         others = [a for a in dict.fromkeys(recipients) if a not in refused]
-        if self.ended:
+        if self.ended and reply.code != 421:   # a 4yz: not done (RFC 5321 §4.2.1)
             self.unknown = others
             for address in others: self.recipients.pop(address, None)      # their 250 was only "I would"
         else:

@@ -1,12 +1,13 @@
 """LMTP, at both ends: SMTP for the last step, into mailboxes, with a reply for each recipient (RFC 2033)."""
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import IO, ClassVar
 
-from .client import CUT_OFF, Receipt, SMTPNotSupportedError
+from .client import CUT_OFF, Receipt, SMTPNotSupportedError, refuse_rest
 from .conversation import Conversation
 from .ehlo import ExtendedSession, Extension, ExtensionSet, ehlo
 from .envelope import Envelope
@@ -113,7 +114,9 @@ class LmtpReceipt(Receipt):
     told: bool = field(default=False, repr=False)          # somebody's reply to the message has come
 
     def lose(self, recipients: Iterable[str], reply: Reply = CUT_OFF) -> None:
-        """The line broke: nothing is known of those who were not answered for."""
+        """The line broke: nothing is known of those who were not answered for, unless a 421 answers for them all."""
+        while self.told and self.waiting and reply.code == 421:
+            self.settle(reply)
         Receipt.lose(self, self.waiting if self.told else recipients, reply)
 
     def settle(self, reply: Reply) -> None:
@@ -140,21 +143,28 @@ class ReplyForEach(Extension):
 def answered_for_each(body: Callable[[Plan], Iterator[PlannedCommand]], receipt: LmtpReceipt,
                       plan: Plan) -> Iterator[PlannedCommand]:
     """The commands of a body; the last of them is answered for each recipient who was accepted."""
-    receipt.waiting = receipt.accepted
-    others = len(receipt.waiting) - 1
+    receipt.waiting, client = receipt.accepted, plan.client
 
     def settle(reply: Reply) -> None:
-        plan.client.open = False
+        if reply.code == 503 and not receipt.told:         # there is no transaction, so one reply is all
+            for due in others:
+                with contextlib.suppress(ValueError): client.unanswered.remove(due)
+            others.clear()
+            if not plan.failed: refuse_rest(receipt, "body", reply, receipt.accepted)
+            return
+        client.open = False
         if receipt.told or not plan.failed:    # else an earlier piece was refused, and that is why
             receipt.settle(reply)
 
+    others = [PlannedCommand("", may_fly=True, settle=settle) for _ in receipt.waiting[1:]]
     for command in body(plan):
         last = not command.verb or command.argument.endswith(" LAST")
         if last:
             command.settle = settle
         yield command
         if last:
-            yield from (PlannedCommand("", timeout=command.timeout, may_fly=True, settle=settle) for _ in range(others))
+            for due in others: due.timeout = command.timeout
+            yield from others
 
 
 class LmtpClientSession(CodedClientSession):

@@ -73,6 +73,8 @@ def prepare(message: Message, sender: str | None, recipients: str | Iterable[str
 
 def in_base64(message: Message) -> Message:
     """The message, with base64 for parts in `binary`: writing them as a message changes what looks like a line end."""
+    if not isinstance(message, Message):
+        raise TypeError(f"expected an EmailMessage, got {type(message).__name__}: sendmail sends text and octets")
     if not any(map(is_binary, message.walk())):
         return message
     message = copy.deepcopy(message)
@@ -178,13 +180,15 @@ def octets_of(block: object) -> bytes:
 
 
 def blocks_of(body: Body) -> Blocks:
-    """A body's octets in blocks; text becomes UTF-8."""
+    """A body's octets in blocks; text becomes UTF-8. TypeError for an EmailMessage, whose items are names of fields."""
     if isinstance(body, bytes):
         return Octets(body)
     if isinstance(body, str):
         return Octets(body.encode())
     if isinstance(body, bytearray | memoryview):
         return Octets(bytes(body))
+    if isinstance(body, Message):
+        raise TypeError("a body is text or octets: send_message sends an EmailMessage")
     return OpenFile(body) if is_file(body) else Blocks(body)    # type: ignore[arg-type]
 
 

@@ -333,6 +333,8 @@ class Instructions:
 
     def greylist(self, tries: int = 1) -> None:
         """Refuse a recipient for now (451), the first `tries` times that a sender writes to it (RFC 6647)."""
+        if not (isinstance(tries, int) and tries >= 0):
+            raise ValueError(f"tries is a number of tries, and not {tries!r}")
         self._script.tries_refused = tries
 
 

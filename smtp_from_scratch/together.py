@@ -82,25 +82,6 @@ def start_writing(files: list[int]) -> None:
                 os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def failure(wanted: Wanted) -> Exception | None:
-    """Sync what is wanted; the first that fails, or TypeError where nothing can be wanted so."""
-    try:
-        return next(iter(sync(wanted).values()), None)
-    except TypeError as error:
-        return error
-
-
-def alone(steps: Steps[Result]) -> Result:
-    """Play by itself; returns its result, raises what it raises. A sync that fails is an OSError in its midst."""
-    try:
-        wanted = next(steps)
-        while True:
-            error = failure(wanted)
-            wanted = steps.throw(error) if error else next(steps)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
-
-
 class Played(Generic[Result]):
     """Work in steps, as far as it has been played: what it wants now; in the end its result, or what it raised."""
 
@@ -139,6 +120,14 @@ def together(several: Iterable[Steps[Result]]) -> list[Played[Result]]:
     while playing := [one for one in playing if one.go_on(failed)]:
         failed = sync({what: None for one in playing for what in one.wanted})
     return everybody
+
+
+def alone(steps: Steps[Result]) -> Result:
+    """Play by itself; returns its result, raises what it raises. A sync that fails is an OSError in its midst."""
+    [played] = together([steps])
+    if played.error:
+        raise played.error
+    return played.result  # type: ignore[return-value]
 
 
 MARK = "__in_steps__"                                   # where a function keeps its steps

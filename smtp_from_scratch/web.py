@@ -137,6 +137,7 @@ class Handler(Answering):
 
     routes: list[Route] = []
     streams = threading.Semaphore(STREAMS)
+    silent: dict[Any, None] = {}               # callers whose request is not there yet, the oldest first
 
     def do_GET(self) -> None:
         """Look at something."""
@@ -167,6 +168,7 @@ class Handler(Answering):
                 if method == wanted and (found := re.fullmatch(pattern, url.path)):
                     words = found.groups()
                     body = self.read_json() if method == "POST" else None
+                    self.silent.pop(self.connection, None)
                     return respond(Request(self, [int(word) for word in words if word.isdecimal()], list(words),
                                            parse_qs(url.query), body))
             raise WebError(HTTPStatus.NOT_FOUND, "nothing here")
@@ -187,30 +189,48 @@ class Handler(Answering):
 
 
 class WebServer(ThreadingHTTPServer):
-    """A thread for each of at most `CALLERS` callers; the others are hung up on."""
+    """A thread for each of at most `CALLERS` callers; one more takes the place of whoever has been silent longest."""
 
     daemon_threads = True
 
     def __init__(self, address: tuple[str, int], routes: list[Route]) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._places = threading.Semaphore(CALLERS)
-        own = {"routes": routes, "streams": threading.Semaphore(STREAMS)}
+        self._silent = dict[Any, None]()
+        own = {"routes": routes, "streams": threading.Semaphore(STREAMS), "silent": self._silent}
         super().__init__(address, type("RoutedHandler", (Handler,), own))
         self.address: tuple[str, int] = self.socket.getsockname()[:2]
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Give a caller a thread, if there is a place."""
-        if self._places.acquire(blocking=False):
+        """Give a caller a thread, if there is a place, or one can be had at once."""
+        if not self._places.acquire(blocking=False) and not (self._drop_oldest() and self._places.acquire(timeout=1.0)):
+            return self.shutdown_request(request)
+        self._silent[request] = None
+        try:
             super().process_request(request, client_address)
-        else:
+        except RuntimeError:                   # no more threads to be had
+            self._leave(request)
             self.shutdown_request(request)
+
+    def _drop_oldest(self) -> bool:
+        """Hang up on whoever has been silent longest; False if everybody has said what they want."""
+        for sock in list(self._silent)[:1]:
+            self._silent.pop(sock, None)
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)        # wakes its thread, which leaves
+            return True
+        return False
+
+    def _leave(self, request: Any) -> None:
+        self._silent.pop(request, None)
+        self._places.release()
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """One caller, in a thread."""
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._places.release()
+            self._leave(request)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Somebody hung up, for instance."""

@@ -26,6 +26,8 @@ from smtp_from_scratch.transaction import ClientSession
 class Transaction(Login):
     """The commands of a transaction, one by one."""
 
+    body_said = True                            # False: of the message in hand, surely nothing was
+
     def rset(self) -> Answer:
         """Give up the transaction."""
         self.command_encoding = "ascii"
@@ -49,7 +51,9 @@ class Transaction(Login):
 
     def data(self, msg: str | bytes) -> Answer:
         """Say DATA and the message; returns the reply to the message, and raises SMTPDataError if DATA is refused."""
+        self.body_said = False
         answer = self.docmd("data")
+        self.body_said = True
         if answer[0] != 354:
             raise refusal(SMTPDataError, answer)
         self.send(b"".join(stuff([octets_of(msg)])))
@@ -81,12 +85,14 @@ class Noted(Transaction):
             receipt.refused_by = "RCPT"
             self._rset()
             raise SMTPRecipientsRefused(refused)
-        receipt.ended = True
+        self.body_said = True                   # who overrides `data` need not know of it
         try:
             answer = self.data(octets)
         except SMTPDataError as error:
             refuse_rest(receipt, "DATA", error.reply, receipt.accepted)
             raise
+        finally:
+            receipt.ended = self.body_said
         if answer[0] != 250:
             if 200 <= answer[0] <= 599:         # what is no reply tells nothing
                 refuse_rest(receipt, "body", reply_of(answer), receipt.accepted)

@@ -96,9 +96,11 @@ class AsyncLine(Patient):
                 raise
 
     def check_connected(self) -> AsyncConnection:
-        """The connection; raises SMTPServerDisconnected without one."""
+        """The connection; raises SMTPServerDisconnected without one, RuntimeError in another event loop."""
         if not self.connection:
             raise SMTPServerDisconnected("not connected: call connect first")
+        if self.connection.loop is not asyncio.get_running_loop():
+            raise RuntimeError("this client is connected in another event loop: make one for this loop")
         return self.connection
 
     async def play(self, conversation: Conversation[T]) -> T:
@@ -118,10 +120,10 @@ class AsyncLine(Patient):
 
     def close(self) -> None:
         """Close the connection without a word."""
-        if self.connection:
-            self.connection.close()
+        if connection := self.connection:
             self.connection = None
             self.session.unanswered.clear()     # nobody will answer that
+            connection.close()
 
 
 class AsyncCommands(AsyncLine):
@@ -154,6 +156,7 @@ class AsyncCommands(AsyncLine):
     async def login(self, user: str, password: str, *, mechanisms: Iterable[Mechanism] | None = None,
                     insecure: bool = False) -> str:
         """Prove who we are, and return the mechanism that it was done by; see `Client.login`."""
+        self.check_connected()
         return await self.play(proving(self.session, user, password, mechanisms, insecure or self._insecure))
 
     async def quit(self) -> Reply:
@@ -221,10 +224,10 @@ class AsyncClient(AsyncSender):
     """A client for asyncio: `async with AsyncClient("mx.tokyo.example:2525") as smtp: await smtp.send_message(m)`.
 
     It takes the arguments of `Client`, has its methods, to be awaited, and raises what it raises. It connects in
-    `async with`, or in `connect`. Tasks may share it: each conversation waits for its turn. A task that is canceled,
-    or runs out of its `asyncio.timeout`, in the middle of a conversation closes the line; the CancelledError (which is
-    the `__context__` of a TimeoutError) has the `receipts` of what was begun. `token` may be an async function; any
-    other is called in a thread.
+    `async with`, or in `connect`, and is for one event loop: RuntimeError in another. Its tasks may share it: each
+    conversation waits for its turn. A task that is canceled, or runs out of its `asyncio.timeout`, in the middle of a
+    conversation closes the line; the CancelledError (which is the `__context__` of a TimeoutError) has the `receipts`
+    of what was begun. `token` may be an async function; any other is called in a thread.
     """
 
     def send_messages(self, messages: Messages) -> AsyncIterator[Receipt]:

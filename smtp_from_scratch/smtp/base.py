@@ -87,9 +87,9 @@ class Options:
                  debug: bool = False, lmtp: bool = False) -> None:
         self.local_hostname, self.timeout, self.source_address = local_hostname, timeout, source_address
         self.tap = debugging(tap) if debug else tap
-        if not 0 <= port <= 65_535:
+        if not (isinstance(port, int) and 0 <= port <= 65_535):
             raise ValueError(f"a port is a number from 0 to 65535, not {port!r}")
-        if timeout is not None and not timeout > 0:
+        if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
             raise ValueError(f"timeout is a number of seconds above 0, or None, not {timeout!r}")
         if not (tls is None or isinstance(tls, bool | ssl.SSLContext)):
             raise ValueError(f"tls is True, for the certificates of the system, or a context, not {tls!r}")
@@ -195,10 +195,21 @@ def sealing(session: ClientSession, context: ssl.SSLContext | None) -> Conversat
 
 def proving(session: ClientSession, user: str, password: str, mechanisms: Iterable[Mechanism] | None,
             insecure: bool) -> Conversation[str]:
-    """AUTH; returns the mechanism."""
+    """AUTH; returns the mechanism. ValueError for a password that cannot be said, before anything is."""
     from smtp_from_scratch.smtp.logins import logging_in
 
-    return advised(session, logging_in(session, user, password, mechanisms, insecure))
+    return begun(advised(session, logging_in(session, user, password, mechanisms, insecure)))
+
+
+def begun(conversation: Conversation[T]) -> Conversation[T]:
+    """The same, begun at once: what it raises before its first words is raised here, and costs no connection."""
+    first = next(conversation)
+
+    def rest() -> Conversation[T]:
+        yield first
+        return (yield from conversation)
+
+    return rest()
 
 
 def outgoing_to(session: ClientSession, envelope: Envelope, body: Body, binary: bool = False) -> OutgoingMessage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any
@@ -24,15 +25,42 @@ def ways(function: object) -> tuple[object, ...]:
     return function, getattr(function, "__call__", None)        # noqa: B004
 
 
-class Bridge:
+class Waiting:
+    """An event loop, and the threads that wait for it."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._asking: set[int] = set()          # threads that wait for an answer, or are about to
+
+    def holds_up_sessions(self) -> bool:
+        """Whether sessions wait for what the event loop of this very thread has in hand."""
+        if not self._asking:
+            return False
+        from asyncio import _get_running_loop
+
+        return _get_running_loop() is self._loop
+
+    def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        raise NotImplementedError
+
+    def _wait_for(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        here = threading.get_ident()
+        self._asking.add(here)                  # before it runs: it may stop the server at once
+        try:
+            return self._ask(function, *arguments)
+        finally:
+            self._asking.discard(here)
+
+
+class Bridge(Waiting):
     """Lets the thread of a session wait for what an async function returns in the event loop.
 
     So nothing about a session is different: its limits, its deadlines, and what becomes of an exception.
     """
 
     def __init__(self, stage: str) -> None:
+        super().__init__()
         self._stage, self._closed = stage, False
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._names: list[str] = []             # the functions that need the loop
         self._awaited: set[Future[Any]] = set()
 
@@ -57,7 +85,7 @@ class Bridge:
                             "`async with`, or by `await server.serve_forever()`")
         self._loop = loop
 
-    def _wait_for(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
         import asyncio
 
         assert self._loop

@@ -241,8 +241,10 @@ class Identity(SeriesSender):
         """Prove who we are, and return the mechanism that it was done by, such as "SCRAM-SHA-256".
 
         `mechanisms`: those that may be used, the best first; None: all of them. Without TLS only if `insecure`, here
-        or as `insecure_auth`. Raises SMTPAuthenticationError, SMTPNotSupportedError (RFC 4954).
+        or as `insecure_auth`. Raises SMTPAuthenticationError, SMTPNotSupportedError (RFC 4954); ValueError, before
+        anything is said, for what no user or password may have in it.
         """
+        self.check_connected()
         return self.play(proving(self.session, user, password, mechanisms, insecure or self._insecure))
 
 
@@ -258,7 +260,7 @@ class Client(Identity):
     where they cannot. `timeout` (seconds) caps every wait; by default they are those of RFC 5321 §4.5.3.2, from two to
     ten minutes. `source_address`: where to call from. `tap` is called with every `Said`; `debug` prints the dialogue on
     standard error, passwords masked. `lmtp`: speak LMTP, with a reply for each recipient in the receipt (port 24). A
-    host may be a path, `"/run/lmtp"`.
+    host may be a path, `"/run/lmtp"`. One thread at a time may use it.
     """
 
 

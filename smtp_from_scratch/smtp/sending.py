@@ -113,10 +113,9 @@ def finish(first: Plan) -> Conversation[None]:
             yield from client.read_replies()
         except BaseException as error:
             plan.receipt.lose(rest, reason(error))
-            if not (isinstance(error, SMTPServerDisconnected) and error.reply):     # 421: nobody has it, as with 452
-                first.receipt.unknown += plan.receipt.unknown
-                for address in plan.receipt.unknown:
-                    del first.receipt.recipients[address]
+            first.receipt.unknown += plan.receipt.unknown
+            for address in plan.receipt.unknown:
+                del first.receipt.recipients[address]
             raise
         finally:
             merge(first.receipt, plan.receipt)

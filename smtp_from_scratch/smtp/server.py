@@ -119,7 +119,7 @@ class Running:
 
     def stop(self, grace: float = 10.0) -> None:
         """Take no more calls, let transactions in hand finish for `grace` seconds, then cut them off."""
-        self._stage.stop(grace)
+        stop(self._stage, grace, self._bridge.holds_up_sessions())
 
     def __enter__(self) -> Self:
         self.start()
@@ -148,6 +148,19 @@ class Running:
             await asyncio.to_thread(self.stop)  # meanwhile the loop goes on with what sessions wait for
         finally:
             self._bridge.cancel()
+
+
+def stop(stage: ThreadedServer, grace: float, busy: bool) -> None:
+    """Stop a stage and wait for it, unless `deliver` or a policy asks: theirs is one of the transactions in hand.
+
+    `busy`: this thread has an event loop in which such functions run.
+    """
+    loop, here = getattr(stage, "loop", None), threading.current_thread()
+    ours = {*(loop.worker.threads if loop else ()), *(caller.thread for caller in stage.callers.copy().values())}
+    if busy or here in ours:
+        threading.Thread(target=stage.stop, args=[grace], name="stop", daemon=True).start()
+    else:
+        stage.stop(grace)
 
 
 def begin(stage: ThreadedServer) -> None:
@@ -217,7 +230,7 @@ class Server(Talking):
                  lmtp: bool = False) -> None:
         if stage not in STAGES:
             raise ValueError(f"stage is one of {', '.join(STAGES)}, not {stage!r}")
-        if not one_word(hostname) or not 0 <= port <= 65_535:
+        if not one_word(hostname) or not (isinstance(port, int) and 0 <= port <= 65_535):
             raise ValueError(f"a host name is one word in ASCII, a port at most 65535, not {hostname!r} and {port!r}")
         positive(max_connections=max_connections, max_connections_per_address=max_connections_per_address,
                  timeout=timeout, session_timeout=session_timeout)

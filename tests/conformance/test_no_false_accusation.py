@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import re
+import socket
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, BinaryIO
@@ -75,6 +77,27 @@ def test_what_may_be_is_no_fault(title: str, replies: dict[str, str], wanted: st
 ])
 def test_what_is_wrong_still_is(title: str, replies: dict[str, str], wanted: str) -> None:
     assert verdict(BY_TITLE[title], replies).startswith(wanted)
+
+
+@pytest.mark.parametrize("dies", [True, False])
+def test_what_is_cut_when_a_server_dies_proves_nothing(dies: bool) -> None:
+    """One that hangs up, and is still there, has broken the rule."""
+    def answer() -> None:
+        sock, _ = listener.accept()
+        with sock, sock.makefile("rb") as lines:
+            sock.sendall(b"220 mx.example\r\n")
+            lines.readline()
+            sock.sendall(b"250 mx.example\r\n")
+            lines.readline()
+            if dies:
+                listener.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        outcome = play(BY_TITLE["VRFY is answered"], Target(*listener.getsockname()))
+        thread.join()
+    assert outcome.status == (SKIPPED if dies else FAILED) and ("is gone" in outcome.reason) == dies
 
 
 def refusal(reply: Reply) -> Callable[..., Reply]:

@@ -22,6 +22,7 @@ from smtp_from_scratch import (
     SMTPServerDisconnected,
     Submission,
 )
+from smtp_from_scratch.rules import ask_policy
 
 ANA, KENJI = "ana@rio.example", "kenji@tokyo.example"
 TEXT = b"From: ana@rio.example\r\nSubject: Mangoes\r\n\r\nThey are ripe.\r\n"
@@ -263,3 +264,34 @@ def test_whoever_is_still_asked_after_the_loop_has_ended_says_so() -> None:
         assert refused.value.smtp_code == 451
     finally:
         server.stop()
+
+
+@pytest.mark.parametrize("where", ["accept_sender", "accept_recipient"])
+def test_a_policy_that_is_asked_after_the_block_has_ended_lets_nobody_in(where: str) -> None:
+    """Its session was cut off; if it asks all the same, it neither waits nor leaves a coroutine that nobody awaits."""
+    async def main() -> Reply | None:
+        async with Server(**{where: yes}) as server:  # type: ignore[arg-type]
+            policy = getattr(server.session("192.0.2.7"), where)
+            assert await asyncio.to_thread(ask_policy, policy, ANA, Envelope()) is None
+        return await asyncio.to_thread(ask_policy, policy, ANA, Envelope())
+
+    refusal = asyncio.run(main())
+    assert refusal and refusal.code == 451
+
+
+@pytest.mark.parametrize("where", ["deliver", "accept_sender"])
+def test_a_server_may_be_stopped_by_an_async_function_that_it_calls(where: str) -> None:
+    """It waited for itself, and the event loop with it, until the grace was over."""
+    async def stop(*_: object) -> None:
+        server.stop(grace=60.0)
+
+    async def main() -> Any:
+        nonlocal server
+        async with Server(**{where: stop}) as server:  # type: ignore[arg-type]
+            try:
+                return await send(server)
+            except SMTPServerDisconnected as error:     # its QUIT came too late
+                return error.receipt
+
+    server: Any = None
+    assert asyncio.run(main()).accepted == [KENJI]

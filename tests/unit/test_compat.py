@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from smtp_from_scratch import compat
 from smtp_from_scratch.testing import FakeServer
 from smtp_from_scratch.wire import Reply
+from tests.ours import TLS
 
 YUI, KENJI, SORA = "yui@tokyo.example", "kenji@tokyo.example", "sora@tokyo.example"
 ANA = "ana@rio.example"
@@ -123,6 +124,7 @@ def outcome(module: ModuleType, talk: Talk) -> tuple[object, object, list[tuple[
         server.refuse("mallory@*", "550 5.7.1 not you", at="MAIL")
         server.refuse(SORA, "554 5.6.0 not this", at="END")
         server.disconnect(after="MAIL", pattern="gone@*")
+        server.disconnect(after="DATA", pattern="lost@*")
         smtp = module.SMTP(server.host, server.port, local_hostname="rio.example", timeout=10)
         try:
             result: object = talk(smtp)
@@ -180,6 +182,19 @@ def test_tls_from_the_first_octet_on() -> None:
         with compat.SMTP_SSL(server.host, server.port, context=server.context) as smtp:
             assert smtp.send_message(message()) == {}
         assert server.assert_sent(to=KENJI)
+
+
+def test_close_says_goodbye_in_tls() -> None:
+    """So the other end knows that nothing was cut off (RFC 8446 §6.1)."""
+    def play(sock: socket.socket) -> None:
+        with TLS.server.wrap_socket(sock, server_side=True, suppress_ragged_eofs=False) as line:
+            line.sendall(b"220 hi\r\n")
+            heard.append(line.recv(100))
+
+    heard = list[bytes]()
+    with socket.create_server(("127.0.0.1", 0)) as listener, playing(listener, play):
+        compat.SMTP_SSL("localhost", listener.getsockname()[1], context=TLS.client, timeout=10).close()
+    assert heard == [b""]                      # without it, SSLEOFError
 
 
 @pytest.mark.parametrize("implicit", [True, False])
@@ -291,7 +306,11 @@ def test_lmtp_hears_a_reply_for_each_recipient(tmp_path: Path) -> None:
 
 
 WHERE = {"MAIL": ("mallory@x.example", [KENJI]), "RCPT": (ANA, ["nobody@tokyo.example", KENJI]),
-         "DATA": (ANA, [YUI]), "body": (ANA, [SORA]), "nobody": ("gone@rio.example", [KENJI])}
+         "DATA": (ANA, [YUI]), "body": (ANA, [SORA]), "nobody": ("gone@rio.example", [KENJI]),
+         "no 354": ("lost@rio.example", [KENJI])}
+
+
+LOST = {"nobody", "no 354"}                    # the line breaks before anything of the message was said
 
 
 @pytest.mark.parametrize("where", WHERE)
@@ -299,18 +318,20 @@ def test_an_exception_has_the_receipt(where: str) -> None:
     sender, recipients = WHERE[where]
     with FakeServer() as server, compat.SMTP(server.host, server.port) as smtp:
         server.refuse("nobody@*", "550 5.1.1 nobody")
-        server.refuse(KENJI, "421 4.3.2 no more", at="RCPT")
+        if where == "RCPT":
+            server.refuse(KENJI, "421 4.3.2 no more", at="RCPT")
         server.refuse("mallory@*", "550 5.7.1 not you", at="MAIL")
         server.refuse(YUI, "554 5.5.1 nothing now", at="DATA")
         server.refuse(SORA, "554 5.6.0 not this", at="END")
         server.disconnect(after="MAIL", pattern="gone@*")
+        server.disconnect(after="DATA", pattern="lost@*")
         with pytest.raises(compat.SMTPException) as caught:
             smtp.sendmail(sender, recipients, LETTER)
     receipt = caught.value.receipt
     assert receipt and receipt.sender == sender and receipt.accepted == []
-    assert (receipt.refused_by, receipt.unknown) == ("line" if where == "nobody" else where, [])
+    assert (receipt.refused_by, receipt.unknown) == ("line" if where in LOST else where, [])
     assert sorted(receipt.refused) == sorted(recipients)
-    assert receipt.recipients[recipients[0]].code in ((451,) if where == "nobody" else (550, 554))
+    assert receipt.recipients[recipients[0]].code in ((451,) if where in LOST else (550, 554))
 
 
 def test_what_was_never_begun_has_no_receipt() -> None:

@@ -282,6 +282,33 @@ def test_a_request_has_a_deadline_however_often_an_octet_comes(inbox: Inbox, mon
         assert line.recv(1) == b""
 
 
+def test_those_who_say_nothing_keep_nobody_out(inbox: Inbox) -> None:
+    """They had all places until their ten seconds were over."""
+    _, url, _ = inbox
+    address = url.removeprefix("http://").split(":")
+    silent = list[socket.socket]()
+    with contextlib.ExitStack() as stack:
+        for number in range(web.CALLERS):
+            silent.append(stack.enter_context(socket.create_connection((address[0], int(address[1])), 30)))
+            if number % 2:                     # half a request is none
+                silent[-1].sendall(b"GET /api/messages HTTP/1.0\r\nHost: localhost\r\nX-Sl")
+        assert [get(f"{url}/api/messages")["messages"] for _ in range(3)] == [[]] * 3
+        assert silent[0].recv(1) == b""        # the first to come has made room
+
+
+def test_a_caller_for_whom_no_thread_can_be_had_keeps_no_place(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    _, url, _ = inbox
+    with monkeypatch.context() as patch:
+        patch.setattr(web.threading.Thread, "start", none_left)
+        for _ in range(web.CALLERS + 1):
+            with pytest.raises((OSError, http.client.HTTPException)):
+                get(f"{url}/api/messages")
+    assert get(f"{url}/api/messages")["messages"] == []
+
+
 def test_a_long_session_and_a_long_body_take_little() -> None:
     dialogue = Dialogue()
     for said in (Said(0, "S", b"220 hi\r\n"), Said(0, "C", b"DATA\r\n"), Said(0, "S", b"354 go on\r\n"),

@@ -29,6 +29,7 @@ from smtp_from_scratch import (
     compat,
     server_extensions,
 )
+from smtp_from_scratch.chunking import Octets
 from smtp_from_scratch.connection import Connection
 from smtp_from_scratch.conversation import Conversation, Line
 from smtp_from_scratch.smtp.server import STAGES
@@ -201,7 +202,9 @@ def against(script: Conversation[None], use: Callable[[Client], None]) -> None:
     (["250 2.6.0 kept"], [KENJI], [], [YUI, SORA]),
     (["452 4.2.2 full"], [], [KENJI], [YUI, SORA]),
     (["452 4.2.2 full", "250 2.6.0 kept"], [YUI], [KENJI], [SORA]),
-    (["250 2.6.0 kept", "421 4.3.2 leaving"], [KENJI], [], [YUI, SORA]),
+    (["250 2.6.0 kept", "421 4.3.2 leaving"], [KENJI], [YUI, SORA], []),
+    (["452 4.2.2 full", "421 4.3.2 leaving"], [], [KENJI, YUI, SORA], []),
+    (["421 4.3.2 leaving"], [], [KENJI, YUI, SORA], []),
     (["250 2.6.0 a", "250 2.6.0 b", "250 2.6.0 c"], [KENJI, YUI, SORA], [], [])])
 def test_what_is_known_when_the_line_breaks(after: list[str], accepted: list[str], refused: list[str],
                                             unknown: list[str]) -> None:
@@ -216,6 +219,36 @@ def test_what_is_known_when_the_line_breaks(after: list[str], accepted: list[str
     seen: list[tuple[list[str], list[str], list[str]]] = []
     against(lmtp_script(*after), use)
     assert seen == [(accepted, refused, unknown)]
+
+
+@pytest.mark.parametrize("first", [503, 552])
+def test_where_there_is_no_transaction_one_reply_is_all(first: int) -> None:
+    """A server may forget a message whose piece it refused; we waited ten minutes for two more replies."""
+    def script() -> Conversation[None]:
+        yield b"220 hi\r\n"
+        for reply in ("250-hi\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 ENHANCEDSTATUSCODES", *["250 ok"] * 4):
+            yield Line()
+            yield f"{reply}\r\n".encode()
+        code, line = first, b""
+        while not line.endswith(b" LAST"):
+            octets = Octets(int((line := (yield Line())).split()[1]))
+            while octets.left:
+                yield octets
+            yield f"{code} 5.5.0 no\r\n".encode()
+            code = 503
+        for _ in range(2):
+            yield f"252 {(yield Line()).decode()}\r\n".encode()
+
+    def use(client: Client) -> None:
+        letter = b"mangoes\r\n" * (1 if first == 503 else 400_000)      # several pieces
+        receipt = client.transact(Envelope(ANA, [KENJI, YUI, SORA]), letter)
+        codes.extend([reply.code for reply in receipt.refused.values()])
+        assert receipt.refused_by == "body" and not receipt.unknown
+        assert [client.rset().text, client.noop().text] == ["RSET", "NOOP"]
+
+    codes = list[int]()
+    against(script(), use)
+    assert codes == [first] * 3
 
 
 # --- sockets with a path -----------------------------------------------------------------------------------------

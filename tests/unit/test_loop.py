@@ -3,14 +3,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import random
 import select
 import socket
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from selectors import EVENT_READ
 from types import SimpleNamespace
 from typing import IO, Any
+from unittest import mock
 
 import pytest
 
@@ -302,6 +305,28 @@ def test_a_pause_needs_no_thread(played: Played) -> None:
     assert end.recv(100) == b"None\r\n" and not played.loop.worker.alone.waiting
 
 
+def test_work_in_hand_is_waited_for_when_the_session_s_time_is_over(played: Played) -> None:
+    """And then it is over: the answer is said, and nothing else is waited for."""
+    go_on = threading.Event()
+
+    def talk() -> Conversation[None]:
+        yield f"{(yield Work(lambda: go_on.wait(GUARD)))}\r\n".encode()
+        try:
+            yield Line()
+        except Timeout:
+            yield b"421\r\n"
+
+    call, end = played.call(talk())
+    played.loop.alarm = 0.0
+    played.loop.turn()                         # the work is handed over
+    call.channel.deadline = call.channel.now()
+    played.loop.sweep(time.monotonic() + 1_000_000)
+    assert call.job and not call.parting and call.deadline == math.inf
+    go_on.set()
+    played.turn_until(lambda: call.parting)
+    assert end.recv(100) == b"True\r\n421\r\n"
+
+
 def test_nobody_has_more_than_a_turn_at_a_time(played: Played) -> None:
     def flood() -> Conversation[None]:
         for _ in range(3 * FLIGHTS):
@@ -438,6 +463,25 @@ def test_without_file_descriptors_the_door_is_shut_for_a_moment_only(monkeypatch
         caller.settimeout(GUARD)
         assert caller.recv(100) == b"220 hello\r\n"
     assert len(tries) >= 4 and tries[3] - tries[0] >= 0.15          # it does not spin
+
+
+def test_a_door_that_is_shut_is_looked_at_again_whatever_a_sweep_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = LoopServer(greeting_only)
+    door, loop = server.door, server.loop
+    door.open()
+    with monkeypatch.context() as patch:
+        patch.setattr(socket.socket, "accept", mock.Mock(side_effect=OSError(errno.EMFILE, "too many open files")))
+        door.answer(EVENT_READ)
+    assert server.listener not in loop.selector.get_map() and door.shut_until < math.inf
+    loop.sweep(time.monotonic())
+    assert loop.alarm == math.inf              # nobody else waits for anything
+    door.shut_until = time.monotonic() + GUARD
+    door.open()
+    assert loop.alarm == door.shut_until and server.listener not in loop.selector.get_map()
+    door.shut_until = time.monotonic()
+    door.open()
+    assert server.listener in loop.selector.get_map()
+    server.stop()
 
 
 def test_a_stage_that_is_none_is_refused() -> None:

@@ -286,6 +286,24 @@ def test_a_transaction_that_is_cut_says_who_had_been_answered_for(last: str) -> 
     assert caught.value.reply == (Reply(421, "4.3.2 leaving") if last else None)
 
 
+@pytest.mark.parametrize("further", [False, True])
+def test_421_in_place_of_the_reply_to_a_message_is_a_refusal_in_any_transaction(further: bool) -> None:
+    """4yz: the server has not taken it (RFC 5321 §4.2.1). It was `unknown`, and in a further one 452."""
+    bye = Reply(421, "leaving", "4.3.2")
+    second = ["250 sender", "250 sora", "354 go on", "421 4.3.2 leaving"]
+    first = ["250 sender", "250 yui", "452 one is enough", "354 go on", "250 kept"] if further else []
+    with ThreadedServer(leaving("250-mx\r\n250 ENHANCEDSTATUSCODES", *first, *second)) as server:
+        with Client(*server.address, timeout=30) as smtp:
+            envelope = Envelope(ANA, [YUI, SORA] if further else [SORA])
+            try:
+                receipt: Any = smtp.transact(envelope, "hello")
+            except SMTPServerDisconnected as error:
+                assert not further
+                receipt = error.receipt
+    assert receipt.refused == {SORA: bye} and not receipt.unknown
+    assert receipt.accepted == ([YUI] if further else [])
+
+
 def test_a_session_that_is_cut_gives_the_receipts_so_far_in_order() -> None:
     post = [message("one", YUI), message("two", NOBODY), message("three", SORA, KENJI), message("four", YUI)]
     with ThreadedServer(leaving(

@@ -5,6 +5,7 @@ import io
 import logging
 import smtplib
 import socket
+import ssl
 import threading
 from email.message import EmailMessage
 from email.mime.text import MIMEText
@@ -29,6 +30,7 @@ from smtp_from_scratch import (
     SMTPTimeout,
     deliver,
 )
+from tests.ours import TLS
 
 
 def letter(subject: str = "Hello", **header: str) -> EmailMessage:
@@ -237,6 +239,32 @@ def test_a_server_is_there_before_it_starts_and_starts_once(stage: str) -> None:
         server.start()
 
 
+@pytest.mark.parametrize("stage", ["threads", "loop"])
+@pytest.mark.parametrize("who", ["deliver", "accept_recipient"])
+@pytest.mark.parametrize("at_once", [0, 1])
+def test_a_server_may_be_stopped_by_whom_it_calls(stage: str, who: str, at_once: int) -> None:
+    """In the thread of its loop, or of a worker, it waited for itself until its grace was over."""
+    def stop(*_: object) -> None:
+        server.stop(grace=60.0)
+
+    def take(envelope: Envelope, body: Any) -> None:
+        letters.append(body.read())
+        if who == "deliver":
+            stop()
+
+    vars(take)["at_once"] = at_once
+    letters = list[bytes]()
+    server = Server(stage=stage, deliver=take, accept_recipient=stop if who == "accept_recipient" else None)
+    server.start()
+    smtp = Client(*server.address, timeout=20.0)
+    receipt = smtp.transact(Envelope("ana@rio.example", ["kenji@tokyo.example"]), b"hello\r\n")
+    assert receipt.accepted == ["kenji@tokyo.example"] and letters == [b"hello\r\n"]
+    server.stop()                              # whoever waits for the end does so as before
+    smtp.close()
+    with pytest.raises(OSError):
+        socket.create_connection(server.address, 10)
+
+
 @pytest.mark.parametrize("refusal", [None, Reply(550, "who is that", "5.1.1"), Reply(452, "full", "4.2.2")])
 def test_a_relay_answers_what_the_next_server_said(refusal: Reply | None) -> None:
     """As docs/package.md has it; a recipient who is missing would be a 451."""
@@ -251,6 +279,26 @@ def test_a_relay_answers_what_the_next_server_said(refusal: Reply | None) -> Non
         receipt = smtp.transact(Envelope("ana@rio.example", ["kenji@tokyo.example", "yui@tokyo.example"]), b"hello\r\n")
         assert last.messages[0].data.endswith(b"hello\r\n")
     assert receipt.reply == (refusal or Reply(250, "the message is ours now", "2.6.0"))
+
+
+def test_with_tls_from_the_first_octet_on_421_comes_in_the_clear() -> None:
+    """As docs/package.md says: a handshake costs more than a refusal may. A client sees that there is no TLS yet."""
+    with Server(tls=TLS.server, implicit_tls=True, max_connections=1) as server:
+        with Client("localhost", server.address[1], tls=TLS.client, implicit_tls=True, timeout=20):
+            with socket.create_connection(server.address, 20) as sock, sock.makefile("rb") as lines:
+                assert lines.read().startswith(b"421 ")
+            with pytest.raises((ssl.SSLError, ConnectionError, SMTPServerDisconnected)):
+                Client("localhost", server.address[1], tls=TLS.client, implicit_tls=True, timeout=20)
+
+
+def test_a_message_and_a_text_are_not_taken_for_each_other(smtp_server: Server) -> None:
+    """The one closed the line after MAIL, the other had no attribute `walk`."""
+    with Client(*smtp_server.address) as smtp:
+        with pytest.raises(TypeError, match="send_message"):
+            smtp.sendmail("ana@rio.example", "kenji@tokyo.example", letter())  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="sendmail"):
+            smtp.send_message("Subject: Mangoes\n\nThey are ripe.\n")  # type: ignore[arg-type]
+        assert smtp.send_message(letter()).accepted
 
 
 def test_into_a_maildir(tmp_path: Path) -> None:
@@ -276,7 +324,7 @@ def test_more_recipients_than_a_transaction_takes_in_a_whole_session() -> None:
 @pytest.mark.parametrize("options, sentence", [
     ({"max_connections": -5}, "max_connections is a number above 0, not -5"),
     ({"hostname": "a\r\nb"}, "a host name is one word in ASCII"), ({"hostname": "tóquio"}, "one word in ASCII"),
-    ({"port": 70_000}, "a port at most 65535, not '' and 70000"),
+    ({"port": 70_000}, "a port at most 65535, not '' and 70000"), ({"port": "2525"}, "not '' and '2525'"),
     ({"timeout": 0}, "timeout is a number above 0"),
     ({"session_timeout": -1.0}, "session_timeout is a number above 0"),
     ({"max_recipients": 0}, "max_recipients is a number, at least 1"),
@@ -293,6 +341,7 @@ def test_a_server_says_which_argument_it_cannot_use(options: dict[str, Any], sen
 @pytest.mark.parametrize("options, sentence", [
     ({"timeout": 0}, "timeout is a number of seconds above 0, or None"),
     ({"port": 70_000}, "a port is a number from 0 to 65535, not 70000"),
+    ({"port": "2525"}, "a port is a number from 0 to 65535, not '2525'"), ({"timeout": "30"}, "above 0, .*not '30'"),
     ({"tls": "cert.pem"}, "tls is True, .*not 'cert.pem'"),
     ({"extensions": ["SIZE"]}, "extensions are objects"),
 ])

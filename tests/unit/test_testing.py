@@ -6,6 +6,7 @@ import ssl
 import time
 from collections.abc import Callable
 from email.message import EmailMessage
+from typing import Any
 
 import pytest
 
@@ -113,6 +114,12 @@ def test_a_header_that_cannot_be_decoded_hides_no_other_message(smtp_server: Fak
     assert smtp_server.assert_sent(subject="Mangoes").envelope.recipients == ["kenji@tokyo.example"]
     with pytest.raises(AssertionError, match=r"1\. from <ana@rio.example> to <yui@tokyo.example>"):
         smtp_server.assert_sent(to="li@*", timeout=0)
+
+
+@pytest.mark.parametrize("tries", [-1, "2", None])
+def test_greylisting_counts_tries(smtp_server: FakeServer, tries: Any) -> None:
+    with pytest.raises(ValueError, match="tries"):
+        smtp_server.greylist(tries)
 
 
 def test_greylisting_refuses_each_pair_at_first(smtp_server: FakeServer) -> None:

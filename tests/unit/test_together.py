@@ -135,6 +135,20 @@ def test_what_nobody_can_sync_is_an_error_and_no_250(wanted: Any) -> None:
         in_steps(wants)(Envelope(), BytesIO())
 
 
+def test_what_nobody_can_sync_is_an_error_on_a_slow_disk_too(tmp_path: Path, noted: Noted,
+                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    """There threads sync; a mistake that ended one of them was forgotten, and what it had not synced was a 250."""
+    monkeypatch.setattr(module, "SLOW", -1)
+
+    def wants(wanted: Any) -> Steps[str]:
+        yield wanted
+        return "kept"
+
+    with pytest.raises(TypeError):
+        alone(wants([tmp_path, [tmp_path]]))
+    assert alone(wants(path for path in [tmp_path])) == "kept" and noted.calls == [tmp_path.name]
+
+
 def test_those_who_want_different_amounts_of_steps() -> None:
     def steps(count: int) -> Steps[int]:
         for _ in range(count):

@@ -28,6 +28,7 @@ from smtp_from_scratch.wire import WireError
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 NO_CALL = "does not take this call"
+GONE = "is gone: nobody answers its port any more"
 EXCUSE = "refuses this message, as a submission server may (RFC 6409 §8)"
 GAP = "…"
 HIDDEN = "***"                                  # what stands for a password, and for what is made of it
@@ -355,8 +356,12 @@ def judged(dialogue: Dialogue, player: ClientPart, target: Target) -> Outcome:
         status, reason = FAILED, f"{dialogue.source}: {error}"
     except (OSError, ValueError, Interruption) as error:
         why = str(error) or type(error).__name__
-        status, reason = (FAILED, f"the connection failed: {why}") if heard(record.said) else (
-            SKIPPED, f"{NO_CALL} ({why})")
+        if not heard(record.said):
+            status, reason = SKIPPED, f"{NO_CALL} ({why})"
+        elif gone(target):
+            status, reason = SKIPPED, GONE
+        else:
+            status, reason = FAILED, f"the connection failed: {why}"
     return Outcome(dialogue, status, reason, line, record.said)
 
 
@@ -381,7 +386,7 @@ def no_proof(part: ClientPart, target: Target, difference: Difference, said: lis
     again = part.said.upper() == "RCPT" and part.values.numbers.get("n", 0) > 1         # the same was taken before
     if code[:1] == "4" and difference.wants_success and not again:          # RFC 5321 §4.2.1: it may do later
         return f"says {code}: not now"
-    return ""
+    return GONE if not difference.got[:3].isdigit() and gone(target) else ""
 
 
 def without(secrets: Collection[bytes], said: Iterable[Said]) -> Iterator[Said]:
