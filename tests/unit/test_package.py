@@ -64,7 +64,7 @@ ALLOWED: dict[str, set[str]] = {
 TYPES = {"ehlo": {"transaction"}}               # imported for type checkers only
 # The rooms that notebooks write, in the order of their chapters.
 ORDER = ("wire conversation envelope client session connection server maildir ehlo transaction status pipelining "
-         "chunking starttls auth scram smtputf8 submission dsn report spool relay pop3 trust loop").split()
+         "chunking starttls auth scram smtputf8 submission dsn report queue relay pop3 trust loop").split()
 # What a module may import beyond the standard library. The protocol: nothing, but for the extra named after it.
 FOREIGN = {"relay": {"dns", "idna"}, "pytest_plugin": {"pytest"}, "testing": {"trustme"}, "cli": {"rich"}}
 FREE = {"lab", "conformance"}
