@@ -16,6 +16,7 @@ _HOME = {
     "Auth": "auth", "Passwords": "auth", "UserFile": "users", "SmtpUtf8": "smtputf8", "Submission": "submission",
     "Dsn": "dsn",
     "Maildir": "maildir",
+    "Queue": "queue",
     "Envelope": "envelope",
     "Reply": "wire",
     "Receipt": "client",

@@ -16,6 +16,7 @@ from .ehlo import EightBitMime, Extension, Size
 from .envelope import Envelope
 from .maildir import Maildir
 from .pipelining import Pipelining
+from .queue import Queue
 from .refusals import SMTPDataError, SMTPRecipientsRefused, SMTPSenderRefused, SMTPTimeout
 from .sasl import SMTPAuthenticationError
 from .smtp.aio import AsyncClient
@@ -33,7 +34,7 @@ from .wire import Reply
 __version__: str
 __all__ = [
     "AsyncClient", "Auth", "BinaryMime", "Chunking", "Client", "Dsn", "EightBitMime", "EnhancedStatusCodes",
-    "Envelope", "Extension", "Maildir", "Passwords", "Pipelining", "Receipt", "ReceivedMessage", "Reply",
+    "Envelope", "Extension", "Maildir", "Passwords", "Pipelining", "Queue", "Receipt", "ReceivedMessage", "Reply",
     "SMTPAuthenticationError", "SMTPConnectError", "SMTPDataError", "SMTPException", "SMTPHeloError",
     "SMTPNotSupportedError", "SMTPRecipientsRefused", "SMTPResponseException", "SMTPSenderRefused",
     "SMTPServerDisconnected", "SMTPTimeout", "Server", "Size", "SmtpUtf8", "StartTLS", "Submission", "UserFile",

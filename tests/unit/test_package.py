@@ -26,8 +26,8 @@ ENDS = TALK | {"bodies", "rules", "together", "client", "session"}
 HELLO = ENDS | {"ehlo", "transaction"}
 EXTENSIONS = {"status", "pipelining", "chunking", "starttls", "auth", "scram", "smtputf8", "dsn"}
 STAGES = {"connection", "server", "loop"}
-PROTOCOL = HELLO | EXTENSIONS | STAGES | {"maildir", "report", "submission"}
-BY_HAND = {"addresses", "aio", "dots", "flight", "known", "lmtp", "message", "oauth", "parts", "passwords", "prompt",
+PROTOCOL = HELLO | EXTENSIONS | STAGES | {"maildir", "queue", "report", "submission"}
+BY_HAND = {"addresses", "aio", "dots", "flight", "known", "ledger", "lmtp", "message", "oauth", "parts", "passwords", "prompt",
            "refusals", "sasl", "stream", "throttle", "together", "tray", "unix", "users", "xtext"}
 FRONT_DOOR = PROTOCOL | BY_HAND | {"saslprep", "smtp", "transcript"}
 ALLOWED: dict[str, set[str]] = {
@@ -46,6 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "dsn": HELLO | {"xtext"},
     "lmtp": HELLO | {"rules", "status"}, "unix": set(),
     "submission": ENDS | {"addresses"}, "report": ENDS | {"dsn", "parts"},
+    "ledger": {"bodies", "envelope", "together"}, "queue": ENDS | {"ledger", "maildir", "parts", "report"},
     "connection": LINE | {"conversation", "prompt"},
     "server": LINE | {"conversation", "connection", "throttle", "unix"},
     "loop": LINE | {"conversation", "connection", "flight", "server", "throttle", "together", "tray", "unix"},
@@ -261,7 +262,7 @@ def test_public_names_are_looked_up_when_used() -> None:
 # What is large, and what few programs need of ours: neither is loaded before somebody asks for it.
 LARGE = {"asyncio", "concurrent.futures", "email.parser", "email.policy", "http", "json", "logging", "multiprocessing",
          "pathlib", "queue", "shutil", "stringprep", "subprocess", "tempfile", "traceback", "unittest"}
-RARE = {"aio", "auth", "compat", "conformance", "lmtp", "loop", "maildir", "memory", "oauth", "parts", "report",
+RARE = {"aio", "auth", "compat", "conformance", "ledger", "lmtp", "loop", "maildir", "memory", "oauth", "parts", "report", "sqlite3",
         "scram", "smtp.aio", "smtp.logins", "smtp.many", "starttls", "submission", "users"}
 SERVER, CLIENT = {"server", "smtp.bridge", "smtp.server"}, {"message", "smtp.base", "smtp.client", "smtp.sending"}
 
