@@ -113,7 +113,8 @@ def forward(connect: Callable[[], Any], remote_mta: str = "") -> Deliver:
             if otherwise is UNKNOWN and isinstance(error, SMTPNotSupportedError | ValueError):
                 otherwise = Reply(554, one_line(str(error)), "5.6.3")     # it needs what this host cannot do
             log.info("%s: %s", remote_mta or "the next host", one_line(str(error)))
-        result |= replies_of(receipt, envelope.recipients) if receipt else dict.fromkeys(envelope.recipients, otherwise)
+        people = envelope.recipients
+        result |= replies_of(receipt, people) if receipt else dict.fromkeys(people, otherwise)
         return result
 
     return deliver
@@ -126,14 +127,14 @@ class Queue(Ledger):
     `wait` and `lifetime` are the schedule, in seconds, `clock` says what time it is.
     """
 
-    def __init__(self, path: str | os.PathLike[str], hostname: str = "", *, clock: Callable[[], float] = time.time,
-                 wait: Callable[[float], float] = wait, lifetime: float = LIFETIME) -> None:
+    def __init__(self, path: str | os.PathLike[str], hostname: str = "", *, lifetime: float = LIFETIME,
+                 wait: Callable[[float], float] = wait, clock: Callable[[], float] = time.time) -> None:
         super().__init__(path)
         self.hostname = hostname or socket.gethostname() or "localhost"
         self.clock, self.wait, self.lifetime = clock, wait, lifetime
 
     def __call__(self, envelope: Envelope, body: IO[bytes]) -> Reply:
-        """Keep a message; 452 when the disk is full, 554 for one that goes in circles; raises sqlite3.Error."""
+        """Keep a message; 452: the disk is full; 554: it goes in circles; raises sqlite3.Error."""
         if hops(body.read(BLOCK)) > HOPS:
             return Reply(554, f"more than {HOPS} servers have had this message", "5.4.6")
         head = trace(envelope, self.hostname, unique_name(self.hostname)).partition(b"\r\n")[2]
@@ -156,7 +157,8 @@ class Queue(Ledger):
 
 
 # %% strike-off
-def strike_off(db: sqlite3.Connection, entry: Entry, waiting: list[str], due: float, told: bool, last: str) -> bool:
+def strike_off(db: sqlite3.Connection, entry: Entry, waiting: list[str], due: float, told: bool,
+               last: str) -> bool:
     """Note who still waits; False if we have held the message for too long, and somebody else has it."""
     if waiting:
         envelope = json.dumps(asdict(replace(entry.envelope, recipients=waiting)))
@@ -168,8 +170,9 @@ def strike_off(db: sqlite3.Connection, entry: Entry, waiting: list[str], due: fl
 
 
 # %% report-on
-def report_on(entry: Entry, outcome: Any, news: Mapping[str, Reply], body: IO[bytes], **more: Any) -> bytes:
-    """The report that the sender is owed, or nothing; that it cannot be written is logged, and stops nothing."""
+def report_on(entry: Entry, outcome: Any, news: Mapping[str, Reply], body: IO[bytes],
+              **more: Any) -> bytes:
+    """The report that the sender is owed, or nothing; that it cannot be written is logged, no more."""
     try:
         body.seek(0)
         report = build_report(entry.envelope, news, body.read(RETURN_LIMIT + 1), **more,
@@ -182,7 +185,7 @@ def report_on(entry: Entry, outcome: Any, news: Mapping[str, Reply], body: IO[by
 
 # %% settle
 def settle(queue: Queue, entry: Entry, outcome: Mapping[str, Reply], body: IO[bytes]) -> None:
-    """One commit for all that an attempt has changed: who still waits and until when, and the report about it."""
+    """One commit for all that an attempt has changed: who still waits, until when, and the report."""
     now, sender = queue.clock(), entry.envelope.sender
     age = now - entry.came
     due = now + queue.wait(age)
@@ -196,8 +199,8 @@ def settle(queue: Queue, entry: Entry, outcome: Mapping[str, Reply], body: IO[by
     last = str(outcome[waiting[-1]]) if waiting else ""
     with queue.transaction() as db:
         if strike_off(db, entry, waiting, due, entry.told or late, last) and report:
-            notify = {sender: {"NOTIFY": "NEVER"}}
-            insert(db, Envelope("", [sender], options=notify), report, BytesIO(), now)
+            about = Envelope("", [sender], options={sender: {"NOTIFY": "NEVER"}})
+            insert(db, about, report, BytesIO(), now)
 
 
 # %% attempt
@@ -226,7 +229,7 @@ def attempt_one(queue: Queue, deliver: Deliver, now: float) -> bool:
 
 
 # %% runner
-POLL = 5.0                                     # seconds after which we look for what another process has queued
+POLL = 5.0                                     # seconds: then we look for what others have queued
 
 
 class Runner:
@@ -241,10 +244,12 @@ class Runner:
         while not self.over.is_set():
             self.queue.news.clear()
             try:
-                while not self.over.is_set() and attempt_one(self.queue, self.deliver, self.queue.clock()):
-                    pass
-                self.queue.news.wait(min(POLL, max(0.0, self.queue.next_due() - self.queue.clock())))
-            except Exception:                  # the disk is full, say: nothing is lost, and we look again
+                while not self.over.is_set():
+                    if not attempt_one(self.queue, self.deliver, self.queue.clock()):
+                        until = self.queue.next_due() - self.queue.clock()
+                        self.queue.news.wait(min(POLL, max(0.0, until)))
+                        break
+            except Exception:                  # a full disk, say: nothing is lost, and we look again
                 log.exception("a turn failed")
                 self.over.wait(POLL)
 

@@ -58,7 +58,8 @@ def at_a_stroke(blob: Any, head: bytes, body: Any) -> None:
     (inserting(by_blocks, size=lambda head, body: ...), "two places"), (inserting(lambda *given: ...), "Not yet"),
     (inserting(by_blocks, after=lambda db: db.commit()), "a commit"), (inserting(at_a_stroke), "in memory at once"),
     (inserting(lambda blob, head, body: shutil.copyfileobj(body, blob)), "`head` comes first"),
-    (inserting(by_blocks, back=False), "Where does the body stand"), (inserting(by_blocks, number=7), "Return `number`"),
+    (inserting(by_blocks, back=False), "Where does the body stand"),
+    (inserting(by_blocks, number=7), "Return `number`"),
     (inserting(by_blocks, size=lambda head, body: len(body.getbuffer())), "ValueError"),
     (inserting(by_blocks, size=lambda head, body: len(head) + len(body.getbuffer()) + 9), "Yui gets another letter"),
     (inserting(by_blocks, wishes=False), "wishes"), (lambda *given: 1, "0 messages"),
@@ -91,7 +92,8 @@ def test_insert_in_any_style(answer: Any) -> None:
     (lambda age: None, "Not yet"), (lambda age: 0.0, "too soon"), (lambda age: age, "too soon"),
     (lambda age: 30, "too soon"), (lambda age: max(1800, age), "longer than it has to"),
     (lambda age: 1800, "Two hundred calls"), (lambda age: 3 * 3600, "one attempt in the first hour"),
-    (lambda age: age + 1800, "longer"), (lambda age: "1800", "'1800'"), (lambda age: 1800 if age % 7200 else 10_800, "longer it is down"),
+    (lambda age: age + 1800, "longer"), (lambda age: "1800", "'1800'"),
+    (lambda age: 1800 if age % 7200 else 10_800, "longer it is down"),
     (lambda age: 1800 if age > 7200 else 7200 if age else 1800, "the longer it is down"),
 ])
 def test_wait_refuses(answer: Any, says: str) -> None:
@@ -134,10 +136,13 @@ def in_one(choose: str = CHOOSE, until: float = 3600.0, make: Any = entry_of) ->
 
 
 @pytest.mark.parametrize("answer, says", [
-    (lambda db, now: None, "Not yet"), (in_two_steps, "another runner has, too"), (in_one(make=lambda row: row), "Nobody can send that"),
-    (in_one(CHOOSE.replace(" AND held <= :now", "")), "not for us"), (in_one(CHOOSE.replace(" ORDER BY due", "")), "Another one"),
+    (lambda db, now: None, "Not yet"), (in_two_steps, "another runner has, too"),
+    (in_one(make=lambda row: row), "Nobody can send that"),
+    (in_one(CHOOSE.replace(" AND held <= :now", "")), "not for us"),
+    (in_one(CHOOSE.replace(" ORDER BY due", "")), "Another one"),
     (in_one(CHOOSE.replace("due <= :now AND ", "").replace(" ORDER BY due", " ORDER BY due DESC")), "not yet"),
-    (in_one(until=0.0), "held until"), (in_one(until=60.0), "held until"), (in_one(CHOOSE.replace(" LIMIT 1", "")), "are held now"),
+    (in_one(until=0.0), "held until"), (in_one(until=60.0), "held until"),
+    (in_one(CHOOSE.replace(" LIMIT 1", "")), "are held now"),
     (lambda db, now: in_two_steps(db, now, hold="held = 0 WHERE id = :id"), "held until"),
     (lambda db, now: in_two_steps(db, now, hold="held = :until WHERE id = :id AND held <= 9e9"), "another runner has"),
 ])
@@ -178,7 +183,8 @@ def test_take_in_any_style(answer: Any) -> None:
     (lambda actions, late: ([*actions], [*actions]), "who wait"),
     (lambda actions, late: (queue.sort_out(actions, late)[0], [*actions]), "as news"),
     (lambda actions, late: (queue.sort_out(actions, late)[0], [a for a in actions if actions[a]]), "as news"),
-    (lambda actions, late: (queue.sort_out(actions, late)[0], [a for a in actions if actions[a] == "failed"]), "as news"),
+    (lambda actions, late: (queue.sort_out(actions, late)[0], [a for a in actions if actions[a] == "failed"]),
+     "as news"),
     (lambda actions, late: queue.sort_out(actions, False), "late=True"), (lambda actions, late: queue.sort_out(
         actions, True), "late=False"),
     (lambda actions, late: queue.sort_out(actions, late)[::-1], "who wait"),
@@ -305,7 +311,8 @@ def test_awake_in_any_style(answer: Any) -> None:
 
 
 @pytest.mark.parametrize("answer, says", [
-    (..., "Not yet"), ("AABBC", "after its end"), ("AABC", "1 have it"), ("ABCABC", "3 have it"), ("ABAC", "B has read"),
+    (..., "Not yet"), ("AABBC", "after its end"), ("AABC", "1 have it"), ("ABCABC", "3 have it"),
+    ("ABAC", "B has read"),
     ("ABABD", "'D'"), ("ABABCC", "after its end"), ("ABAB", "0 stopped"), ("AAB", "1 have it"), (["A"], "A has read"),
 ])
 def test_a_race_refuses(answer: Any, says: str) -> None:

@@ -27,8 +27,8 @@ HELLO = ENDS | {"ehlo", "transaction"}
 EXTENSIONS = {"status", "pipelining", "chunking", "starttls", "auth", "scram", "smtputf8", "dsn"}
 STAGES = {"connection", "server", "loop"}
 PROTOCOL = HELLO | EXTENSIONS | STAGES | {"maildir", "queue", "report", "submission"}
-BY_HAND = {"addresses", "aio", "dots", "flight", "known", "ledger", "lmtp", "message", "oauth", "parts", "passwords", "prompt",
-           "refusals", "sasl", "stream", "throttle", "together", "tray", "unix", "users", "xtext"}
+BY_HAND = {"addresses", "aio", "dots", "flight", "known", "ledger", "lmtp", "message", "oauth", "parts", "passwords",
+           "prompt", "refusals", "sasl", "stream", "throttle", "together", "tray", "unix", "users", "xtext"}
 FRONT_DOOR = PROTOCOL | BY_HAND | {"saslprep", "smtp", "transcript"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": {"memory"}, "addresses": set(), "printable": set(), "parts": set(), "saslprep": set(),
@@ -262,8 +262,8 @@ def test_public_names_are_looked_up_when_used() -> None:
 # What is large, and what few programs need of ours: neither is loaded before somebody asks for it.
 LARGE = {"asyncio", "concurrent.futures", "email.parser", "email.policy", "http", "json", "logging", "multiprocessing",
          "pathlib", "queue", "shutil", "stringprep", "subprocess", "tempfile", "traceback", "unittest"}
-RARE = {"aio", "auth", "compat", "conformance", "ledger", "lmtp", "loop", "maildir", "memory", "oauth", "parts", "report", "sqlite3",
-        "scram", "smtp.aio", "smtp.logins", "smtp.many", "starttls", "submission", "users"}
+RARE = {"aio", "auth", "compat", "conformance", "ledger", "lmtp", "loop", "maildir", "memory", "oauth", "parts",
+        "report", "scram", "sqlite3", "smtp.aio", "smtp.logins", "smtp.many", "starttls", "submission", "users"}
 SERVER, CLIENT = {"server", "smtp.bridge", "smtp.server"}, {"message", "smtp.base", "smtp.client", "smtp.sending"}
 
 

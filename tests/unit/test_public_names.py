@@ -77,7 +77,7 @@ ARGUMENTS = {
     "smtp_from_scratch.Reply": "code text= enhanced=",
     "smtp_from_scratch.Envelope": "sender= recipients= hello= peer= protocol= parameters= options= user=",
     "smtp_from_scratch.Maildir": "root hostname=",
-    "smtp_from_scratch.Queue": "path hostname= * clock= wait= lifetime=",
+    "smtp_from_scratch.Queue": "path hostname= * lifetime= wait= clock=",
     "smtp_from_scratch.UserFile": "path create=",
     "smtp_from_scratch.Passwords": "passwords",
     "smtp_from_scratch.Submission": "may_send=",

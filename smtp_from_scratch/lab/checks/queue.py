@@ -111,7 +111,7 @@ def problem_of_insert(db: sqlite3.Connection, other: sqlite3.Connection, number:
         return Problem(f"{len(octets.strip(bytes(1)))} octets of {len(whole)}, or others", "Yui gets another letter.",
                        look)
     if body.most > 1_048_576:
-        return Problem(f"{body.most:,} octets in memory at once", "A hundred letters of 100 MB, and the server is gone.",
+        return Problem(f"{body.most:,} octets in memory at once", "A hundred letters of 100 MB: the server is gone.",
                        "`while block := body.read(BLOCK)`.")
     if number != found[0].id:
         return Problem(f"{number!r}", "Nobody can say which message that was.", "Return `number`.")
@@ -259,18 +259,18 @@ def problem_of_take(db: sqlite3.Connection, found: Any, wanted: int) -> Problem 
     """What is wrong with a message that was taken."""
     if not isinstance(found, Entry):
         return Problem(f"{found!r:.100}", "Nobody can send that.", "`entry_of(row)` makes an Entry of a row.")
+    held = {entry.id: entry.held for entry in stored(db)}
+    taken = [number for number, until in held.items() if until == 1000.0 + HOUR]
+    if len(taken) > INTENDED.index(wanted) + 1:
+        return Problem(f"{len(taken)} messages are held now", "Nobody sends the others for an hour.", "LIMIT 1.")
     if found.id != wanted:
         return Problem(f"the message that is due since {found.due:g}, and held until {found.held:g}",
                        "Another one waits for longer." if found.id in INTENDED else "It is not for us, or not yet.",
                        "Of those with `due <= now AND held <= now`, take the first by `due`.")
-    held = {entry.id: entry.held for entry in stored(db)}
     if held[wanted] != 1000.0 + HOUR or found.held != held[wanted]:
         return Problem(f"held until {held[wanted]:g} in the file, and {found.held:g} in the entry, at 1000",
                        "Another runner takes it at once, or what we note later is not believed.",
                        "`held` becomes `now + HOUR`, and the row that you return says so.")
-    taken = [number for number, until in held.items() if until == 1000.0 + HOUR]
-    if len(taken) > INTENDED.index(wanted) + 1:
-        return Problem(f"{len(taken)} messages are held now", "Nobody sends the others for an hour.", "LIMIT 1.")
     return None
 
 
