@@ -40,7 +40,7 @@ class NoSuchDomain(Exception):
 
 @dataclass(slots=True)
 class Zone:
-    """A small DNS in memory: MX records by domain, addresses by host. None stands for a server that is silent."""
+    """A small DNS in memory: MX records by domain, addresses by host. None: nobody answers."""
 
     records: Mapping[str, Sequence[Record] | None] = field(default_factory=dict)
     hosts: Mapping[str, Sequence[Address]] = field(default_factory=dict)
@@ -143,7 +143,7 @@ Connect = Callable[[str, Address, bool], Any]  # returns a Client; True: with TL
 
 
 def reach(connect: Connect, host: str, address: Address) -> Any:
-    """A session: sealed where the host offers STARTTLS, in the clear where the handshake fails (RFC 7435 §3)."""
+    """A session: sealed where STARTTLS is offered, in the clear where TLS fails (RFC 7435 §3)."""
     try:
         return connect(host, address, True)
     except (ssl.SSLError, SMTPServerDisconnected) as error:

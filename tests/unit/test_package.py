@@ -26,7 +26,7 @@ ENDS = TALK | {"bodies", "rules", "together", "client", "session"}
 HELLO = ENDS | {"ehlo", "transaction"}
 EXTENSIONS = {"status", "pipelining", "chunking", "starttls", "auth", "scram", "smtputf8", "dsn"}
 STAGES = {"connection", "server", "loop"}
-PROTOCOL = HELLO | EXTENSIONS | STAGES | {"maildir", "queue", "report", "submission"}
+PROTOCOL = HELLO | EXTENSIONS | STAGES | {"maildir", "queue", "relay", "report", "submission"}
 BY_HAND = {"addresses", "aio", "dots", "flight", "known", "ledger", "lmtp", "message", "oauth", "parts", "passwords",
            "prompt", "refusals", "sasl", "stream", "throttle", "together", "tray", "unix", "users", "xtext"}
 FRONT_DOOR = PROTOCOL | BY_HAND | {"saslprep", "smtp", "transcript"}

@@ -237,7 +237,7 @@ RECORDS: dict[str, list[Record]] = {
     **dict.fromkeys(("tokyo.example", "kyoto.example"), [(10, "mx"), (20, "backup")]),
     "osaka.example": [(10, "mx")], "oslo.example": [(0, "oslo.example")],
 }
-PEOPLE = [YUI, BO, "li@KYOTO.example", "no@list.example", KENJI, "rin@osaka.example", "nor@List.example",
+PEOPLE = [YUI, BO, "li@KYOTO.example", "no@list.example", KENJI, "mio@osaka.example", "nor@List.example",
           '"a@b"@oslo.example']
 
 
