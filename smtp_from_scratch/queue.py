@@ -140,13 +140,13 @@ class Queue(Ledger):
         head = trace(envelope, self.hostname, unique_name(self.hostname)).partition(b"\r\n")[2]
         try:
             with self.transaction() as db:
-                number = insert(db, envelope, head, body, self.clock())
+                numbers = [insert(db, part, head, body, self.clock()) for part in self.parts(envelope)]
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
                 raise
             return Reply(452, "the disk is full; please try again later", "4.3.1")
         self.news.set()
-        return Reply(250, f"queued as {number}")
+        return Reply(250, f"queued as {numbers[0]}")
 
     def attempt(self, deliver: Deliver) -> int:
         """One turn: whatever is due now is tried once; returns how many messages that were."""
