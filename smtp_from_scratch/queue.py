@@ -111,7 +111,8 @@ def forward(connect: Callable[[], Any], remote_mta: str = "") -> Deliver:
         except (OSError, SMTPException, ValueError) as error:
             receipt = receipt or getattr(error, "receipt", None)
             if otherwise is UNKNOWN and isinstance(error, SMTPNotSupportedError | ValueError):
-                otherwise = Reply(554, one_line(str(error)), "5.6.3")     # it needs what this host cannot do
+                code = "5.6.7" if "SMTPUTF8" in str(error) else "5.6.3"
+                otherwise = Reply(554, one_line(str(error)), code)        # it needs what this host cannot do
             log.info("%s: %s", remote_mta or "the next host", one_line(str(error)))
         people = envelope.recipients
         result |= replies_of(receipt, people) if receipt else dict.fromkeys(people, otherwise)
@@ -185,22 +186,23 @@ def report_on(entry: Entry, outcome: Any, news: Mapping[str, Reply], body: IO[by
 
 # %% settle
 def settle(queue: Queue, entry: Entry, outcome: Mapping[str, Reply], body: IO[bytes]) -> None:
-    """One commit for all that an attempt has changed: who still waits, until when, and the report."""
-    now, sender = queue.clock(), entry.envelope.sender
+    """One commit for all that an attempt has changed: who still waits, until when, and reports."""
+    now, sender, waiting, reports = queue.clock(), entry.envelope.sender, list[str](), list[bytes]()
     age = now - entry.came
     due = now + queue.wait(age)
     give_up, late = due - entry.came > queue.lifetime, age >= LATE and not entry.told
-    success = getattr(outcome, "success", "delivered")
-    actions = {address: action_of(reply, success, give_up) for address, reply in outcome.items()}
-    waiting, told = sort_out(actions, late)
-    report = report_on(entry, outcome, {address: outcome[address] for address in told}, body,
-                       reporting_mta=queue.hostname, success=success or "delivered", give_up=give_up,
-                       now=datetime.fromtimestamp(now).astimezone())
+    for part in getattr(outcome, "parts", [outcome]):          # one for each host that spoke
+        success = getattr(part, "success", "delivered")
+        again, told = sort_out({a: action_of(reply, success, give_up) for a, reply in part.items()}, late)
+        waiting += again
+        reports.append(report_on(entry, part, {a: part[a] for a in told}, body, reporting_mta=queue.hostname,
+                                 success=success or "delivered", give_up=give_up,
+                                 now=datetime.fromtimestamp(now).astimezone()))
     last = str(outcome[waiting[-1]]) if waiting else ""
     with queue.transaction() as db:
-        if strike_off(db, entry, waiting, due, entry.told or late, last) and report:
+        if strike_off(db, entry, waiting, due, entry.told or late, last):
             about = Envelope("", [sender], options={sender: {"NOTIFY": "NEVER"}})
-            insert(db, about, report, BytesIO(), now)
+            for report in filter(None, reports): insert(db, about, report, BytesIO(), now)
 
 
 # %% attempt

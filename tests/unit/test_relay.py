@@ -5,6 +5,8 @@ import io
 import random
 import ssl
 from collections.abc import Callable, Iterable
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,8 @@ from smtp_from_scratch import Client, Server
 from smtp_from_scratch.client import CUT_OFF, Receipt, SMTPConnectError, SMTPServerDisconnected
 from smtp_from_scratch.dsn import request
 from smtp_from_scratch.envelope import Envelope
-from smtp_from_scratch.queue import UNKNOWN, Relayed
+from smtp_from_scratch.lab.wires.straight import straight
+from smtp_from_scratch.queue import UNKNOWN, Queue, Relayed
 from smtp_from_scratch.refusals import SMTPTimeout
 from smtp_from_scratch.relay import (
     ADDRESS_LIMIT,
@@ -31,6 +34,7 @@ from smtp_from_scratch.relay import (
     reach,
     try_each,
 )
+from smtp_from_scratch.report import parse_report
 from smtp_from_scratch.rules import reply_for_each
 from smtp_from_scratch.smtp.nexthost import next_host
 from smtp_from_scratch.testing import FakeServer
@@ -371,7 +375,7 @@ def test_a_message_that_needs_utf8_comes_back_from_a_host_without_it() -> None:
     with Server(extensions=[]) as mx:
         zone = Zone({"tokyo.example": [(10, "mx")]}, {"mx": [mx.address]})
         outcome = Relay(OURS, zone, next_host(OURS))(Envelope(ANA, [address]), io.BytesIO(LETTER))
-    assert outcome[address].permanent and "SMTPUTF8" in outcome[address].text
+    assert outcome[address].permanent and outcome[address].enhanced == "5.6.7"
 
 
 def test_tls_with_any_certificate_and_the_clear_without() -> None:
@@ -432,3 +436,53 @@ def test_zone_says_what_it_was_asked() -> None:
 def test_next_host_is_a_client() -> None:
     with Server() as mx, next_host(OURS, timeout=5.0)("mx", mx.address, True) as client:
         assert isinstance(client, Client) and client.has_extn("DSN") and client.session.host
+
+
+# --- behind a queue --------------------------------------------------------------------------------------------------
+
+
+def reports_of(tmp_path: Path, outcome: Callable[[Envelope, Any], Any], envelope: Envelope) -> list[Any]:
+    """The reports that a queue writes about a letter whose first attempt ends so."""
+    found: list[Any] = []
+
+    def deliver(envelope: Envelope, body: Any) -> Any:
+        if envelope.recipients != [ANA]:
+            return outcome(envelope, body)
+        found.append(parse_report(body.read()))
+        return None
+
+    with closing(Queue(tmp_path / "queue", OURS)) as queue:
+        queue(envelope, io.BytesIO(LETTER))
+        while queue.attempt(deliver):          # the letter, then the reports
+            pass
+    return found
+
+
+def test_each_host_has_a_report_of_its_own(tmp_path: Path) -> None:
+    hosts = {"a": Host(keywords=""), "oslo.example": Host(says=NOBODY), "c": Host()}
+    zone = Zone({"tokyo.example": [(1, "a")], "oslo.example": [], "kyoto.example": [(1, "c")]},
+                {host: [(host, 25)] for host in hosts})
+    relay = Relay(OURS, zone, lambda host, address, secure: hosts[host])
+    people = [YUI, BO, "mio@kyoto.example", "li@nowhere.example"]
+    envelope = request(Envelope(ANA, people), notify="SUCCESS,FAILURE")
+    found = {about.recipient: (about.action, about.remote_mta, about.status)
+             for report in reports_of(tmp_path, relay, envelope) for about in report.recipients}
+    assert found == {YUI: ("relayed", "a", "2.6.0"), BO: ("failed", "oslo.example", "5.1.1"),
+                     "li@nowhere.example": ("failed", "", "5.1.2")}, "the host with DSN reports about Mio itself"
+
+
+def test_two_servers_that_point_at_each_other(tmp_path: Path) -> None:
+    news: list[Any] = []
+    with closing(Queue(tmp_path / "rio", "rio.example")) as rio, closing(Queue(tmp_path / "osaka", "osaka")) as osaka:
+        lines = {"rio": straight(rio), "osaka": straight(osaka),
+                 "home": straight(lambda envelope, body: news.append(parse_report(body.read())))}
+        where = dict.fromkeys(lines, [("192.0.2.1", 25)])
+        tables = {rio: "osaka", osaka: "rio"}
+        relays = {queue: Relay(queue.hostname, Zone({"tokyo.example": [(10, other)], "rio.example": [(10, "home")]},
+                                                    where), lambda host, address, secure: lines[host])
+                  for queue, other in tables.items()}
+        rio(Envelope(ANA, [YUI]), io.BytesIO(LETTER))
+        while any(queue.attempt(relay) for queue, relay in relays.items()):
+            pass
+    assert [(about.recipient, about.status) for report in news for about in report.recipients] == [(YUI, "5.4.6")]
+    assert len(lines["rio"].said) + len(lines["osaka"].said) == 101
