@@ -17,6 +17,7 @@ _HOME = {
     "Dsn": "dsn",
     "Maildir": "maildir",
     "Queue": "queue",
+    "Relay": "relay",
     "Envelope": "envelope",
     "Reply": "wire",
     "Receipt": "client",

@@ -1,4 +1,4 @@
-"""What `serve` does with mail for others: it goes through a queue to the next host."""
+"""What `serve` does with mail for others: it goes through a queue to the next host, or to whom the DNS names."""
 
 from __future__ import annotations
 
@@ -43,6 +43,8 @@ class Outgoing:
                  keep: Deliver) -> None:
         self.path, self.hostname, self.is_ours, self.keep = options.queue, hostname, is_ours, keep
         self.next_host, self.tls = options.next_host, options.next_tls
+        if options.relay:
+            check_dns()
         self.queue: Sorted | None = None
 
     def open(self) -> Sorted:
@@ -71,13 +73,36 @@ class Outgoing:
 
     def onward(self) -> Deliver:
         """What the queue calls: all recipients of a message are ours, or none is."""
-        from smtp_from_scratch.smtp import Client
-
         name = self.hostname if "." in self.hostname else ""
-        others = forward(lambda: Client(*self.next_host, local_hostname=name, tls=self.tls or None),
-                         self.next_host[0] if ":" not in self.next_host[0] else where(self.next_host))
+        others = to_next_host(self.next_host, self.tls, name) if self.next_host else to_anywhere(self.hostname, name)
 
         def deliver(envelope: Envelope, body: IO[bytes]) -> Any:
             return (self.keep if self.is_ours(envelope.recipients[0]) else others)(envelope, body)
 
         return deliver
+
+
+def to_next_host(address: tuple[str, int], tls: bool, name: str) -> Deliver:
+    """What takes mail for others to the host that was named."""
+    from smtp_from_scratch.smtp import Client
+
+    return forward(lambda: Client(*address, local_hostname=name, tls=tls or None),
+                   address[0] if ":" not in address[0] else where(address))
+
+
+def to_anywhere(hostname: str, name: str) -> Deliver:
+    """What takes it to the servers of its domain."""
+    from smtp_from_scratch.relay import Relay
+    from smtp_from_scratch.resolver import DnsResolver
+    from smtp_from_scratch.smtp.nexthost import next_host
+
+    return Relay(hostname, DnsResolver(), next_host(name))
+
+
+def check_dns() -> None:
+    """ValueError, which says what to do, if the DNS cannot be asked."""
+    try:
+        import dns.resolver  # noqa: F401
+        import idna  # noqa: F401
+    except ImportError:
+        raise ValueError("--relay asks the DNS with dnspython: pip install 'smtp-from-scratch[relay]'") from None

@@ -56,10 +56,7 @@ def add_options(serve: argparse.ArgumentParser) -> None:
                        help="keep messages here, a Maildir for each recipient (default ./Maildir)")
     serve.add_argument("--domain", action="append", metavar="D", default=[],
                        help="refuse recipients of other domains, but not from users; may be repeated")
-    serve.add_argument("--queue", metavar="FILE", help="keep mail from users for other domains here, until "
-                       "--next-host takes it; see `queue`")
-    serve.add_argument("--next-host", type=host_port, metavar="HOST:PORT", help="the server that takes such mail")
-    serve.add_argument("--next-tls", action="store_true", help="it must offer STARTTLS, and its certificate be right")
+    add_onward_options(serve)
     serve.add_argument("--hostname", metavar="NAME", default="", help="what the server calls itself")
     serve.add_argument("--tls-cert", metavar="F", help="the server's certificates, in PEM form")
     serve.add_argument("--tls-key", metavar="F", help="its private key, unless that is in the same file")
@@ -80,6 +77,15 @@ def add_options(serve: argparse.ArgumentParser) -> None:
                        help="processes that share the work, each with the limits above (default 1)")
     serve.add_argument("--verbose", action="store_true", help="a line for each transaction, on standard error")
     serve.set_defaults(run=run)
+
+
+def add_onward_options(serve: argparse.ArgumentParser) -> None:
+    """Those about mail for others."""
+    serve.add_argument("--queue", metavar="FILE", help="keep mail from users for other domains here, until "
+                       "--next-host takes it, or with --relay their servers do; see `queue`")
+    serve.add_argument("--next-host", type=host_port, metavar="HOST:PORT", help="the server that takes such mail")
+    serve.add_argument("--relay", action="store_true", help="or: ask the DNS for the servers of each domain")
+    serve.add_argument("--next-tls", action="store_true", help="it must offer STARTTLS, and its certificate be right")
 
 
 Beside = Callable[[], contextlib.AbstractContextManager[None]]      # runs in each process
@@ -220,8 +226,11 @@ def lacking(roles: Mapping[str, tuple[str, int]], options: argparse.Namespace) -
             return "passwords travel under TLS only: --tls-cert FILE (or, for --submission, --insecure-auth)"
     if options.users and not (options.tls_cert or options.insecure_auth):
         return "users log in under TLS only: --tls-cert FILE, or --insecure-auth"
-    if bool(options.queue) != bool(options.next_host) or (options.next_tls and not options.queue):
-        return "--queue FILE and --next-host HOST:PORT belong together (and --next-tls to them)"
+    if options.relay and (options.next_host or options.next_tls):
+        return "--relay finds the next hosts: leave --next-host and --next-tls out"
+    onward = bool(options.next_host or options.relay)
+    if bool(options.queue) != onward or (options.next_tls and not options.queue):
+        return "--queue FILE belongs together with --next-host HOST:PORT (and --next-tls), or with --relay"
     if options.queue and not options.domain:
         return "--queue is for mail of other domains: --domain says which are yours (else strangers could use it)"
     if options.tls_key and not options.tls_cert:

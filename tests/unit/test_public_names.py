@@ -16,7 +16,7 @@ CHANGED = ("is not what is promised: a new name is added to this list and to CHA
 MODULES = {
     "smtp_from_scratch": """
         AsyncClient Auth BinaryMime Chunking Client Dsn EightBitMime EnhancedStatusCodes Envelope Extension
-        Maildir Passwords Pipelining Queue Receipt ReceivedMessage Reply SMTPAuthenticationError SMTPConnectError
+        Maildir Passwords Pipelining Queue Receipt ReceivedMessage Relay Reply SMTPAuthenticationError SMTPConnectError
         SMTPDataError SMTPException SMTPHeloError SMTPNotSupportedError SMTPRecipientsRefused
         SMTPResponseException SMTPSenderRefused SMTPServerDisconnected SMTPTimeout Server Size SmtpUtf8 StartTLS
         Submission UserFile client_extensions deliver send_all server_extensions
@@ -78,6 +78,7 @@ ARGUMENTS = {
     "smtp_from_scratch.Envelope": "sender= recipients= hello= peer= protocol= parameters= options= user=",
     "smtp_from_scratch.Maildir": "root hostname=",
     "smtp_from_scratch.Queue": "path hostname= * lifetime= wait= clock=",
+    "smtp_from_scratch.Relay": "hostname resolver connect ourselves=",
     "smtp_from_scratch.UserFile": "path create=",
     "smtp_from_scratch.Passwords": "passwords",
     "smtp_from_scratch.Submission": "may_send=",
