@@ -12,7 +12,6 @@ from typing import Any
 STORE = Path("/drive/data/elsewhere.json")     # beside the chapters, by the name of chapter and cell
 REASONS = {
     "processes": "This cell starts other programs, and a browser has none.",
-    "threads": "This cell needs a thread of its own, and a browser has none.",
     "peers": "This cell is about other people's servers, which are not part of the site.",
     "matplotlib": "This cell draws with matplotlib, which is not part of the site.",
     "kernel": "This cell is about your own machine.",

@@ -401,6 +401,41 @@ def test_a_folder_that_is_missing_is_told(tmp_path: Path) -> None:
         Queue(tmp_path / "nowhere" / "queue")
 
 
+def test_250_is_said_when_the_disk_has_the_letter(tmp_path: Path, queue: Queue) -> None:
+    """What was synced by then is in these two files: as after a power cut, they are opened elsewhere."""
+    assert queue.db.execute("PRAGMA synchronous").fetchone() == (2,)       # FULL: each commit waits for the disk
+    for number in range(1, 6):
+        put(queue, f"u{number}@tokyo.example")
+        (tmp_path / str(number)).mkdir()
+        for name in ("queue", "queue-wal"):
+            if (tmp_path / name).exists():
+                shutil.copy(tmp_path / name, tmp_path / str(number))
+        with closing(Queue(tmp_path / str(number) / "queue")) as found:
+            assert len(found.entries()) == number
+
+
+@pytest.mark.parametrize("failing", ["insert", "strike_off"])
+def test_a_failure_is_noted_together_with_its_report_or_not_at_all(
+        queue: Queue, clock: Clock, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    """Or the power could fail between the two: Yui is struck off, and Ana never hears."""
+    put(queue, YUI)
+    real = getattr(module, failing)
+
+    def cut(*given: Any) -> Any:
+        real(*given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, failing, cut)
+    tokyo = Next(clock, lambda address: NEVER)
+    with pytest.raises(KeyboardInterrupt):
+        queue.attempt(tokyo)
+    monkeypatch.undo()
+    [entry] = queue.entries()
+    assert entry.envelope.recipients == [YUI] and entry.envelope.sender == ANA
+    clock.now += LEASE
+    assert queue.attempt(tokyo) == 2 and tokyo.told == [(YUI, "failed")] and not queue.entries()
+
+
 # --- several at once -------------------------------------------------------------------------------------------------
 
 
