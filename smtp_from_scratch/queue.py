@@ -112,6 +112,7 @@ def forward(connect: Callable[[], Any], remote_mta: str = "") -> Deliver:
             receipt = receipt or getattr(error, "receipt", None)
             if otherwise is UNKNOWN and isinstance(error, SMTPNotSupportedError | ValueError):
                 otherwise = Reply(554, one_line(str(error)), "5.6.3")     # it needs what this host cannot do
+                result.remote_mta = ""         # which has said nothing
             log.info("%s: %s", remote_mta or "the next host", one_line(str(error)))
         people = envelope.recipients
         result |= replies_of(receipt, people) if receipt else dict.fromkeys(people, otherwise)
