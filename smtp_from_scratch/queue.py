@@ -113,6 +113,7 @@ def forward(connect: Callable[[], Any], remote_mta: str = "") -> Deliver:
             if otherwise is UNKNOWN and isinstance(error, SMTPNotSupportedError | ValueError):
                 code = "5.6.7" if "SMTPUTF8" in str(error) else "5.6.3"
                 otherwise = Reply(554, one_line(str(error)), code)        # it needs what this host cannot do
+                result.remote_mta = ""         # which has said nothing
             log.info("%s: %s", remote_mta or "the next host", one_line(str(error)))
         people = envelope.recipients
         result |= replies_of(receipt, people) if receipt else dict.fromkeys(people, otherwise)

@@ -645,7 +645,8 @@ def test_whatever_goes_wrong_on_the_way_loses_nothing(replies: list[str], due: l
 
 def test_what_the_next_host_cannot_do_fails_for_good() -> None:
     with Server(extensions=[]) as server:
-        assert ask(lambda: Client(*server.address), "ユイ@tokyo.example")["ユイ@tokyo.example"].code == 554
+        said = ask(lambda: Client(*server.address), "ユイ@tokyo.example")
+        assert said["ユイ@tokyo.example"].code == 554 and said.remote_mta == ""        # our words, and not that host's
         assert ask(lambda: Client(*server.address), YUI, octets=b"\0\1\r\n", parameters={"BODY": "BINARYMIME"}
                    )[YUI].enhanced == "5.6.3"
         assert not server.messages
