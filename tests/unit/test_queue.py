@@ -497,7 +497,7 @@ def test_what_a_dead_runner_held_is_tried_again_after_its_lease(queue: Queue, cl
     assert queue.attempt(tokyo) == 1 and not queue.entries()
 
 
-@pytest.mark.parametrize("late", [Reply(250), NEVER, NOT_NOW])
+@pytest.mark.parametrize("late", [Reply(250), NEVER, Reply(452, "too late")])
 def test_whoever_has_outlived_the_lease_notes_nothing(queue: Queue, clock: Clock, late: Reply) -> None:
     """Somebody else has the letter by then; two copies are a nuisance, a letter or a report that is lost is not one."""
     put(queue, YUI)
