@@ -17,6 +17,8 @@ _HOME = {
     "Auth": "auth", "Passwords": "auth", "UserFile": "users", "SmtpUtf8": "smtputf8", "Submission": "submission",
     "Dsn": "dsn",
     "Maildir": "maildir",
+    "Queue": "queue",
+    "Relay": "relay",
     "Envelope": "envelope",
     "Reply": "wire",
     "Receipt": "client",

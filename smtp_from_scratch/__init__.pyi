@@ -16,7 +16,9 @@ from .ehlo import EightBitMime, Extension, Size
 from .envelope import Envelope
 from .maildir import Maildir
 from .pipelining import Pipelining
+from .queue import Queue
 from .refusals import SMTPDataError, SMTPRecipientsRefused, SMTPSenderRefused, SMTPTimeout
+from .relay import Relay
 from .sasl import SMTPAuthenticationError
 from .smtp.aio import AsyncClient
 from .smtp.client import Client, deliver
@@ -34,8 +36,8 @@ from .wire import Reply
 __version__: str
 __all__ = [
     "AsyncClient", "Auth", "BinaryMime", "Chunking", "Client", "Dsn", "EightBitMime", "EnhancedStatusCodes",
-    "Envelope", "Extension", "Maildir", "Passwords", "Pipelining", "Pop3Server", "Receipt", "ReceivedMessage", "Reply",
-    "SMTPAuthenticationError", "SMTPConnectError", "SMTPDataError", "SMTPException", "SMTPHeloError",
+    "Envelope", "Extension", "Maildir", "Passwords", "Pipelining", "Pop3Server", "Queue", "Receipt", "ReceivedMessage",
+    "Relay", "Reply", "SMTPAuthenticationError", "SMTPConnectError", "SMTPDataError", "SMTPException", "SMTPHeloError",
     "SMTPNotSupportedError", "SMTPRecipientsRefused", "SMTPResponseException", "SMTPSenderRefused",
     "SMTPServerDisconnected", "SMTPTimeout", "Server", "Size", "SmtpUtf8", "StartTLS", "Submission", "UserFile",
     "client_extensions", "deliver", "send_all", "server_extensions"

@@ -1,4 +1,4 @@
-"""The command line: `smtp-from-scratch serve`, `send`, `pop3`, `talk`, `check`, `check-client`, `user`."""
+"""The command line: `smtp-from-scratch serve`, `send`, `pop3`, `talk`, `check`, `check-client`, `user`, `queue`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ COMMANDS = {                                    # each is a file in `cli`
     "inbox": "look at the mail that a program sends",
     "class": "one mail server for a room", "check": "does a server conform?",
     "check-client": "does a client conform?", "talk": "type SMTP by hand", "user": "who may log in",
+    "queue": "what waits to be sent on",
 }
 
 

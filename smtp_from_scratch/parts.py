@@ -14,7 +14,7 @@ from email.message import EmailMessage, Message, MIMEPart
 from email.parser import BytesHeaderParser
 from typing import NamedTuple
 
-__all__ = ["Part", "fields_of", "has_long_field", "message_in", "parts_of", "read_part", "value_of"]
+__all__ = ["HOPS", "Part", "fields_of", "has_long_field", "hops", "message_in", "parts_of", "read_part", "value_of"]
 
 # --- as the library reads it, where that is safe ----------------------------------------------------------------------
 
@@ -153,6 +153,15 @@ class Part(NamedTuple):
         """The message that this part is, or the header of one; None for a part of another type."""
         kinds = ("message/rfc822", "message/global", "text/rfc822-headers", "message/global-headers")
         return message_in(self.decoded) if self.kind in kinds else None
+
+
+HOPS = 100                                      # servers; a message that has passed more goes round in circles
+
+
+def hops(start: bytes) -> int:
+    """How many servers a message has passed: its Received fields, from its first octets (RFC 5321 §6.3)."""
+    end = re.search(rb"(?:\A|\n)\r?\n", start)
+    return len(re.findall(rb"^received[ \t]*:", start[: end.start()] if end else start, re.IGNORECASE | re.MULTILINE))
 
 
 def read_part(octets: bytes) -> Part:

@@ -1,4 +1,4 @@
-"""`serve`: take in mail, into Maildirs."""
+"""`serve`: take in mail, into Maildirs, and into a queue for others."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:                               # TLS, users and processes are i
     import ssl
 
     from smtp_from_scratch.cli import processes
+    from smtp_from_scratch.cli.outgoing import Outgoing
     from smtp_from_scratch.passwords import Users
     from smtp_from_scratch.submission import Submission
 
@@ -55,6 +56,7 @@ def add_options(serve: argparse.ArgumentParser) -> None:
                        help="keep messages here, a Maildir for each recipient (default ./Maildir)")
     serve.add_argument("--domain", action="append", metavar="D", default=[],
                        help="refuse recipients of other domains, but not from users; may be repeated")
+    add_onward_options(serve)
     serve.add_argument("--hostname", metavar="NAME", default="", help="what the server calls itself")
     serve.add_argument("--tls-cert", metavar="F", help="the server's certificates, in PEM form")
     serve.add_argument("--tls-key", metavar="F", help="its private key, unless that is in the same file")
@@ -77,6 +79,18 @@ def add_options(serve: argparse.ArgumentParser) -> None:
     serve.set_defaults(run=run)
 
 
+def add_onward_options(serve: argparse.ArgumentParser) -> None:
+    """Those about mail for others."""
+    serve.add_argument("--queue", metavar="FILE", help="keep mail from users for other domains here, until "
+                       "--next-host takes it, or with --relay their servers do; see `queue`")
+    serve.add_argument("--next-host", type=host_port, metavar="HOST:PORT", help="the server that takes such mail")
+    serve.add_argument("--relay", action="store_true", help="or: ask the DNS for the servers of each domain")
+    serve.add_argument("--next-tls", action="store_true", help="it must offer STARTTLS, and its certificate be right")
+
+
+Beside = Callable[[], contextlib.AbstractContextManager[None]]      # runs in each process
+
+
 def listening(role: str, address: tuple[str, int]) -> None:
     """Say where a server is."""
     print(f"listening on {where(address)} ({role})", flush=True)
@@ -96,12 +110,13 @@ def run(options: argparse.Namespace) -> int:
         if missing := lacking(roles, options):
             return complain(missing, USAGE)
         leave_out([], options.without)
+        outgoing = outgoing_of(options)
     except ValueError as error:
         return complain(str(error), USAGE)
 
     def make(role: str, address: tuple[str | socket.socket, int]) -> Server:
         try:
-            return server_for(role, address, options, tls, users)
+            return server_for(role, address, options, tls, users, outgoing)
         except (OSError, OverflowError) as error:
             place = f"{where(roles[role])} into {options.maildir}"
             raise Trouble(f"cannot serve on {place}: {error}", UNREACHABLE) from None
@@ -109,7 +124,10 @@ def run(options: argparse.Namespace) -> int:
             raise Trouble(f"cannot be a server for {role}: {error}", USAGE) from None
 
     try:
-        return serve_by_many(make, roles, options.processes) if options.processes > 1 else serve_alone(make, roles)
+        beside = outgoing.running if outgoing else contextlib.nullcontext
+        if options.processes > 1:
+            return serve_by_many(make, roles, options.processes, beside)
+        return serve_alone(make, roles, beside=beside)
     except Trouble as trouble:
         return complain(*trouble.args)
 
@@ -119,9 +137,11 @@ class Trouble(Exception):
 
 
 def serve_alone(make: Callable[..., Server], roles: Mapping[str, tuple[str | socket.socket, int]],
-                over: threading.Event | None = None, say: Callable[[str, tuple[str, int]], None] = listening) -> int:
-    """Serve in this process until SIGTERM, Ctrl-C, or `over`; raises Trouble before it begins."""
+                over: threading.Event | None = None, say: Callable[[str, tuple[str, int]], None] = listening,
+                beside: Beside = contextlib.nullcontext) -> int:
+    """Serve in this process until SIGTERM, Ctrl-C, or `over`, and do something beside; Trouble before it begins."""
     with contextlib.ExitStack() as stack:
+        stack.enter_context(beside())
         servers: dict[str, Server] = {}
         stack.callback(stop_together, servers.values())
         for role, address in roles.items():
@@ -133,7 +153,8 @@ def serve_alone(make: Callable[..., Server], roles: Mapping[str, tuple[str | soc
     return OK
 
 
-def serve_by_many(make: Callable[..., Server], roles: Mapping[str, tuple[str, int]], count: int) -> int:
+def serve_by_many(make: Callable[..., Server], roles: Mapping[str, tuple[str, int]], count: int,
+                  beside: Beside = contextlib.nullcontext) -> int:
     """Serve in so many processes; raises as `serve_alone` does."""
     from smtp_from_scratch.cli import processes
 
@@ -145,7 +166,8 @@ def serve_by_many(make: Callable[..., Server], roles: Mapping[str, tuple[str, in
         make(role, ("127.0.0.1", 0)).stop(0.0)  # what is wrong is said once, and here
 
     def work(listeners: processes.Listeners, over: threading.Event) -> int:
-        return serve_alone(make, {role: (sock, 0) for role, sock in listeners.items()}, over, lambda *_: None)
+        return serve_alone(make, {role: (sock, 0) for role, sock in listeners.items()}, over, lambda *_: None,
+                           beside)
 
     try:
         family = processes.family(work, roles, count)
@@ -210,25 +232,45 @@ def lacking(roles: Mapping[str, tuple[str, int]], options: argparse.Namespace) -
             return "passwords travel under TLS only: --tls-cert FILE (or, for --submission, --insecure-auth)"
     if options.users and not (options.tls_cert or options.insecure_auth):
         return "users log in under TLS only: --tls-cert FILE, or --insecure-auth"
+    if options.relay and (options.next_host or options.next_tls):
+        return "--relay finds the next hosts: leave --next-host and --next-tls out"
+    onward = bool(options.next_host or options.relay)
+    if bool(options.queue) != onward or (options.next_tls and not options.queue):
+        return "--queue FILE belongs together with --next-host HOST:PORT (and --next-tls), or with --relay"
+    if options.queue and not options.domain:
+        return "--queue is for mail of other domains: --domain says which are yours (else strangers could use it)"
     if options.tls_key and not options.tls_cert:
         return "--tls-key needs --tls-cert"
     return ""
 
 
 def server_for(role: str, address: tuple[str | socket.socket, int], options: argparse.Namespace,
-               tls: ssl.SSLContext | None, users: Users | None) -> Server:
+               tls: ssl.SSLContext | None, users: Users | None, outgoing: Outgoing | None = None) -> Server:
     """A server in one of its roles (RFC 8314, RFC 6409); raises OSError."""
     hostname, implicit, private = options.hostname or socket.gethostname(), role == "submissions", role in PRIVATE
     extensions = server_extensions(
         tls=None if implicit else tls,
         require_tls=private and not (implicit or options.insecure_auth),
         users=users, require_auth=private, insecure_auth=options.insecure_auth, without=options.without)
-    return Server(*address, deliver=Maildir(options.maildir, hostname), hostname=hostname, max_size=options.max_size,
+    deliver = outgoing or Maildir(options.maildir, hostname)
+    return Server(*address, deliver=deliver, hostname=hostname, max_size=options.max_size,
                   max_connections=options.max_connections, session_timeout=options.session_timeout,
                   max_connections_per_address=options.max_connections_per_address,
                   accept_recipient=only(options.domain), tls=tls if implicit else None, implicit_tls=implicit,
                   extensions=extensions, submission=submission() if private else None, stage=options.stage,
                   lmtp=role == "lmtp")
+
+
+def outgoing_of(options: argparse.Namespace) -> Outgoing | None:
+    """What becomes of mail for others; None without a queue. ValueError for a file that cannot be one."""
+    if not options.queue:
+        return None
+    from smtp_from_scratch.cli.outgoing import Outgoing
+
+    hostname = options.hostname or socket.gethostname()
+    outgoing = Outgoing(options, hostname, ours(options.domain), Maildir(options.maildir, hostname))
+    outgoing.open().close()                     # what is wrong is said now
+    return outgoing
 
 
 def submission() -> Submission:
@@ -240,12 +282,17 @@ def submission() -> Submission:
 
 def only(domains: Sequence[str]) -> Any:
     """A policy that takes recipients of these domains, and all when there are none."""
-    ours = {domain.lower() for domain in domains}
+    is_ours = ours(domains)
 
     def accept_recipient(address: str, envelope: Envelope) -> Reply | None:
-        domain = address.rpartition("@")[2].lower() if "@" in address else ""
-        if not ours or not domain or domain in ours or envelope.user:
+        if not domains or is_ours(address) or envelope.user:
             return None
-        return Reply(550, f"{domain} is not served here, and I do not relay", "5.7.1")
+        return Reply(550, f"{address.rpartition('@')[2].lower()} is not served here, and I do not relay", "5.7.1")
 
     return accept_recipient
+
+
+def ours(domains: Sequence[str]) -> Callable[[str], bool]:
+    """Whether an address is in one of these domains, or in none, as `postmaster` is."""
+    known = {domain.lower() for domain in domains} | {""}
+    return lambda address: (address.rpartition("@")[2].lower() if "@" in address else "") in known

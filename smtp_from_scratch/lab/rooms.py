@@ -14,6 +14,7 @@ from smtp_from_scratch.lab.figures.svg import Drawing
 
 PACKAGE = "smtp_from_scratch"
 EXPORTED = "# Exported from notebooks/"            # a module with this is a room; the others are the house's cupboards
+PART_III = 21                                      # the number of its first chapter
 LEGEND = "lit: this chapter · solid blue: what it uses · dashed red: what uses it"
 WIDTH, FLOOR, ROOM, GAP, LINE = 860.0, 52.0, 30.0, 10.0, 20.0    # px
 
@@ -30,6 +31,24 @@ def imports() -> Mapping[str, frozenset[str]]:
     named = {name: {module for path in files for module in modules_in(ast.parse(path.read_text(encoding="utf-8")))}
              for name, files in rooms.items()}
     return {name: frozenset(found & set(rooms) - {name}) for name, found in named.items()}
+
+
+@cache
+def numbers() -> Mapping[str, int]:
+    """The number of the chapter that writes a module."""
+    here = Path(__file__).parent.parent
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in here.glob("*.py")}
+    return {name: int(text.partition(EXPORTED)[2][:2]) for name, text in texts.items() if EXPORTED in text}
+
+
+def seen_from(chapter: str) -> Mapping[str, frozenset[str]]:
+    """The rooms on the map of a chapter: those of the first two parts, then all up to its own.
+
+    And what the front door is made of. So a new chapter of the third part changes no map before it.
+    """
+    graph, last = imports(), max(PART_III - 1, numbers().get(chapter, 0))
+    seen = {name for name in graph if numbers().get(name, 0) <= last or name in graph["smtp"]}
+    return {name: graph[name] & seen for name in graph if name in seen}
 
 
 def modules_in(tree: ast.AST) -> Iterator[str]:
@@ -68,7 +87,7 @@ class RoomMap(Face):
     """The package's rooms. `lit` is this chapter's, `uses` what it stands on, `used_by` what stands on it."""
 
     def __init__(self, lit: str = "", graph: Mapping[str, frozenset[str]] | None = None) -> None:
-        self.graph = imports() if graph is None else graph
+        self.graph = seen_from(lit) if graph is None else graph
         self.lit = lit if lit in self.graph else ""
         self.floors = floors(self.graph)
         self.uses = sorted(self.graph.get(self.lit, ()))

@@ -26,7 +26,7 @@ from smtp_from_scratch.throttle import Guesses
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-COMMANDS = {"serve", "send", "pop3", "inbox", "class", "talk", "check", "check-client", "user"}
+COMMANDS = {"serve", "send", "pop3", "inbox", "class", "talk", "check", "check-client", "user", "queue"}
 
 
 def text_of(name: str) -> str:

@@ -329,6 +329,26 @@ def test_the_map_is_drawn_from_the_imports() -> None:
         assert all(drawn.graph[name] <= below for name in names)
 
 
+def test_a_chapter_of_the_third_part_changes_no_map_before_it() -> None:
+    from smtp_from_scratch.lab.rooms import imports, numbers
+
+    late = {name for name, number in numbers().items() if number > 20 and name not in imports()["smtp"]}
+    assert "queue" in late and "loop" not in late
+    for chapter in ("start_here", "wire", "report"):
+        assert not late & set(lab.map(chapter).graph)
+    assert "report" in lab.map("queue").uses and "queue" in lab.map("loop").graph
+
+
+def test_attempts_are_drawn_and_told() -> None:
+    figure = lab.Attempts([0.0, 0.5, 26.0], {26.0: "failed"})
+    first, _, day, other = figure.text().splitlines()
+    assert first == "3 attempts in 2 days; after 26 hours the sender hears: failed"
+    assert day.endswith("||" + "." * 46) and other.endswith("...." + "!" + "." * 43)
+    root = ElementTree.fromstring(figure.svg())
+    assert "failed" in figure.svg() and "3 attempts in 2 days" in "".join(root.itertext())
+    assert lab.Attempts([]).text().startswith("0 attempts in 1 day\n")
+
+
 def test_the_map_says_which_stages_of_an_own_server_a_chapter_lights() -> None:
     several, one, none = lab.map("session"), lab.map("pipelining"), lab.map("maildir")
     assert "lights stages 1 to 6 of 19, from A greeting to" in several.text() and several.stages in several.svg()

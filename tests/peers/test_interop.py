@@ -4,6 +4,7 @@ from __future__ import annotations
 import asyncio
 import email
 import email.policy
+import io
 import re
 import shutil
 import smtplib
@@ -16,8 +17,19 @@ from pathlib import Path
 import aiosmtplib
 import pytest
 
-from smtp_from_scratch import Client, Extension, Reply, Server, SMTPRecipientsRefused, client_extensions
+from smtp_from_scratch import (
+    Client,
+    Envelope,
+    Extension,
+    Relay,
+    Reply,
+    Server,
+    SMTPRecipientsRefused,
+    client_extensions,
+)
 from smtp_from_scratch.lab import aiosmtpd_server
+from smtp_from_scratch.relay import Zone
+from smtp_from_scratch.smtp.nexthost import next_host
 from tests.peers import missing, running
 
 LETTER = EmailMessage()
@@ -208,3 +220,33 @@ def test_we_speak_lmtp_to(name: str) -> None:
             with Client(peer.host, peer.ports["lmtp"], lmtp=True, timeout=10, extensions=extensions) as client:
                 assert client.sendmail(peer.sender, people, LETTER.as_bytes()).accepted == people
                 assert client.noop().positive
+
+
+# --- a relay of ours, their servers as its next hosts ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["postfix", "exim", "aiosmtpd"])
+def test_a_relay_hands_letters_to_other_servers(name: str) -> None:
+    """A host that is down comes first; who is unknown there is refused for good, the others are handed on, sealed."""
+    if reason := missing(name):
+        pytest.skip(reason)
+    with Server() as closed:
+        gone = closed.address
+    connect, sealed = next_host("relay.rio.example"), list[bool]()
+
+    def noted(host: str, address: tuple[str, int], secure: bool) -> Client:
+        client = connect(host, address, secure)
+        sealed.append(client.session.secure)
+        return client
+
+    with running(name) as stage:
+        zone = Zone({"peer.example": [(20, "mx.peer.example"), (10, "down.peer.example")],
+                     "elsewhere.example": [(10, "mx.peer.example")]},
+                    {"mx.peer.example": [("127.0.0.1", stage.ports["smtp"])], "down.peer.example": [gone]})
+        relay = Relay("relay.rio.example", zone, noted)
+        people = ["yui@peer.example", "li@elsewhere.example"]
+        outcome = relay(Envelope("ana@rio.example", people), io.BytesIO(LETTER.as_bytes(policy=email.policy.SMTP)))
+    assert outcome[people[0]].positive, outcome
+    assert outcome[people[1]].permanent, "a stranger's mail for another domain"
+    assert [host for host, _ in outcome.attempts] == ["down.peer.example", "mx.peer.example", "mx.peer.example"]
+    assert name == "aiosmtpd" or all(sealed), "no authority of ours knows its certificate"

@@ -16,7 +16,7 @@ CHANGED = ("is not what is promised: a new name is added to this list and to CHA
 MODULES = {
     "smtp_from_scratch": """
         AsyncClient Auth BinaryMime Chunking Client Dsn EightBitMime EnhancedStatusCodes Envelope Extension
-        Maildir Passwords Pipelining Pop3Server Receipt ReceivedMessage Reply SMTPAuthenticationError
+        Maildir Passwords Pipelining Pop3Server Queue Receipt ReceivedMessage Relay Reply SMTPAuthenticationError
         SMTPConnectError SMTPDataError SMTPException SMTPHeloError SMTPNotSupportedError SMTPRecipientsRefused
         SMTPResponseException SMTPSenderRefused SMTPServerDisconnected SMTPTimeout Server Size SmtpUtf8 StartTLS
         Submission UserFile client_extensions deliver send_all server_extensions
@@ -43,6 +43,7 @@ MEMBERS = {
     "smtp_from_scratch.Receipt": "accepted done recipients refused refused_by reply sender unknown",
     "smtp_from_scratch.Reply": "code enhanced lines permanent positive temporary text",
     "smtp_from_scratch.Envelope": "hello options parameters peer protocol recipients sender user",
+    "smtp_from_scratch.Queue": "attempt body close drop entries hurry next_due",
     "smtp_from_scratch.ReceivedMessage": "data envelope message",
     "smtp_from_scratch.Extension": "advertise after_hello check keyword parameters plan requires verbs",
     "smtp_from_scratch.SMTPException": "receipt receipts",
@@ -77,6 +78,8 @@ ARGUMENTS = {
     "smtp_from_scratch.Reply": "code text= enhanced=",
     "smtp_from_scratch.Envelope": "sender= recipients= hello= peer= protocol= parameters= options= user=",
     "smtp_from_scratch.Maildir": "root hostname=",
+    "smtp_from_scratch.Queue": "path hostname= * lifetime= wait= clock=",
+    "smtp_from_scratch.Relay": "hostname resolver connect ourselves=",
     "smtp_from_scratch.UserFile": "path create=",
     "smtp_from_scratch.Passwords": "passwords",
     "smtp_from_scratch.Submission": "may_send=",

@@ -17,8 +17,8 @@ HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 MERMAID = "11.12.0"
 # What the documented package offers; each has docstrings of its own.
 MODULES = ("smtp", "message", "testing", "compat", "maildir", "users", "envelope", "wire", "client", "ehlo", "status",
-           "pipelining", "chunking", "starttls", "auth", "smtputf8", "submission", "dsn", "report",
-           "pop3", "loop", "memory")
+           "pipelining", "chunking", "starttls", "auth", "smtputf8", "submission", "dsn", "report", "queue",
+           "relay", "resolver", "pop3", "loop", "memory")
 
 
 def doors(path: Path) -> str:

@@ -1,0 +1,89 @@
+"""The real DNS as a `Resolver` of the chapter on relays. It needs dnspython and idna: the extra `relay`."""
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Any
+
+from .relay import Address, NoSuchDomain, Record
+
+if TYPE_CHECKING:
+    from dns.resolver import Resolver
+
+__all__ = ["DnsResolver", "ascii_name", "literal"]
+
+SECONDS = 15.0                                  # that a question may take, with all its servers
+
+
+class DnsResolver:
+    """MX and address records from the servers that this machine asks, or from those of a dnspython `resolver`.
+
+    `port`: where hosts listen. An address that no other host can have, such as 127.0.0.1, is left out unless `local`:
+    a stranger's MX record should not make this host call itself.
+    """
+
+    def __init__(self, port: int = 25, *, resolver: Resolver | None = None, local: bool = False) -> None:
+        import dns.resolver
+
+        self.port, self.local, self.resolver = port, local, resolver or dns.resolver.Resolver()
+
+    def mx(self, domain: str) -> list[Record]:
+        """The MX records of a domain; nothing, if it has none. NoSuchDomain; dnspython's errors for no answer now."""
+        return [(record.preference, record.exchange.to_text()) for record in self.ask(domain, "MX")]
+
+    def addresses(self, host: str) -> list[Address]:
+        """Where a host listens, IPv4 first; or an address in brackets."""
+        found = [literal(host)] if host.startswith("[") else self.both(host)
+        return [(address, self.port) for address in found if self.local or elsewhere(address)]
+
+    def both(self, host: str) -> list[str]:
+        """A and AAAA records; an error only if neither kind was answered with anything."""
+        found, errors = list[str](), list[Exception]()
+        for kind in ("A", "AAAA"):
+            try:
+                found += [record.address for record in self.ask(host, kind)]
+            except NoSuchDomain:
+                raise
+            except Exception as error:
+                errors.append(error)
+        if errors and not found:
+            raise errors[0]
+        return found
+
+    def ask(self, name: str, kind: str) -> Any:
+        """The records of a kind."""
+        import dns.exception
+        import dns.resolver
+
+        try:
+            return self.resolver.resolve(ascii_name(name) + ".", kind, raise_on_no_answer=False, lifetime=SECONDS)
+        except (dns.resolver.NXDOMAIN, dns.exception.SyntaxError, dns.exception.FormError):    # a label too long, say
+            raise NoSuchDomain(name) from None
+
+
+def ascii_name(name: str) -> str:
+    """A domain as the DNS has it, in A-labels; NoSuchDomain for one that cannot be there (RFC 5890)."""
+    name = name.rstrip(".")
+    if name.isascii():
+        return name
+    import idna
+
+    try:
+        return idna.encode(name, uts46=True).decode()
+    except idna.IDNAError:
+        raise NoSuchDomain(name) from None
+
+
+def literal(host: str) -> str:
+    """The address in `[192.0.2.1]` or `[IPv6:2001:db8::1]`; NoSuchDomain for anything else (RFC 5321 §4.1.3)."""
+    text = host[1:-1]
+    try:
+        return str(ipaddress.ip_address(text[5:] if text[:5].lower() == "ipv6:" else text))
+    except ValueError:
+        raise NoSuchDomain(host) from None
+
+
+def elsewhere(address: str) -> bool:
+    """Whether another machine may have this address."""
+    found = ipaddress.ip_address(address)
+    found = getattr(found, "ipv4_mapped", None) or found
+    return not (found.is_loopback or found.is_unspecified or found.is_multicast or found.is_link_local)
