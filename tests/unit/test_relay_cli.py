@@ -39,7 +39,7 @@ def test_a_letter_goes_to_whom_the_dns_names(tmp_path: Path, monkeypatch: pytest
 
 def test_options_that_contradict_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     queue = ["--queue", str(tmp_path / "queue")]
-    for words, says in ((["--relay"], "belongs together"), (queue, "belongs together"),
+    for words, says in ((["--relay"], "belong together"), (queue, "belong together"),
                         ([*queue, "--relay", "--next-host", "127.0.0.1:25"], "finds the next hosts"),
                         ([*queue, "--relay", "--next-tls"], "finds the next hosts")):
         assert main([*SERVE, *words]) == 2
