@@ -62,7 +62,7 @@ def look_up(question: Callable[[str], Iterable[Any]], name: str) -> list[Any]:
         return list(question(name))
     except NoSuchDomain: raise NoRoute(550, f"there is no domain {name}", "5.1.2") from None
     except Exception as error:                 # even a mistake of ours costs time, and no letter
-        log.info("no answer about %s: %r", name, error)
+        log.info("no answer about %s: %s: %s", name, type(error).__name__, error)
         raise NoRoute(451, f"nobody answers questions about {name} now", "4.4.3") from None
 
 
