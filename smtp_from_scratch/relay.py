@@ -10,18 +10,18 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from operator import itemgetter
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 from .client import SMTPServerDisconnected
 from .envelope import Envelope
 from .printable import logger
 from .queue import UNKNOWN, Relayed, forward
+from .resolver import Address, NoRoute, NoSuchDomain, Record, Resolver
 from .wire import Reply
 
 __all__ = [
-    "log", "Record", "Address", "NoSuchDomain", "Zone", "NoRoute", "look_up", "in_order", "Resolver", "exchanges",
-    "left_over", "Try", "try_each", "Connect", "reach", "Route", "by_route", "Carried", "Door", "knock", "say_of_all",
-    "ADDRESS_LIMIT", "NOWHERE", "Relay",
+    "log", "Zone", "look_up", "in_order", "exchanges", "left_over", "Try", "try_each", "Connect", "reach", "Route",
+    "by_route", "Carried", "Door", "knock", "say_of_all", "ADDRESS_LIMIT", "NOWHERE", "Relay",
 ]
 
 
@@ -30,14 +30,6 @@ log = logger(__name__)
 
 
 # %% zone
-Record = tuple[int, str]                       # an MX record: preference, host
-Address = tuple[str, int]                      # where a host listens: IP address, port
-
-
-class NoSuchDomain(Exception):
-    """The DNS knows no domain of this name."""
-
-
 @dataclass(slots=True)
 class Zone:
     """A small DNS in memory: MX records by domain, addresses by host. None: nobody answers."""
@@ -64,20 +56,13 @@ class Zone:
 
 
 # %% noroute
-class NoRoute(Exception):
-    """No host can be named; `reply` says why, and whether to ask again."""
-
-    def __init__(self, *reply: Any) -> None:
-        self.reply = Reply(*reply)
-
-
 def look_up(question: Callable[[str], Iterable[Any]], name: str) -> list[Any]:
     """The answer to a question about a name; NoRoute if there is no such name, or no answer (RFC 5321 §5.1)."""
     try:
         return list(question(name))
     except NoSuchDomain: raise NoRoute(550, f"there is no domain {name}", "5.1.2") from None
     except Exception as error:                 # even a mistake of ours costs time, and no letter
-        log.info("no answer about %s: %r", name, error)
+        log.info("no answer about %s: %s: %s", name, type(error).__name__, error)
         raise NoRoute(451, f"nobody answers questions about {name} now", "4.4.3") from None
 
 
@@ -91,16 +76,6 @@ def in_order(records: Iterable[Record],
 
 
 # %% exchanges
-class Resolver(Protocol):
-    """Whoever answers questions about names. Any exception but NoSuchDomain means: no answer now."""
-
-    def mx(self, domain: str) -> Iterable[Record]:
-        """A domain's MX records, in any order; nothing, if it has none."""
-
-    def addresses(self, host: str) -> Iterable[Address]:
-        """Where a host listens, or an address in brackets; the best first."""
-
-
 def exchanges(domain: str, resolver: Resolver, ourselves: Collection[str] = ()) -> list[Record]:
     """The records of the hosts to try for a domain; NoRoute if there are none (RFC 5321 §5.1, RFC 7505 §3)."""
     domain = domain.lower()

@@ -1,17 +1,42 @@
-"""The real DNS as a `Resolver` of the chapter on relays. It needs dnspython and idna: the extra `relay`."""
+"""Who knows where a domain's servers are: what a relay asks, and the real DNS, which needs the extra `relay`."""
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Protocol
 
-from .relay import Address, NoSuchDomain, Record
+from .wire import Reply
 
 if TYPE_CHECKING:
-    from dns.resolver import Resolver
+    import dns.resolver
 
-__all__ = ["DnsResolver", "ascii_name", "literal"]
+__all__ = ["Address", "DnsResolver", "NoRoute", "NoSuchDomain", "Record", "Resolver", "ascii_name", "literal"]
 
+Record = tuple[int, str]                        # an MX record: preference, host
+Address = tuple[str, int]                       # where a host listens: IP address, port
 SECONDS = 15.0                                  # that a question may take, with all its servers
+
+
+class NoSuchDomain(Exception):
+    """The DNS knows no domain of this name."""
+
+
+class NoRoute(Exception):
+    """No host can be named; `reply` says why, and whether to ask again."""
+
+    def __init__(self, code: int, text: str, enhanced: str) -> None:
+        super().__init__(code, text, enhanced)
+        self.reply = Reply(code, text, enhanced)
+
+
+class Resolver(Protocol):
+    """Whoever answers questions about names. Any exception but NoSuchDomain means: no answer now."""
+
+    def mx(self, domain: str) -> Iterable[Record]:
+        """A domain's MX records, in any order; nothing, if it has none."""
+
+    def addresses(self, host: str) -> Iterable[Address]:
+        """Where a host listens, or an address in brackets; the best first."""
 
 
 class DnsResolver:
@@ -21,7 +46,7 @@ class DnsResolver:
     a stranger's MX record should not make this host call itself.
     """
 
-    def __init__(self, port: int = 25, *, resolver: Resolver | None = None, local: bool = False) -> None:
+    def __init__(self, port: int = 25, *, resolver: dns.resolver.Resolver | None = None, local: bool = False) -> None:
         import dns.resolver
 
         self.port, self.local, self.resolver = port, local, resolver or dns.resolver.Resolver()

@@ -102,7 +102,11 @@ def to_anywhere(hostname: str, name: str) -> Deliver:
 def check_dns() -> None:
     """ValueError, which says what to do, if the DNS cannot be asked."""
     try:
-        import dns.resolver  # noqa: F401
+        import dns.resolver
         import idna  # noqa: F401
     except ImportError:
         raise ValueError("--relay asks the DNS with dnspython: pip install 'smtp-from-scratch[relay]'") from None
+    try:
+        dns.resolver.Resolver()
+    except dns.resolver.NoResolverConfiguration as error:
+        raise ValueError(f"--relay finds no DNS to ask: {error}") from None

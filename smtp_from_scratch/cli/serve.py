@@ -236,7 +236,7 @@ def lacking(roles: Mapping[str, tuple[str, int]], options: argparse.Namespace) -
         return "--relay finds the next hosts: leave --next-host and --next-tls out"
     onward = bool(options.next_host or options.relay)
     if bool(options.queue) != onward or (options.next_tls and not options.queue):
-        return "--queue FILE belongs together with --next-host HOST:PORT (and --next-tls), or with --relay"
+        return "--queue FILE and --next-host HOST:PORT (and --next-tls), or --relay, belong together"
     if options.queue and not options.domain:
         return "--queue is for mail of other domains: --domain says which are yours (else strangers could use it)"
     if options.tls_key and not options.tls_cert:

@@ -349,6 +349,28 @@ def test_attempts_are_drawn_and_told() -> None:
     assert lab.Attempts([]).text().startswith("0 attempts in 1 day\n")
 
 
+def test_where_a_message_was_offered() -> None:
+    from smtp_from_scratch.queue import Relayed
+    from smtp_from_scratch.relay import Carried
+    from smtp_from_scratch.wire import Reply
+
+    outcome = Carried()
+    for host, said in (("mx", {"yui@a.example": Reply(250, "kept"), "li@a.example": Reply(452, "<full>")}),
+                       ("backup", {"li@a.example": Reply(550, "nobody")}),
+                       ("oslo", {"bo@b.example": Reply(250, "ok")})):
+        outcome.attempts.append((host, Relayed(said)))
+        outcome |= said
+    outcome["eve@c.example"] = Reply(556, "takes no mail", "5.1.10")
+    figure = lab.Tried(outcome)
+    assert [line.split() for line in figure.text().splitlines()] == [
+        "4 recipients, 3 attempts: 2 handed on, 0 for later, 2 refused".split(), [],
+        ["yui@a.example,", "li@a.example"], ["✓", "mx", "yui:", "250", "kept"], ["~", "li:", "452", "<full>"],
+        ["✗", "backup", "550", "nobody"], ["bo@b.example"], ["✓", "oslo", "250", "ok"],
+        ["eve@c.example"], ["✗", "no", "host", "to", "ask", "556", "5.1.10", "takes", "no", "mail"]]
+    assert "&lt;full&gt;" in figure.svg() and "2 handed on" in figure.svg()
+    assert lab.Tried(Carried()).text().startswith("0 recipients, 0 attempts")
+
+
 def test_the_map_says_which_stages_of_an_own_server_a_chapter_lights() -> None:
     several, one, none = lab.map("session"), lab.map("pipelining"), lab.map("maildir")
     assert "lights stages 1 to 6 of 19, from A greeting to" in several.text() and several.stages in several.svg()

@@ -9,7 +9,8 @@ import pytest
 
 from smtp_from_scratch import lab, relay
 from smtp_from_scratch.queue import UNKNOWN
-from smtp_from_scratch.relay import NoRoute, left_over, look_up
+from smtp_from_scratch.relay import left_over, look_up
+from smtp_from_scratch.resolver import NoRoute
 from smtp_from_scratch.wire import Reply
 from tests.solutions import SOLUTIONS, nbformat, solution
 

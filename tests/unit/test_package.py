@@ -53,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     "server": LINE | {"conversation", "connection", "throttle", "unix"},
     "loop": LINE | {"conversation", "connection", "flight", "server", "throttle", "together", "tray", "unix"},
     "aio": LINE | {"conversation", "connection", "prompt", "unix"},
-    "relay": ENDS | {"queue"}, "resolver": {"relay"},
+    "relay": ENDS | {"queue", "resolver"}, "resolver": WIRE,
     "maildir": WIRE | {"envelope", "together"}, "users": HELLO | {"auth", "passwords", "sasl", "saslprep", "scram"},
     "refusals": {"client", "wire"}, "replies": TALK | {"client"}, "message": ENDS | {"addresses", "transaction"},
     "smtp": PROTOCOL | BY_HAND,

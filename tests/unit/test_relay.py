@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import random
 import ssl
 from collections.abc import Callable, Iterable
@@ -22,19 +23,19 @@ from smtp_from_scratch.relay import (
     ADDRESS_LIMIT,
     NOWHERE,
     Carried,
-    NoRoute,
-    NoSuchDomain,
     Relay,
     Zone,
     by_route,
     exchanges,
     in_order,
     left_over,
+    log,
     look_up,
     reach,
     try_each,
 )
 from smtp_from_scratch.report import parse_report
+from smtp_from_scratch.resolver import NoRoute, NoSuchDomain
 from smtp_from_scratch.rules import reply_for_each
 from smtp_from_scratch.smtp.nexthost import next_host
 from smtp_from_scratch.testing import FakeServer
@@ -82,13 +83,13 @@ def test_no_such_domain_and_no_answer() -> None:
     assert refusal(None) == "451 4.4.3"
 
 
-def test_a_mistake_of_a_resolver_costs_no_letter() -> None:
+def test_a_mistake_of_a_resolver_costs_no_letter(caplog: pytest.LogCaptureFixture) -> None:
     def broken(name: str) -> list[Any]:
         raise KeyError(name)
 
-    with pytest.raises(NoRoute) as caught:
+    with caplog.at_level(logging.INFO, logger=log.name), pytest.raises(NoRoute) as caught:
         look_up(broken, "tokyo.example")
-    assert caught.value.reply.temporary
+    assert caught.value.reply.temporary and "KeyError" in caplog.text, "whoever runs it can find the mistake"
 
 
 def test_the_relay_drops_itself_and_what_is_no_better() -> None:

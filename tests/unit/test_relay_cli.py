@@ -39,7 +39,7 @@ def test_a_letter_goes_to_whom_the_dns_names(tmp_path: Path, monkeypatch: pytest
 
 def test_options_that_contradict_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     queue = ["--queue", str(tmp_path / "queue")]
-    for words, says in ((["--relay"], "belongs together"), (queue, "belongs together"),
+    for words, says in ((["--relay"], "belong together"), (queue, "belong together"),
                         ([*queue, "--relay", "--next-host", "127.0.0.1:25"], "finds the next hosts"),
                         ([*queue, "--relay", "--next-tls"], "finds the next hosts")):
         assert main([*SERVE, *words]) == 2
@@ -53,3 +53,15 @@ def test_without_dnspython_it_says_what_to_install(tmp_path: Path, monkeypatch: 
     monkeypatch.setitem(sys.modules, "dns.resolver", None)
     assert main([*SERVE, "--queue", str(tmp_path / "queue"), "--relay"]) == 2
     assert "smtp-from-scratch[relay]" in capsys.readouterr().err
+
+
+def test_without_a_dns_to_ask_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                         capsys: pytest.CaptureFixture[str]) -> None:
+    resolver = pytest.importorskip("dns.resolver", reason="dnspython is not installed")
+
+    def nobody() -> None:
+        raise resolver.NoResolverConfiguration
+
+    monkeypatch.setattr(resolver, "Resolver", nobody)
+    assert main([*SERVE, "--queue", str(tmp_path / "queue"), "--relay"]) == 2
+    assert "no DNS to ask" in capsys.readouterr().err

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from smtp_from_scratch.relay import NoRoute, NoSuchDomain, exchanges
-from smtp_from_scratch.resolver import DnsResolver, ascii_name, literal
+from smtp_from_scratch.relay import exchanges
+from smtp_from_scratch.resolver import DnsResolver, NoRoute, NoSuchDomain, ascii_name, literal
 
 dns_resolver = pytest.importorskip("dns.resolver", reason="dnspython is not installed: pip install '.[relay]'")
 import dns.flags  # noqa: E402

@@ -8,7 +8,8 @@ from typing import Any
 from smtp_from_scratch import relay as ours
 from smtp_from_scratch.lab.check import NotYet, Problem, check
 from smtp_from_scratch.queue import UNKNOWN
-from smtp_from_scratch.relay import NoRoute, Record, Zone
+from smtp_from_scratch.relay import Zone
+from smtp_from_scratch.resolver import NoRoute, Record
 from smtp_from_scratch.wire import Reply
 
 YUI, KENJI, LI, BO = "yui@tokyo.example", "kenji@tokyo.example", "li@tokyo.example", "bo@oslo.example"
