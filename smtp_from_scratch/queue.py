@@ -27,8 +27,8 @@ from .rules import BROKEN, Deliver, reply_for_each
 from .wire import Reply
 
 __all__ = [
-    "log", "insert", "HALF_HOUR", "HOUR", "DAY", "LIFETIME", "LATE", "wait", "LEASE", "take", "sort_out", "UNKNOWN",
-    "replies_of", "Relayed", "forward", "Queue", "POLL", "Runner",
+    "insert", "HALF_HOUR", "HOUR", "DAY", "LIFETIME", "LATE", "wait", "LEASE", "take", "sort_out", "UNKNOWN",
+    "replies_of", "Relayed", "forward", "Queue", "ask", "attempt_one", "POLL", "Runner",
 ]
 
 
@@ -236,11 +236,11 @@ POLL = 5.0                                     # seconds: then we look for what 
 
 
 class Runner:
-    """A thread that gives a queue's messages to `deliver` whenever they are due, until it is stopped."""
+    """Threads that give a queue's messages to `deliver` whenever they are due, until they are stopped."""
 
-    def __init__(self, queue: Queue, deliver: Deliver) -> None:
+    def __init__(self, queue: Queue, deliver: Deliver, count: int = 1) -> None:
         self.queue, self.deliver, self.over = queue, deliver, threading.Event()
-        self.thread = threading.Thread(target=self.run, name="queue", daemon=True)
+        self.threads = [threading.Thread(target=self.run, name="queue", daemon=True) for _ in range(count)]
 
     def run(self) -> None:
         """Take turns."""
@@ -249,21 +249,22 @@ class Runner:
             try:
                 while not self.over.is_set():
                     if not attempt_one(self.queue, self.deliver, self.queue.clock()):
-                        until = self.queue.next_due() - self.queue.clock()
-                        self.queue.news.wait(min(POLL, max(0.0, until)))
+                        self.queue.news.wait(min(POLL, max(0.0, self.queue.next_due() - self.queue.clock())))
                         break
             except Exception:                  # a full disk, say: nothing is lost, and we look again
                 log.exception("a turn failed")
                 self.over.wait(POLL)
 
-    def stop(self) -> None:
-        """Finish the attempt in hand, and no other."""
+    def stop(self, grace: float = 10.0) -> None:
+        """Finish the attempts in hand; one that takes more than `grace` seconds will be made again."""
         self.over.set()
         self.queue.news.set()
-        self.thread.join()
+        until = time.monotonic() + grace
+        for thread in self.threads:
+            thread.join(max(0.0, until - time.monotonic()))
 
     def __enter__(self) -> Self:
-        self.thread.start()
+        for thread in self.threads: thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -18,6 +18,8 @@ from smtp_from_scratch.together import Steps, calling, in_steps
 if TYPE_CHECKING:
     from smtp_from_scratch.rules import Deliver
 
+AT_A_TIME = 8                                   # messages that are sent on: a slow host holds up one of these places
+
 
 class Sorted(Queue):
     """A queue in which a message for some of ours and some others is kept as two, by one commit."""
@@ -60,7 +62,7 @@ class Outgoing:
     def running(self) -> Iterator[None]:
         """Take in and send on, until the end of the block."""
         self.queue = self.open()
-        with contextlib.closing(self.queue), Runner(self.queue, self.onward()):
+        with contextlib.closing(self.queue), Runner(self.queue, self.onward(), AT_A_TIME):
             yield
 
     @in_steps

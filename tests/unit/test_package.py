@@ -27,8 +27,9 @@ HELLO = ENDS | {"ehlo", "transaction"}
 EXTENSIONS = {"status", "pipelining", "chunking", "starttls", "auth", "scram", "smtputf8", "dsn"}
 STAGES = {"connection", "server", "loop"}
 PROTOCOL = HELLO | EXTENSIONS | STAGES | {"maildir", "pop3", "queue", "relay", "report", "submission"}
-BY_HAND = {"addresses", "aio", "desk", "dots", "flight", "known", "ledger", "lmtp", "message", "oauth", "parts", "passwords",
-           "prompt", "refusals", "resolver", "sasl", "stream", "throttle", "together", "tray", "unix", "users", "xtext"}
+BY_HAND = {"addresses", "aio", "desk", "dots", "flight", "known", "ledger", "lmtp", "message", "oauth", "parts",
+           "passwords", "prompt", "refusals", "resolver", "sasl", "stream", "throttle", "together", "tray", "unix", "users",
+           "xtext"}
 FRONT_DOOR = PROTOCOL | BY_HAND | {"saslprep", "smtp", "transcript"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": {"memory"}, "addresses": set(), "printable": set(), "parts": set(), "saslprep": set(),
@@ -266,8 +267,9 @@ def test_public_names_are_looked_up_when_used() -> None:
 # What is large, and what few programs need of ours: neither is loaded before somebody asks for it.
 LARGE = {"asyncio", "concurrent.futures", "email.parser", "email.policy", "http", "json", "logging", "multiprocessing",
          "pathlib", "queue", "shutil", "stringprep", "subprocess", "tempfile", "traceback", "unittest"}
-RARE = {"aio", "auth", "compat", "conformance", "ledger", "lmtp", "loop", "maildir", "memory", "oauth", "parts", "pop3",
-        "report", "scram", "sqlite3", "smtp.aio", "smtp.logins", "smtp.many", "smtp.pop3", "starttls", "submission", "users"}
+RARE = {"aio", "auth", "compat", "conformance", "ledger", "lmtp", "loop", "maildir", "memory", "oauth", "parts",
+        "pop3", "report", "scram", "sqlite3", "smtp.aio", "smtp.logins", "smtp.many", "smtp.pop3", "starttls", "submission",
+        "users"}
 SERVER, CLIENT = {"server", "smtp.bridge", "smtp.server"}, {"message", "smtp.base", "smtp.client", "smtp.sending"}
 
 
