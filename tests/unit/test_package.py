@@ -28,8 +28,8 @@ EXTENSIONS = {"status", "pipelining", "chunking", "starttls", "auth", "scram", "
 STAGES = {"connection", "server", "loop"}
 PROTOCOL = HELLO | EXTENSIONS | STAGES | {"maildir", "pop3", "queue", "relay", "report", "submission"}
 BY_HAND = {"addresses", "aio", "desk", "dots", "flight", "known", "ledger", "lmtp", "message", "oauth", "parts",
-           "passwords", "prompt", "refusals", "resolver", "sasl", "stream", "throttle", "together", "tray", "unix", "users",
-           "xtext"}
+           "passwords", "prompt", "refusals", "resolver", "sasl", "stream", "throttle", "together", "tray", "unix",
+           "users", "xtext"}
 FRONT_DOOR = PROTOCOL | BY_HAND | {"saslprep", "smtp", "transcript"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": {"memory"}, "addresses": set(), "printable": set(), "parts": set(), "saslprep": set(),
@@ -268,8 +268,8 @@ def test_public_names_are_looked_up_when_used() -> None:
 LARGE = {"asyncio", "concurrent.futures", "email.parser", "email.policy", "http", "json", "logging", "multiprocessing",
          "pathlib", "queue", "shutil", "stringprep", "subprocess", "tempfile", "traceback", "unittest"}
 RARE = {"aio", "auth", "compat", "conformance", "ledger", "lmtp", "loop", "maildir", "memory", "oauth", "parts",
-        "pop3", "report", "scram", "sqlite3", "smtp.aio", "smtp.logins", "smtp.many", "smtp.pop3", "starttls", "submission",
-        "users"}
+        "pop3", "report", "scram", "sqlite3", "smtp.aio", "smtp.logins", "smtp.many", "smtp.pop3", "starttls",
+        "submission", "users"}
 SERVER, CLIENT = {"server", "smtp.bridge", "smtp.server"}, {"message", "smtp.base", "smtp.client", "smtp.sending"}
 
 
