@@ -103,7 +103,7 @@ def judge(options: argparse.Namespace, dialogues: list[Dialogue], target: Target
             yield outcome
 
     status = examine.tell(noting(runner.check(target, dialogues, options.at_once)), len(dialogues), where, options)
-    if reason := runner.gone(target):
+    if reason := target.gone():
         return complain(f"{where} is gone ({reason}), and what was not played proves nothing", UNREACHABLE)
     if missed and options.at_once > 1:
         print(f"{where}: calls that it did not take: {len(missed)}; --at-once 1 makes one at a time", file=sys.stderr)

@@ -247,12 +247,12 @@ def test_a_server_that_is_gone_at_the_end_is_not_approved_of(
         hint = f"{where}: calls that it did not take: 1; --at-once 1 makes one at a time\n"
         assert capsys.readouterr().err.endswith(hint)
         assert main([*command, "--at-once", "1"]) == 0 and hint not in capsys.readouterr().err
-        assert runner.gone(Target(*server.address)) == ""
-        monkeypatch.setattr(runner, "gone", lambda target: "Connection refused")
+        assert Target(*server.address).gone() == ""
+        monkeypatch.setattr(Target, "gone", lambda target: "Connection refused")
         assert main(command) == 69
         assert f"{where} is gone (Connection refused)" in capsys.readouterr().err
     monkeypatch.undo()
-    assert runner.gone(Target(*server.address))
+    assert Target(*server.address).gone()
 
 
 def test_a_reply_when_nothing_should_come_is_caught() -> None:

@@ -181,6 +181,10 @@ class Answers:
 class Replaying(Taped):
     """A server that is not here: it answers as it did."""
 
+    def gone(self) -> str:
+        """It was there."""
+        return ""
+
     @contextmanager
     def line(self, tap: Callable[[Said], None] | None = None) -> Iterator[Any]:
         session = self.tape.find(self.session)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import socket
 import ssl
@@ -145,19 +146,25 @@ class Target:
     @property
     def size(self) -> int:
         """The limit that EHLO names; 0: none, or one that is no number (RFC 1870 §3: up to 20 digits)."""
-        limit = self.keywords.get("SIZE", "").strip()
-        return int(limit) if limit.isascii() and limit.isdigit() and len(limit) <= 20 else 0
+        return int(self.keywords["SIZE"]) if re.fullmatch(r"\s*[0-9]{1,20}\s*", self.keywords.get("SIZE", "")) else 0
 
     def values(self) -> Values:
         """The names that dialogues use."""
         return Values({
             "client": "client.example", "sender": self.sender, "sender-domain": self.sender.rpartition("@")[2],
-            "recipient": self.recipient, "refused": self.refused,
-            "user": self.user, "password": self.password, "server": self.host,
+            "recipient": self.recipient, "refused": self.refused, "user": self.user, "password": self.password,
             "domain": self.recipient.rpartition("@")[2], "DOMAIN": self.recipient.rpartition("@")[2].upper(),
-            "size": str(self.size or ""), "nonce": secrets.token_urlsafe(18),
+            "server": self.host, "size": str(self.size or ""), "nonce": secrets.token_urlsafe(18),
             "header": f"From: <{self.sender}>\r\nDate: {formatdate()}\r\n",
         })
+
+    def gone(self) -> str:
+        """Why no connection to the server can be made, or an empty text."""
+        try:
+            socket.create_connection((self.host, self.port), self.patience).close()
+        except OSError as error:
+            return str(error) or type(error).__name__
+        return ""
 
     @contextmanager
     def line(self, tap: Callable[[Said], None] | None = None) -> Iterator[Connection]:
@@ -165,8 +172,7 @@ class Target:
         with socket.create_connection((self.host, self.port), self.patience) as sock, self.calls.held(
                 sock, self.dialogue_limit):
             connection = Connection(sock, "C", tap)
-            if self.implicit_tls:
-                connection.play(shake_hands(self))
+            if self.implicit_tls: connection.play(shake_hands(self))
             yield connection
 
 
@@ -358,7 +364,7 @@ def judged(dialogue: Dialogue, player: ClientPart, target: Target) -> Outcome:
         why = str(error) or type(error).__name__
         if not heard(record.said):
             status, reason = SKIPPED, f"{NO_CALL} ({why})"
-        elif gone(target):
+        elif target.gone():
             status, reason = SKIPPED, GONE
         else:
             status, reason = FAILED, f"the connection failed: {why}"
@@ -386,7 +392,7 @@ def no_proof(part: ClientPart, target: Target, difference: Difference, said: lis
     again = part.said.upper() == "RCPT" and part.values.numbers.get("n", 0) > 1         # the same was taken before
     if code[:1] == "4" and difference.wants_success and not again:          # RFC 5321 §4.2.1: it may do later
         return f"says {code}: not now"
-    return GONE if not difference.got[:3].isdigit() and gone(target) else ""
+    return GONE if not difference.got[:3].isdigit() and target.gone() else ""
 
 
 def without(secrets: Collection[bytes], said: Iterable[Said]) -> Iterator[Said]:
@@ -404,15 +410,6 @@ def without(secrets: Collection[bytes], said: Iterable[Said]) -> Iterator[Said]:
 def verdict(dialogue: Dialogue, difference: Difference) -> tuple[str, str]:
     """What a difference is, and why: nothing that is broken, where the RFC says MAY."""
     return (SKIPPED, "does otherwise, as it may") if dialogue.level == "MAY" else (FAILED, str(difference))
-
-
-def gone(target: Target) -> str:
-    """Why no connection to the server can be made, or an empty text."""
-    try:
-        socket.create_connection((target.host, target.port), target.patience).close()
-    except OSError as error:
-        return str(error) or type(error).__name__
-    return ""
 
 
 def check(target: Target, dialogues: Iterable[Dialogue], at_once: int = 8) -> Generator[Outcome, None, None]:
