@@ -16,6 +16,7 @@ _HOME = {
     "ReplyMatrix": "figures.matrix", "reply_matrix": "figures.matrix",
     "StateDiagram": "figures.diagram", "state_diagram": "figures.diagram",
     "Journey": "figures.journey", "anatomy": "portrait",
+    "Growth": "figures.growth", "growth": "figures.growth",
     "GlassLine": "figures.glass", "glass_line": "figures.glass",
     "Wiretap": "figures.eavesdropper", "wiretap": "figures.eavesdropper",
     "dialogues": "figures.conformity", "client_dialogues": "figures.conformity",
