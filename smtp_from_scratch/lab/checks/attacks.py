@@ -128,7 +128,7 @@ ATTACKS = {"relay", "harvest", "header", "backscatter", "loop", "growth", "log"}
         "For each server: what of it has a stranger chosen, and where does that go?",
         "Each of the seven names occurs once, but for `header`.",
         "Follow what the stranger gives from where it comes in to where it is used. An address leads to `relay` or "
-        "to `backscatter`, a name to `harvest` or `log`, what is packed to `growth`, an answer to a program to `loop`.",
+        "to `backscatter`, a name to `harvest` or `log`. What is packed leads to `growth`, and an answer to `loop`.",
     ),
     passed="You read a server as an enemy would.",
 )

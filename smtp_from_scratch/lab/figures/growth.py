@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import log10
+from math import ceil, log10
 
 from smtp_from_scratch.lab.figures.faces import Face
 from smtp_from_scratch.lab.figures.style import CLIENT, FAINT, SERVER, shorten
@@ -29,7 +29,7 @@ class Growth(Face):
 
     def svg(self) -> str:
         pen, height = Drawing(), TOP + ROW * len(self.rows) + 8
-        decades = max(1, *(len(str(max(sent, came))) for _, sent, came in self.rows)) if self.rows else 1
+        decades = max([ceil(log10(octets)) for row in self.rows for octets in row[1:] if octets > 1], default=1)
         step = (WIDTH - LEFT - RIGHT) / decades
         for power in range(decades + 1):
             pen.line((LEFT + step * power, TOP - 12), (LEFT + step * power, height - 8), stroke=FAINT)
