@@ -18,6 +18,7 @@ _HOME = {
     "Journey": "figures.journey", "anatomy": "portrait",
     "Attempts": "figures.attempts",
     "Tried": "figures.tried",
+    "Growth": "figures.growth", "growth": "figures.growth",
     "GlassLine": "figures.glass", "glass_line": "figures.glass",
     "Wiretap": "figures.eavesdropper", "wiretap": "figures.eavesdropper",
     "dialogues": "figures.conformity", "client_dialogues": "figures.conformity",
