@@ -56,15 +56,16 @@ def check_whereabouts(my_whereabouts: Mapping[str, str]) -> Iterator[Problem | N
 # --- exercise 2: an answer that loops nowhere -------------------------------------------------------------------------
 
 Answering = Callable[[Envelope, Mapping[str, str], set[str]], Any]
+Letter = tuple[Envelope, dict[str, str]]
 
 
-def letter_from(sender: str, **fields: str) -> tuple[Envelope, dict[str, str]]:
+def letter_from(sender: str, **fields: str) -> Letter:
     """An envelope to Kenji, and the fields of a header."""
     return Envelope(sender, [KENJI]), {"from": sender, "to": KENJI} | {
         name.replace("_", "-"): value for name, value in fields.items()}
 
 
-SILENT: tuple[tuple[str, Any, str, str], ...] = (
+SILENT: tuple[tuple[str, Letter, str, str], ...] = (
     ("a report, from `<>`", letter_from("", subject="Your message: failed"),
      "To whom would that go? A report answered is a report more.", "An empty sender wants no answer."),
     ("`Auto-Submitted: auto-replied`", letter_from(LI, auto_submitted="auto-replied"),
@@ -75,11 +76,16 @@ SILENT: tuple[tuple[str, Any, str, str], ...] = (
     ("a letter of a list, with `List-Id`", letter_from(LI, list_id="<choir.tokyo.example>"),
      "Nine hundred singers read that you are away.", "A letter with `list-id` is not to you alone."),
 )
-SPOKEN: tuple[tuple[str, Any, str], ...] = (
+SPOKEN: tuple[tuple[str, Letter, str], ...] = (
     ("an ordinary letter", letter_from(ANA), "Ana waits, and nobody tells her."),
     ("`Auto-Submitted: no`", letter_from(ANA, auto_submitted="no"), "`no` says that a person wrote it."),
     ("`Auto-Submitted: No`", letter_from(ANA, auto_submitted=" No "), "`No` is `no`: capitals do not count here."),
 )
+
+
+def answer(my_vacation: Answering, letter: Letter, answered: set[str] | None = None) -> Any:
+    """What it says to a letter; without `answered` nobody has had an answer yet."""
+    return my_vacation(*letter, set() if answered is None else answered)
 
 
 def problem_of_answer(what: str, given: Any, sender: str) -> Problem | None:
@@ -109,13 +115,13 @@ def problem_of_answer(what: str, given: Any, sender: str) -> Problem | None:
 )
 def check_vacation(my_vacation: Answering) -> Iterator[Problem | None]:
     """Exercise 2: an answer while somebody is away."""
-    if all(my_vacation(*letter, set()) is None for _, letter, _ in SPOKEN):
+    if all(answer(my_vacation, letter) is None for _, letter, _ in SPOKEN):
         raise NotYet("nobody is answered. An ordinary letter gets an `Envelope`.")
     for what, letter, wire, look in SILENT:
-        if my_vacation(*letter, set()) is not None:
+        if answer(my_vacation, letter) is not None:
             yield Problem(f"an answer to {what}", wire, look)
     for what, letter, wire in SPOKEN:
-        given = my_vacation(*letter, set())
+        given = answer(my_vacation, letter)
         if given is None:
             yield Problem(f"None for {what}", wire, "Which of your rules says no?")
         yield problem_of_answer(what, given, letter[0].sender)
@@ -126,17 +132,17 @@ def check_vacation(my_vacation: Answering) -> Iterator[Problem | None]:
 def problem_of_memory(my_vacation: Answering) -> Problem | None:
     """Once for each person, whoever that is, and only who was answered counts."""
     answered: set[str] = set()
-    my_vacation(*letter_from(LI, list_id="<choir.tokyo.example>"), answered)
-    if my_vacation(*letter_from(LI), answered) is None:
+    answer(my_vacation, letter_from(LI, list_id="<choir.tokyo.example>"), answered)
+    if answer(my_vacation, letter_from(LI), answered) is None:
         return Problem("no answer to Li's own letter, after one of hers to a list",
                        "She was not answered, and never is.",
                        "Note somebody in `answered` when you answer, not before.")
-    if my_vacation(*letter_from(LI), answered) is not None:
+    if answer(my_vacation, letter_from(LI), answered) is not None:
         return Problem("a second answer to Li", "Whoever writes ten letters a day gets ten answers.",
                        "Is the sender in `answered` already?")
-    if my_vacation(*letter_from(LI.title()), answered) is not None:
+    if answer(my_vacation, letter_from(LI.title()), answered) is not None:
         return Problem(f"a second answer, to {LI.title()}", "It is the same mailbox.", "Keep small letters.")
-    if my_vacation(*letter_from(ANA), answered) is None:
+    if answer(my_vacation, letter_from(ANA), answered) is None:
         return Problem("no answer to Ana, after one to Li", "She was never told.", "`answered` has people, not a yes.")
     return None
 
@@ -146,10 +152,10 @@ def problem_of_circle(my_vacation: Answering) -> Problem | None:
     known: dict[str, set[str]] = {ANA: set(), KENJI: set()}
     envelope, count = Envelope(ANA, [KENJI]), 0
     while count < 5:
-        answer = my_vacation(envelope, {"subject": "I am away"}, known[envelope.recipients[0]])
-        if answer is None:
+        given = my_vacation(envelope, {"subject": "I am away"}, known[envelope.recipients[0]])
+        if given is None:
             break
-        envelope, count = Envelope(answer.sender, list(answer.recipients)), count + 1
+        envelope, count = Envelope(given.sender, list(given.recipients)), count + 1
     if count > 1:
         return Problem(f"{count} answers to one letter between two who are away", "They answer each other.",
                        "The answer's sender is empty, and an empty sender is not answered.")

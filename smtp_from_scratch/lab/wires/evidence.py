@@ -11,6 +11,7 @@ from typing import IO
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.maildir import Maildir
 from smtp_from_scratch.queue import UNKNOWN, Queue, Relayed
+from smtp_from_scratch.rules import Deliver
 from smtp_from_scratch.wire import Reply
 
 __all__ = ["five_letters"]
@@ -71,10 +72,10 @@ def five_letters(folder: Path) -> Evidence:
     return Evidence({"Rio, submission": SUBMISSION, "Rio, relay": RELAY, "Tokyo": TOKYO}, mail.root, folder / "queue")
 
 
-def tokyo(mail: Maildir) -> Iterator[object]:
+def tokyo(mail: Maildir) -> Iterator[Deliver]:
     """A `deliver` for each attempt, in the order of the relay's log."""
 
-    def answer(reply: Reply, keep: bool) -> object:
+    def answer(reply: Reply, keep: bool) -> Deliver:
         def deliver(envelope: Envelope, body: IO[bytes]) -> Relayed:
             if keep:
                 mail(envelope, body)
