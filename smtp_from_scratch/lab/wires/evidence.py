@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-from smtp_from_scratch.envelope import Envelope
-from smtp_from_scratch.maildir import Maildir
-from smtp_from_scratch.queue import UNKNOWN, Queue, Relayed
-from smtp_from_scratch.rules import Deliver
-from smtp_from_scratch.wire import Reply
+if TYPE_CHECKING:                               # what makes it is imported by whoever makes it
+    from smtp_from_scratch.envelope import Envelope
+    from smtp_from_scratch.maildir import Maildir
+    from smtp_from_scratch.queue import Relayed
+    from smtp_from_scratch.rules import Deliver
 
 __all__ = ["five_letters"]
 
@@ -62,6 +62,10 @@ def letter(name: str, to: str) -> io.BytesIO:
 
 def five_letters(folder: Path) -> Evidence:
     """Make the evidence in an empty folder: what the logs tell has been done to real files."""
+    from smtp_from_scratch.envelope import Envelope
+    from smtp_from_scratch.maildir import Maildir
+    from smtp_from_scratch.queue import Queue
+
     mail, now = Maildir(folder / "mail", "mx.tokyo.example"), [0.0]
     answers = tokyo(mail)
     with closing(Queue(folder / "queue", "relay.rio.example", clock=lambda: now[0])) as queue:
@@ -74,8 +78,10 @@ def five_letters(folder: Path) -> Evidence:
 
 def tokyo(mail: Maildir) -> Iterator[Deliver]:
     """A `deliver` for each attempt, in the order of the relay's log."""
+    from smtp_from_scratch.queue import UNKNOWN, Relayed
+    from smtp_from_scratch.wire import Reply
 
-    def answer(reply: Reply, keep: bool) -> Deliver:
+    def answer(reply: Reply, keep: bool = False) -> Deliver:
         def deliver(envelope: Envelope, body: IO[bytes]) -> Relayed:
             if keep:
                 mail(envelope, body)
@@ -85,10 +91,10 @@ def tokyo(mail: Maildir) -> Iterator[Deliver]:
         return deliver
 
     ours, full = Reply(250, "the message is ours now", "2.6.0"), Reply(452, "the mailbox is full", "4.2.2")
-    yield answer(Reply(550, "nobody of that name here", "5.1.1"), False)
-    yield answer(ours, False)                  # and Kenji has fetched it since
+    yield answer(Reply(550, "nobody of that name here", "5.1.1"))
+    yield answer(ours)                  # and Kenji has fetched it since
     yield answer(UNKNOWN, True)
-    yield answer(full, False)
+    yield answer(full)
     yield answer(ours, True)                   # the report, to Ana
     yield answer(ours, True)
-    yield answer(full, False)
+    yield answer(full)
