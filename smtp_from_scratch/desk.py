@@ -15,9 +15,9 @@ from .together import sync_folder
 from .wire import CRLF
 
 try:
-    import fcntl
-except ImportError:                            # Windows: the claims of one process hold, those of two do not
-    fcntl = None  # type: ignore[assignment]
+    from fcntl import LOCK_EX, LOCK_NB, flock
+except ImportError:                            # Windows, a browser: the claims of one process hold, those of two do not
+    flock = None  # type: ignore[assignment]
 
 __all__ = ["BLOCK", "Claim", "Handler", "Refused", "Row", "blocks_of", "discard", "proves", "top"]
 
@@ -77,11 +77,11 @@ class Claim:
             self._ours = True
 
     def _lock(self) -> None:
-        if fcntl is None or not os.path.isdir(self.folder):
+        if flock is None or not os.path.isdir(self.folder):
             return                              # no letter has ever come: nothing that others could take
         descriptor = os.open(self.folder, os.O_RDONLY)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            flock(descriptor, LOCK_EX | LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
             raise Refused("[IN-USE] another program has this maildrop") from None

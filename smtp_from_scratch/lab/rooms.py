@@ -15,6 +15,7 @@ from smtp_from_scratch.lab.figures.svg import Drawing
 PACKAGE = "smtp_from_scratch"
 EXPORTED = "# Exported from notebooks/"            # a module with this is a room; the others are the house's cupboards
 PART_III = 21                                      # the number of its first chapter
+LAST = "small_internet"                            # the chapter that goes through all rooms
 LEGEND = "lit: this chapter · solid blue: what it uses · dashed red: what uses it"
 WIDTH, FLOOR, ROOM, GAP, LINE = 860.0, 52.0, 30.0, 10.0, 20.0    # px
 
@@ -44,9 +45,10 @@ def numbers() -> Mapping[str, int]:
 def seen_from(chapter: str) -> Mapping[str, frozenset[str]]:
     """The rooms on the map of a chapter: those of the first two parts, then all up to its own.
 
-    And what the front door is made of. So a new chapter of the third part changes no map before it.
+    And what the front door is made of. So a new chapter of the third part changes no map before it. The last chapter
+    has all.
     """
-    graph, last = imports(), max(PART_III - 1, numbers().get(chapter, 0))
+    graph, last = imports(), max(PART_III - 1, 99 if chapter == LAST else numbers().get(chapter, 0))
     seen = {name for name in graph if numbers().get(name, 0) <= last or name in graph["smtp"]}
     return {name: graph[name] & seen for name in graph if name in seen}
 

@@ -38,7 +38,8 @@ def test_chapters_in_the_browser_say_that_their_tls_is_a_stand_in(tmp_path: Path
     lite.contents(tmp_path)
     told = {path.stem for path in tmp_path.glob("*.ipynb")
             if lite.STAND_IN in json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"]}
-    assert told == {"14_starttls", "15_auth", "16_scram", "18_submission", "22_relay", "23_pop3"}
+    assert told == {"14_starttls", "15_auth", "16_scram", "18_submission", "22_relay", "23_pop3",
+                    "27_small_internet"}
     assert not any("stand-in does" in path.read_text(encoding="utf-8") for path in (ROOT / "notebooks").glob("*.ipynb"))
 
 

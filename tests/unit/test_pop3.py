@@ -382,6 +382,22 @@ def test_in_use_can_be_tried_again_in_the_same_session(root: Path) -> None:
     assert kenji(root, "NOOP") == [b"+OK"]
 
 
+def test_a_browser_has_no_locks_of_files_and_claims_hold_within_the_process(tmp_path: Path) -> None:
+    """Its Python has a module `fcntl` without `flock`."""
+    code = """
+import sys, types
+sys.modules["fcntl"] = types.ModuleType("fcntl")
+from smtp_from_scratch.desk import Claim, Refused
+Claim(sys.argv[1]).take()
+try:
+    Claim(sys.argv[1]).take()
+except Refused as refusal:
+    print(refusal)
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "[IN-USE] another session has this maildrop\n", done.stderr
+
+
 def test_a_claim_given_back_while_it_is_taken_comes_to_nothing(tmp_path: Path) -> None:
     claim, other = Claim(str(tmp_path)), Claim(str(tmp_path))
     claim.give_back()                          # the line broke; a worker is about to open the maildrop
