@@ -47,11 +47,11 @@ def letter(subject: str = "Hello", **header: str) -> EmailMessage:
 def test_public_names_are_these() -> None:
     assert smtp_from_scratch.__all__ == [
         "AsyncClient", "Auth", "BinaryMime", "Chunking", "Client", "Dsn", "EightBitMime", "EnhancedStatusCodes",
-        "Envelope", "Extension", "Maildir", "Passwords", "Pipelining", "Pop3Server", "Receipt", "ReceivedMessage",
-        "Reply", "SMTPAuthenticationError", "SMTPConnectError", "SMTPDataError", "SMTPException", "SMTPHeloError",
-        "SMTPNotSupportedError", "SMTPRecipientsRefused", "SMTPResponseException", "SMTPSenderRefused",
-        "SMTPServerDisconnected", "SMTPTimeout", "Server", "Size", "SmtpUtf8", "StartTLS", "Submission", "UserFile",
-        "client_extensions", "deliver", "send_all", "server_extensions",
+        "Envelope", "Extension", "Maildir", "Passwords", "Pipelining", "Pop3Server", "Queue", "Receipt",
+        "ReceivedMessage", "Relay", "Reply", "SMTPAuthenticationError", "SMTPConnectError", "SMTPDataError",
+        "SMTPException", "SMTPHeloError", "SMTPNotSupportedError", "SMTPRecipientsRefused", "SMTPResponseException",
+        "SMTPSenderRefused", "SMTPServerDisconnected", "SMTPTimeout", "Server", "Size", "SmtpUtf8", "StartTLS",
+        "Submission", "UserFile", "client_extensions", "deliver", "send_all", "server_extensions",
     ]
     for name in smtp_from_scratch.__all__:
         assert getattr(smtp_from_scratch, name).__doc__

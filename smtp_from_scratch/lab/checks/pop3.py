@@ -164,7 +164,7 @@ def check_octets_of(my_octets_of: Callable[[Iterable[bytes]], Any]) -> Iterator[
     held: list[int] = []
 
     def large() -> Iterator[bytes]:
-        for _ in range(200):
+        for _ in range(100):
             block = bytearray(b"a line of a film\n" * 4000)
             held.append(1)
             yield bytes(block)
