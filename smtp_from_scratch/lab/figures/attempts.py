@@ -49,7 +49,7 @@ class Attempts(Face):
         for hours, word in self.told.items():
             x, y = self.place(hours)
             pen.line((x, y + 2), (x, y + 24), stroke=SERVER, line=5)
-            pen.text(x + 6, y + 17, word, bold=True, color=SERVER)
+            pen.text(x + 5, y + 17, word, size=10.5, bold=True, color=SERVER)
         return pen.render(width, TOP + ROW * self.days + 6, "When the message was tried", self.title)
 
     def place(self, hours: float) -> tuple[float, float]:
