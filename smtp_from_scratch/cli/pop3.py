@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import sys
 
-from smtp_from_scratch.cli.common import OK, UNREACHABLE, USAGE, complain, count, host_port, seconds, until_told, where
-from smtp_from_scratch.cli.serve import certificate, listening, stop_together, user_file
+from smtp_from_scratch.cli.common import UNREACHABLE, USAGE, complain, host_port, where
+from smtp_from_scratch.cli.serve import Trouble, add_bounds, certificate, serve_alone, show_log, user_file
 from smtp_from_scratch.smtp.pop3 import Pop3Server
-from smtp_from_scratch.smtp.server import STAGES
 
 
 def add_options(pop3: argparse.ArgumentParser) -> None:
@@ -26,14 +23,7 @@ def add_options(pop3: argparse.ArgumentParser) -> None:
     pop3.add_argument("--tls-cert", metavar="F", help="the server's certificates, in PEM form")
     pop3.add_argument("--tls-key", metavar="F", help="its private key, unless that is in the same file")
     pop3.add_argument("--insecure-auth", action="store_true", help="let users log in without TLS, too")
-    pop3.add_argument("--max-connections", type=count, metavar="N", default=1000,
-                      help="callers at a time, at each of the two (default 1000); the others hear -ERR")
-    pop3.add_argument("--max-connections-per-address", type=count, metavar="N", default=100,
-                      help="of these from one address; of IPv6, from one network of 64 bits (default 100)")
-    pop3.add_argument("--session-timeout", type=seconds, metavar="S", default=14_400.0,
-                      help="seconds for a session as a whole (default 14400, four hours)")
-    pop3.add_argument("--stage", choices=list(STAGES), default="loop",
-                      help="loop: one thread for all callers; threads: one for each (default loop)")
+    add_bounds(pop3, "at each of the two (default 1000); the others hear -ERR")
     pop3.add_argument("--verbose", action="store_true", help="a line for each session, on standard error")
     pop3.set_defaults(run=run)
 
@@ -41,9 +31,7 @@ def add_options(pop3: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C, then end all sessions; what is only marked stays."""
     if options.verbose:
-        import logging
-
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+        show_log()
     roles = {role: address for role in ("pop3", "pop3s") if (address := getattr(options, role))}
     roles = roles or {"pop3": ("127.0.0.1", 1110)}
     if missing := lacking(options):
@@ -53,23 +41,20 @@ def run(options: argparse.Namespace) -> int:
         users = user_file(options.users)
     except ValueError as error:
         return complain(str(error), USAGE)
-    with contextlib.ExitStack() as stack:
-        servers: dict[str, Pop3Server] = {}
-        stack.callback(stop_together, servers.values())
-        for role, address in roles.items():
-            try:
-                servers[role] = Pop3Server(
-                    options.maildir, users, *address, tls=tls, implicit_tls=role == "pop3s",
-                    insecure_auth=options.insecure_auth, domain=options.domain, stage=options.stage,
-                    max_connections=options.max_connections, session_timeout=options.session_timeout,
-                    max_connections_per_address=options.max_connections_per_address)
-            except (OSError, OverflowError) as error:
-                return complain(f"cannot serve on {where(address)}: {error}", UNREACHABLE)
-        with until_told():
-            for role, server in servers.items():
-                server.start()
-                listening(role, server.address)
-    return OK
+
+    def make(role: str, address: tuple[str, int]) -> Pop3Server:
+        try:
+            return Pop3Server(options.maildir, users, *address, tls=tls, implicit_tls=role == "pop3s",
+                              insecure_auth=options.insecure_auth, domain=options.domain, stage=options.stage,
+                              max_connections=options.max_connections, session_timeout=options.session_timeout,
+                              max_connections_per_address=options.max_connections_per_address)
+        except (OSError, OverflowError) as error:
+            raise Trouble(f"cannot serve on {where(address)}: {error}", UNREACHABLE) from None
+
+    try:
+        return serve_alone(make, roles)
+    except Trouble as trouble:
+        return complain(*trouble.args)
 
 
 def lacking(options: argparse.Namespace) -> str:

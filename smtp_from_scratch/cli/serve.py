@@ -65,18 +65,23 @@ def add_options(serve: argparse.ArgumentParser) -> None:
     serve.add_argument("--without", action="append", metavar="KEYWORD", default=[],
                        help="do not offer an extension; may be repeated")
     serve.add_argument("--max-size", type=octets, metavar="N", default=200_000_000, help="octets a message may have")
-    serve.add_argument("--max-connections", type=count, metavar="N", default=1000,
-                       help="callers at a time, at each of the four (default 1000); the others hear 421")
-    serve.add_argument("--max-connections-per-address", type=count, metavar="N", default=100,
-                       help="of these from one address; of IPv6, from one network of 64 bits (default 100)")
-    serve.add_argument("--session-timeout", type=seconds, metavar="S", default=14_400.0,
-                       help="seconds for a session as a whole (default 14400, four hours)")
-    serve.add_argument("--stage", choices=list(STAGES), default="loop",
-                       help="loop: one thread for all callers; threads: one for each (default loop)")
+    add_bounds(serve, "at each of the four (default 1000); the others hear 421")
     serve.add_argument("--processes", type=count, metavar="N", default=1,
                        help="processes that share the work, each with the limits above (default 1)")
     serve.add_argument("--verbose", action="store_true", help="a line for each transaction, on standard error")
     serve.set_defaults(run=run)
+
+
+def add_bounds(parser: argparse.ArgumentParser, places: str) -> None:
+    """Those about callers, for a server of any protocol."""
+    parser.add_argument("--max-connections", type=count, metavar="N", default=1000,
+                        help=f"callers at a time, {places}")
+    parser.add_argument("--max-connections-per-address", type=count, metavar="N", default=100,
+                        help="of these from one address; of IPv6, from one network of 64 bits (default 100)")
+    parser.add_argument("--session-timeout", type=seconds, metavar="S", default=14_400.0,
+                        help="seconds for a session as a whole (default 14400, four hours)")
+    parser.add_argument("--stage", choices=list(STAGES), default="loop",
+                        help="loop: one thread for all callers; threads: one for each (default loop)")
 
 
 def add_onward_options(serve: argparse.ArgumentParser) -> None:
@@ -96,12 +101,17 @@ def listening(role: str, address: tuple[str, int]) -> None:
     print(f"listening on {where(address)} ({role})", flush=True)
 
 
+def show_log() -> None:
+    """Log to standard error, a line with its time for each event."""
+    import logging
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+
+
 def run(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C, then finish the transactions in hand."""
     if options.verbose:
-        import logging
-
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+        show_log()
     roles = {role: address for role in ROLES if (address := getattr(options, role))}
     roles = roles or {"smtp": ("127.0.0.1", 2525)}
     try:
@@ -132,17 +142,26 @@ def run(options: argparse.Namespace) -> int:
         return complain(*trouble.args)
 
 
+class Startable(Protocol):
+    """A server, of any protocol."""
+
+    address: Any
+
+    def start(self) -> Any: ...
+    def stop(self) -> None: ...
+
+
 class Trouble(Exception):
     """Why there can be no server: a sentence, and an exit status."""
 
 
-def serve_alone(make: Callable[..., Server], roles: Mapping[str, tuple[str | socket.socket, int]],
+def serve_alone(make: Callable[..., Startable], roles: Mapping[str, tuple[str | socket.socket, int]],
                 over: threading.Event | None = None, say: Callable[[str, tuple[str, int]], None] = listening,
                 beside: Beside = contextlib.nullcontext) -> int:
     """Serve in this process until SIGTERM, Ctrl-C, or `over`, and do something beside; Trouble before it begins."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(beside())
-        servers: dict[str, Server] = {}
+        servers: dict[str, Startable] = {}
         stack.callback(stop_together, servers.values())
         for role, address in roles.items():
             servers[role] = make(role, address)
@@ -178,13 +197,7 @@ def serve_by_many(make: Callable[..., Server], roles: Mapping[str, tuple[str, in
     return family.run()
 
 
-class Stoppable(Protocol):
-    """A server, of any protocol."""
-
-    def stop(self) -> None: ...
-
-
-def stop_together(servers: Collection[Stoppable]) -> None:
+def stop_together(servers: Collection[Startable]) -> None:
     """Stop all servers at once: the transactions in hand have one grace, not one after another."""
     threads = [threading.Thread(target=server.stop) for server in servers]
     for thread in threads:
