@@ -67,7 +67,7 @@ class Login(Mechanism):
         typed = as_text((yield b"Username:"))
         password = as_text((yield b"Password:"))
         user = name_of(typed)
-        right = password and (yield Work(lambda: sure(users.verify(user, password))))     # "" opens some stores
+        right = password and (yield Work(lambda: sure(users.verify(user, password))))     # an empty one opens some stores
         if not right:
             raise AuthError("wrong")
         return user
@@ -109,7 +109,7 @@ class Plain(Mechanism):
 
 # %% cram
 def cram_md5(secret: str, challenge: bytes) -> str:
-    """The digest that only who knows the secret can compute (RFC 2195 §2)."""
+    """The digest that only those who know the secret can compute (RFC 2195 §2)."""
     return hmac.new(secret.encode(), challenge, hashlib.md5).hexdigest()
 
 
