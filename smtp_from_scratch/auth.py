@@ -67,7 +67,7 @@ class Login(Mechanism):
         typed = as_text((yield b"Username:"))
         password = as_text((yield b"Password:"))
         user = name_of(typed)
-        right = password and (yield Work(lambda: sure(users.verify(user, password))))     # an empty one opens some stores
+        right = password and (yield Work(lambda: sure(users.verify(user, password))))     # "" opens some stores
         if not right:
             raise AuthError("wrong")
         return user

@@ -450,6 +450,18 @@ def senseless_challenges(my_exchange: Any) -> Iterator[Problem]:
                           look="After the star read the reply, and raise SMTPAuthenticationError with it.")
 
 
+def unsettled(what: str, how: str, found: Any) -> Problem | None:
+    """What is wrong with a client that goes on, or raises the wrong thing, after such a reply."""
+    if how == "returned":
+        return Problem(gave=f"a client that is content with {what}",
+                       wire="A server that does not know Ana's password is believed." if "235" in what else
+                       "MAIL is answered 530, and nobody knows why.", look="Raise SMTPAuthenticationError.")
+    if not called(found, "SMTPAuthenticationError"):
+        return Problem(gave=f"{type(found).__name__} for {what}: {found}",
+                       look='`raise SMTPAuthenticationError(reply, "why")`.')
+    return None
+
+
 @check(
     hints=(
         "What does the mechanism still have to say, once the server has said 235?",
@@ -461,15 +473,14 @@ def senseless_challenges(my_exchange: Any) -> Iterator[Problem]:
 )
 def check_settle(my_settle_auth: Any) -> Iterator[Problem | None]:
     """What the last reply of AUTH means."""
+    early: list[str] = []
+
     def settled(reply: Reply, *responses: bytes, error: Exception | None = None) -> Outcome:
         talk, client = answers(b"", *responses, error=error), CodedClientSession("rio.example")
         next(talk)
         how, found = outcome(my_settle_auth, client, talk, ANA, reply, errors=Exception)
-        if how == "raised" and client.user:
-            early.append(f"{reply.code}")
+        early.extend([str(reply)] if how == "raised" and client.user else [])
         return how, found if how == "raised" else client.user
-
-    early: list[str] = []
 
     how, found = settled(Reply(235, "welcome"))
     if how == "raised":
@@ -484,17 +495,10 @@ def check_settle(my_settle_auth: Any) -> Iterator[Problem | None]:
                                ("454", settled(Reply(454, "later"))),
                                ("235 while the mechanism has more to say", settled(Reply(235, "welcome"), b"more")),
                                ("235 at a mechanism that raises AuthError", settled(Reply(235, "ok"), error=error))]:
-        if how == "returned":
-            yield Problem(gave=f"a client that is content with {what}",
-                          wire="A server that does not know Ana's password is believed." if "235" in what else
-                          "MAIL is answered 530, and nobody knows why.", look="Raise SMTPAuthenticationError.")
-        elif not called(found, "SMTPAuthenticationError"):
-            yield Problem(gave=f"{type(found).__name__} for {what}: {found}",
-                          look='`raise SMTPAuthenticationError(reply, "why")`.')
+        yield unsettled(what, how, found)
     if early:
-        yield Problem(gave=f"a client that has noted its user, and then raises: the reply was {early[0]}",
-                      wire="Whoever asks `client.user` afterwards believes that Ana is logged in.",
-                      look="Note `client.user` last, when all is well.")
+        yield Problem(gave=f"a client that has noted its user and then raises, for {early[0]}",
+                      wire="`client.user` says that Ana is logged in.", look="Note it last, when all is well.")
 
 
 # --- exercise 1: find the bug ----------------------------------------------------------------------------------------
@@ -595,6 +599,10 @@ def log_in_by(mechanism: Any, token: str, tls: bool) -> tuple[CodedClientSession
     return client, heard, None
 
 
+OF_OCTETS = "`yield` bytes, not str. `\\1` is one octet. (Base64 is the frame's.)"
+OF_THE_CALLER = "The user and the token are those that `respond` was given; the token is `password`."
+
+
 @check(
     hints=(
         "Like LOGIN, this client may have to speak twice. What does a generator yield first, what then?",
@@ -611,13 +619,10 @@ def check_token(MyXOAuth2: Any) -> Iterator[Problem | None]:
         raise NotYet("write `respond(self, user, password)`: what does it yield first?")
     client, heard, error = log_in_by(MyXOAuth2(), TOKEN, tls=True)
     right = f"user={ANA}\1auth=Bearer {TOKEN}\1\1".encode()
-    if heard and heard[0].startswith(b"user=") and heard[0].endswith(b"\1\1") and heard[0] != right:
-        yield Problem(gave=repr(heard[0]), wire=f"The server waits for {right!r}.",
-                      look="The user and the token are those that `respond` was given; the token is `password`.")
     if heard[:1] != [right]:
+        formed = heard and heard[0].startswith(b"user=") and heard[0].endswith(b"\1\1")
         yield Problem(gave=f"{heard[0]!r}" if heard else f"nothing that a server could read: {error!r}",
-                      wire=f"The server waits for {right!r}.", look="`yield` bytes, not str. `\\1` is "
-                      "one octet. (Base64 is the frame's.)")
+                      wire=f"The server waits for {right!r}.", look=OF_THE_CALLER if formed else OF_OCTETS)
     if error or client.user != ANA:
         yield Problem(gave=f"a client that is not logged in with a good token: {error!r}",
                       look="When 235 has come, the generator is sent None. Is there anything left to say?")

@@ -287,7 +287,8 @@ def check_binarymime(MyBinaryMime: type[Extension]) -> Problem | None:
         return Problem(gave=f"{MyBinaryMime.keyword} that requires {repr(requires) if requires else 'nothing'}",
                        wire="" if "CHUNKING" in str(requires) else without,
                        look='`requires = frozenset({"CHUNKING"})`: a set of that one keyword.')
-    if not isinstance(refusal := MyBinaryMime().check(binary_session(), Command("DATA", "")), Reply | None):
+    refusal: Any = MyBinaryMime().check(binary_session(), Command("DATA", ""))
+    if not isinstance(refusal, Reply | None):
         return Problem(gave=f"{refusal!r:.60} from `check` for DATA", wire="The session breaks off without a reply.",
                        look="Return a `Reply`, as in `Reply(503, \"…\")`, or None.")
     for said, codes, kept, look in AT_THE_SERVER:

@@ -79,6 +79,11 @@ def check_scan(my_scan: Callable[[str], Any]) -> Iterator[Problem]:
         if not all(isinstance(path, str) for path in found.values()):
             yield Problem(gave="a path that is no string", look="`entry.path`, or `str(path)`.")
     yield from where_none_are(my_scan)
+    yield from in_order(my_scan)
+
+
+def in_order(my_scan: Callable[[str], Any]) -> Iterator[Problem]:
+    """Whether `cur` is read after `new`."""
     with maildir(FILES) as folder:
         read = listed(lambda: my_scan(folder))
     if "new" in read[read.index("cur") if "cur" in read else len(read) :]:
@@ -89,7 +94,7 @@ def check_scan(my_scan: Callable[[str], Any]) -> Iterator[Problem]:
 def listed(function: Callable[[], Any]) -> list[str]:
     """The names of the folders that a call lists, in order, as far as it asks `os` for them."""
     names: list[str] = []
-    real = {"scandir": os.scandir, "listdir": os.listdir}
+    real: dict[str, Callable[..., Any]] = {"scandir": os.scandir, "listdir": os.listdir}
 
     def noting(asks: Callable[..., Any]) -> Callable[..., Any]:
         def ask(path: Any = ".") -> Any:
@@ -339,31 +344,37 @@ def check_listing(my_listing: Callable[[Any], Any]) -> Iterator[Problem]:
         if not callable(handle):
             raise NotYet("return the handler.")
         for marked in ((), (0,), (0, 2), (0, 1, 2)):
-            try:
-                answer = handle(three(*marked))
-            except Refused as refusal:
-                yield Problem(gave=f"Refused, {str(refusal)!r}, when no number is given", look="`if number:` first.",
-                              wire="LIST alone asks for all, and hears -ERR.")
-                return
-            if answer is None or answer is ...:
-                raise NotYet("the handler returns text, or a conversation: `multi_line(…)`.")
-            if isinstance(answer, str):
-                yield Problem(gave=f"{answer!r:.100} without a number", look="`multi_line` makes the long reply.",
-                              wire="The client waits for lines, and for a dot.")
-                return
-            try:
-                said = told(answer)[0]
-            except TypeError as error:
-                yield Problem(gave=f"a reply that cannot be said: {error}", wire="The session breaks off.",
-                              look="The blocks of `multi_line` are a list of bytes: `[text.encode()]`.")
-                return
-            lines = said.split(b"\r\n")[1:-2]
-            due = [f"{index + 1} {column(three().maildrop, index)}".encode() for index in {0, 1, 2}.difference(marked)]
-            if lines != due or not said.startswith(b"+OK"):
-                yield Problem(gave=f"the lines {lines} when of 1, 2, 3 are marked: {[one + 1 for one in marked]}",
-                              wire="Kenji fetches one letter and deletes another.",
-                              look=f"They would be {due}: the number, and what `column` says.")
+            yield from of_all(handle, column, marked)
         yield from of_one(handle, column)
+
+
+def of_all(handle: Callable[..., Any], column: Callable[[Any, int], object],
+           marked: tuple[int, ...]) -> Iterator[Problem]:
+    """What a handler answers without a number, when some of three letters are marked."""
+    try:
+        answer = handle(three(*marked))
+        if answer is None or answer is ...:
+            raise NotYet("the handler returns text, or a conversation: `multi_line(…)`.")
+        if isinstance(answer, str):
+            yield Problem(gave=f"{answer!r:.100} without a number", look="`multi_line` makes the long reply.",
+                          wire="The client waits for lines, and for a dot.")
+        said = told(answer)[0]
+    except Refused as refusal:
+        yield Problem(gave=f"Refused, {str(refusal)!r}, when no number is given", look="`if number:` first.",
+                      wire="LIST alone asks for all, and hears -ERR.")
+        return
+    except TypeError as error:
+        if "can't concat" not in str(error):
+            raise
+        yield Problem(gave=f"a reply that cannot be said: {error}", wire="The session breaks off.",
+                      look="The blocks of `multi_line` are a list of bytes: `[text.encode()]`.")
+        return
+    lines = said.split(b"\r\n")[1:-2]
+    due = [f"{index + 1} {column(three().maildrop, index)}".encode() for index in {0, 1, 2}.difference(marked)]
+    if lines != due or not said.startswith(b"+OK"):
+        yield Problem(gave=f"the lines {lines} when of 1, 2, 3 are marked: {[one + 1 for one in marked]}",
+                      wire="Kenji fetches one letter and deletes another.",
+                      look=f"They would be {due}: the number, and what `column` says.")
 
 
 def of_one(handle: Callable[..., Any], column: Callable[[Any, int], object]) -> Iterator[Problem]:
@@ -407,9 +418,8 @@ def check_quit(my_quit: Callable[[Any], Any]) -> Iterator[Problem]:
         what = f"QUIT in {state.upper()}" + (f", {left} could not be removed" if left else "")
         if answered is None and refusal is None or answered is ...:
             raise NotYet(f'return "goodbye", for {what}.')
-        if not refusal and (not isinstance(answered, str) or answered[:1] in "+-"):
-            yield Problem(gave=f"{answered!r:.80} for {what}", look='Text alone: return "goodbye", or raise Refused.',
-                          wire=f"The client hears `+OK {answered!s:.80}`.")
+        if not refusal:
+            yield from of_words(answered, what)
         if len(removed) != (state == "transaction"):
             wire = "The letters stay for ever: QUIT is the only way to remove them." if state == "transaction" else \
                    "A caller who has not logged in removes letters."
@@ -429,6 +439,13 @@ def check_quit(my_quit: Callable[[Any], Any]) -> Iterator[Problem]:
         if left and session.state != "update":
             yield Problem(gave=f"the state {session.state!r} after a QUIT that failed", look='"update".',
                           wire="The session goes on after QUIT, and the maildrop stays locked (RFC 1939 §6).")
+
+
+def of_words(answered: Any, what: str) -> Iterator[Problem]:
+    """What `serve` would say of an answer."""
+    if not isinstance(answered, str) or answered[:1] in "+-":
+        yield Problem(gave=f"{answered!r:.80} for {what}", look='Text alone: return "goodbye", or raise Refused.',
+                      wire=f"The client hears `+OK {answered!s:.80}`.")
 
 
 def outcome_of(talk: Any) -> tuple[list[Any], Any, Refused | None]:
