@@ -161,20 +161,7 @@ WORDS = b"Monday, 8 pm. Bring a chair.\r\n" * 40
 )
 def check_unpack(my_unpack: Callable[[bytes, int], Any]) -> Iterator[Problem]:
     """A gzip that is unpacked up to a limit."""
-    for limit in (len(WORDS) + 1, len(WORDS), 10_000_000):
-        try:
-            found = my_unpack(gzip.compress(WORDS), limit)
-        except ValueError as error:
-            yield Problem(gave=f"ValueError, {str(error)!r:.60}, for {len(WORDS)} octets and the limit {limit}",
-                          look="So many octets as the limit says are allowed.",
-                          wire="A letter within the limit is refused.")
-            return
-        if found is None or found is ...:
-            raise NotYet("return what was packed.")
-        if found != WORDS:
-            yield Problem(gave=f"{found!r:.60} for {len(WORDS)} octets and the limit {limit}",
-                          look="So many octets as the limit says are allowed, and all of them are wanted.",
-                          wire="A letter within the limit arrives broken.")
+    yield from accepts(my_unpack)
     for limit in (len(WORDS) - 1, 1):
         yield from refuses(my_unpack, gzip.compress(WORDS), limit, "one octet too many")
     bomb = gzip.compress(bytes(10_000_000))
@@ -191,6 +178,24 @@ def check_unpack(my_unpack: Callable[[bytes, int], Any]) -> Iterator[Problem]:
             yield Problem(gave=f"{most / 1e6:.0f} MB of memory for {what}, when 100,000 octets are allowed",
                           wire="A letter of ten kilobytes takes all memory that there is.",
                           look="Stop in the middle: count while you unpack, not afterwards.")
+
+
+def accepts(my_unpack: Callable[[bytes, int], Any]) -> Iterator[Problem]:
+    """A problem with what is within the limit."""
+    for limit in (len(WORDS) + 1, len(WORDS), 10_000_000):
+        try:
+            found = my_unpack(gzip.compress(WORDS), limit)
+        except ValueError as error:
+            yield Problem(gave=f"ValueError, {str(error)!r:.60}, for {len(WORDS)} octets and the limit {limit}",
+                          look="So many octets as the limit says are allowed.",
+                          wire="A letter within the limit is refused.")
+            return
+        if found is None or found is ...:
+            raise NotYet("return what was packed.")
+        if found != WORDS:
+            yield Problem(gave=f"{found!r:.60} for {len(WORDS)} octets and the limit {limit}",
+                          look="So many octets as the limit says are allowed, and all of them are wanted.",
+                          wire="A letter within the limit arrives broken.")
 
 
 def refuses(my_unpack: Callable[[bytes, int], Any], data: bytes, limit: int, what: str) -> Iterator[Problem]:
