@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from smtp_from_scratch.conversation import Conversation
 from smtp_from_scratch.pop3 import Pop3Session, serve
 from smtp_from_scratch.server import Places
-from smtp_from_scratch.smtp.server import STAGES, begin, positive
+from smtp_from_scratch.smtp.server import STAGES, check_first, positive
 from smtp_from_scratch.smtp.sets import check_tls, check_users
 from smtp_from_scratch.throttle import Guesses
 
@@ -52,7 +52,7 @@ class Pop3Server:
         self._root, self._users, self._insecure, self._domain = root, users, insecure_auth, domain
         self._tls = None if implicit_tls else tls
         self._implicit = tls if implicit_tls else None
-        self._guesses = Guesses()
+        self._guesses, self._begun = Guesses(), False
         several = {"workers": WORKERS} if stage == "loop" else {}
         self._stage = STAGES[stage]()(
             self._conversation, host, port, tap=tap,
@@ -67,7 +67,9 @@ class Pop3Server:
 
     def start(self) -> None:
         """Begin to answer calls, once: RuntimeError for a second time."""
-        begin(self._stage)
+        check_first(self._stage, self._begun)
+        self._stage.start()
+        self._begun = True
 
     def stop(self, grace: float = 10.0) -> None:
         """Take no more calls, end the sessions that wait for a command, and others after `grace` seconds."""

@@ -94,6 +94,7 @@ class Running:
 
     def __init__(self, stage: ThreadedServer, inbox: Inbox, bridge: Bridge) -> None:
         self._stage, self._inbox, self._bridge = stage, inbox, bridge
+        self._begun = False
         self.address = stage.address
 
     @property
@@ -110,12 +111,14 @@ class Running:
         self._begin(None)
 
     def _begin(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        check_first(self._stage, self._begun)
         try:
             self._bridge.open(loop)
         except TypeError:
             self.stop(0.0)
             raise
-        begin(self._stage)
+        self._stage.start()
+        self._begun = True
 
     def stop(self, grace: float = 10.0) -> None:
         """Take no more calls, let transactions in hand finish for `grace` seconds, then cut them off."""
@@ -163,11 +166,12 @@ def stop(stage: ThreadedServer, grace: float, busy: bool) -> None:
         stage.stop(grace)
 
 
-def begin(stage: ThreadedServer) -> None:
-    """Start a stage; RuntimeError for one that has been stopped, or started, before."""
+def check_first(stage: ThreadedServer, begun: bool) -> None:
+    """RuntimeError for a stage that has been stopped, or started, before."""
     if stage.stopping:
         raise RuntimeError("this server has been stopped: make another one")
-    stage.start()
+    if begun:
+        raise RuntimeError("this server answers already: it is started once")
 
 
 class Talking(Running):

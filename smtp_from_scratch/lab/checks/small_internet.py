@@ -55,7 +55,7 @@ def check_whereabouts(my_whereabouts: Mapping[str, str]) -> Iterator[Problem | N
 
 # --- exercise 2: an answer that loops nowhere -------------------------------------------------------------------------
 
-Answering = Callable[[Envelope, Mapping[str, str], set[str]], Any]
+Answering = Callable[[Envelope, Mapping[str, str], dict[str, int], int], Any]
 Letter = tuple[Envelope, dict[str, str]]
 
 
