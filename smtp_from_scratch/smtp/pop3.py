@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import threading
 from typing import TYPE_CHECKING, Self
 
 from smtp_from_scratch.conversation import Conversation
@@ -52,7 +53,7 @@ class Pop3Server:
         self._root, self._users, self._insecure, self._domain = root, users, insecure_auth, domain
         self._tls = None if implicit_tls else tls
         self._implicit = tls if implicit_tls else None
-        self._guesses, self._begun = Guesses(), False
+        self._guesses, self._begun = Guesses(), threading.Event()
         several = {"workers": WORKERS} if stage == "loop" else {}
         self._stage = STAGES[stage]()(
             self._conversation, host, port, tap=tap,
@@ -69,7 +70,7 @@ class Pop3Server:
         """Begin to answer calls, once: RuntimeError for a second time."""
         check_first(self._stage, self._begun)
         self._stage.start()
-        self._begun = True
+        self._begun.set()
 
     def stop(self, grace: float = 10.0) -> None:
         """Take no more calls, end the sessions that wait for a command, and others after `grace` seconds."""

@@ -94,7 +94,7 @@ class Running:
 
     def __init__(self, stage: ThreadedServer, inbox: Inbox, bridge: Bridge) -> None:
         self._stage, self._inbox, self._bridge = stage, inbox, bridge
-        self._begun = False
+        self._begun = threading.Event()
         self.address = stage.address
 
     @property
@@ -118,7 +118,7 @@ class Running:
             self.stop(0.0)
             raise
         self._stage.start()
-        self._begun = True
+        self._begun.set()
 
     def stop(self, grace: float = 10.0) -> None:
         """Take no more calls, let transactions in hand finish for `grace` seconds, then cut them off."""
@@ -166,11 +166,11 @@ def stop(stage: ThreadedServer, grace: float, busy: bool) -> None:
         stage.stop(grace)
 
 
-def check_first(stage: ThreadedServer, begun: bool) -> None:
+def check_first(stage: ThreadedServer, begun: threading.Event) -> None:
     """RuntimeError for a stage that has been stopped, or started, before."""
     if stage.stopping:
         raise RuntimeError("this server has been stopped: make another one")
-    if begun:
+    if begun.is_set():
         raise RuntimeError("this server answers already: it is started once")
 
 
