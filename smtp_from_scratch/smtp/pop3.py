@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 from smtp_from_scratch.conversation import Conversation
 from smtp_from_scratch.pop3 import Pop3Session, serve
 from smtp_from_scratch.server import Places
-from smtp_from_scratch.smtp.server import STAGES, check_first, positive
+from smtp_from_scratch.smtp.server import STAGES, begin, positive
 from smtp_from_scratch.smtp.sets import check_tls, check_users
 from smtp_from_scratch.throttle import Guesses
 
@@ -68,9 +68,7 @@ class Pop3Server:
 
     def start(self) -> None:
         """Begin to answer calls, once: RuntimeError for a second time."""
-        check_first(self._stage, self._begun)
-        self._stage.start()
-        self._begun.set()
+        begin(self._stage, self._begun)
 
     def stop(self, grace: float = 10.0) -> None:
         """Take no more calls, end the sessions that wait for a command, and others after `grace` seconds."""

@@ -93,8 +93,7 @@ class Running:
     """A server that starts, stops, and keeps what came in."""
 
     def __init__(self, stage: ThreadedServer, inbox: Inbox, bridge: Bridge) -> None:
-        self._stage, self._inbox, self._bridge = stage, inbox, bridge
-        self._begun = threading.Event()
+        self._stage, self._inbox, self._bridge, self._begun = stage, inbox, bridge, threading.Event()
         self.address = stage.address
 
     @property
@@ -117,8 +116,7 @@ class Running:
         except TypeError:
             self.stop(0.0)
             raise
-        self._stage.start()
-        self._begun.set()
+        begin(self._stage, self._begun)
 
     def stop(self, grace: float = 10.0) -> None:
         """Take no more calls, let transactions in hand finish for `grace` seconds, then cut them off."""
@@ -172,6 +170,13 @@ def check_first(stage: ThreadedServer, begun: threading.Event) -> None:
         raise RuntimeError("this server has been stopped: make another one")
     if begun.is_set():
         raise RuntimeError("this server answers already: it is started once")
+
+
+def begin(stage: ThreadedServer, begun: threading.Event) -> None:
+    """Start a stage, and note it; RuntimeError as above."""
+    check_first(stage, begun)
+    stage.start()
+    begun.set()
 
 
 class Talking(Running):
