@@ -93,7 +93,7 @@ class Running:
     """A server that starts, stops, and keeps what came in."""
 
     def __init__(self, stage: ThreadedServer, inbox: Inbox, bridge: Bridge) -> None:
-        self._stage, self._inbox, self._bridge = stage, inbox, bridge
+        self._stage, self._inbox, self._bridge, self._begun = stage, inbox, bridge, threading.Event()
         self.address = stage.address
 
     @property
@@ -110,12 +110,13 @@ class Running:
         self._begin(None)
 
     def _begin(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        check_first(self._stage, self._begun)
         try:
             self._bridge.open(loop)
         except TypeError:
             self.stop(0.0)
             raise
-        begin(self._stage)
+        begin(self._stage, self._begun)
 
     def stop(self, grace: float = 10.0) -> None:
         """Take no more calls, let transactions in hand finish for `grace` seconds, then cut them off."""
@@ -163,11 +164,19 @@ def stop(stage: ThreadedServer, grace: float, busy: bool) -> None:
         stage.stop(grace)
 
 
-def begin(stage: ThreadedServer) -> None:
-    """Start a stage; RuntimeError for one that has been stopped, or started, before."""
+def check_first(stage: ThreadedServer, begun: threading.Event) -> None:
+    """RuntimeError for a stage that has been stopped, or started, before."""
     if stage.stopping:
         raise RuntimeError("this server has been stopped: make another one")
+    if begun.is_set():
+        raise RuntimeError("this server answers already: it is started once")
+
+
+def begin(stage: ThreadedServer, begun: threading.Event) -> None:
+    """Start a stage, and note it; RuntimeError as above."""
+    check_first(stage, begun)
     stage.start()
+    begun.set()
 
 
 class Talking(Running):
