@@ -47,7 +47,7 @@ def loop() -> type[ThreadedServer]:
 STAGES: dict[str, Callable[[], type[ThreadedServer]]] = {"threads": threads, "loop": loop}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ReceivedMessage:
     """A message that a server took in: its envelope, and its octets as they came, line ends CR LF."""
 
@@ -60,6 +60,34 @@ class ReceivedMessage:
         from email import message_from_bytes, policy
 
         return message_from_bytes(self.data.replace(b"\r\n", b"\n"), policy=policy.default)
+
+    @property
+    def subject(self) -> str:
+        """The subject, decoded, or as it came where it cannot be; empty without one."""
+        try:
+            return str(self.message.get("Subject", ""))
+        except Exception:                      # what the library's parser raises for a stranger's header varies
+            from email.parser import BytesHeaderParser
+
+            return str(BytesHeaderParser().parsebytes(self.data).get("Subject", ""))
+
+    @property
+    def text(self) -> str:
+        """The text for reading, of type text/plain; empty if there is none."""
+        return self._body("plain")
+
+    @property
+    def html(self) -> str:
+        """The same as text/html, alone or beside the other; empty if there is none."""
+        return self._body("html")
+
+    def _body(self, kind: str) -> str:
+        part = self.message.get_body((kind,))
+        return "" if part is None else str(part.get_content())
+
+    def __repr__(self) -> str:
+        to = ", ".join(f"<{recipient}>" for recipient in self.envelope.recipients)
+        return f"<message from <{self.envelope.sender}> to {to}, {self.subject!r}, {len(self.data)} octets>"
 
 
 class Inbox:
