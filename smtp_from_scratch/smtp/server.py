@@ -64,12 +64,14 @@ class ReceivedMessage:
     @property
     def subject(self) -> str:
         """The subject, decoded, or as it came where it cannot be; empty without one."""
-        try:
-            return str(self.message.get("Subject", ""))
-        except Exception:                      # what the library's parser raises for a stranger's header varies
-            from email.parser import BytesHeaderParser
+        from email import policy
+        from email.parser import BytesHeaderParser
 
-            return str(BytesHeaderParser().parsebytes(self.data).get("Subject", ""))
+        header = self.data.partition(b"\r\n\r\n")[0].replace(b"\r\n", b"\n")       # a body may be long
+        try:
+            return str(BytesHeaderParser(policy=policy.default).parsebytes(header).get("Subject", ""))
+        except Exception:                      # what the library's parser raises for a stranger's header varies
+            return str(BytesHeaderParser().parsebytes(header).get("Subject", ""))
 
     @property
     def text(self) -> str:

@@ -368,3 +368,14 @@ def test_our_own_client_hears_it_too(smtp_server: FakeServer) -> None:
     with Client(*smtp_server.address) as smtp, pytest.raises(SMTPRecipientsRefused) as caught:
         smtp.send_message(message())
     assert caught.value.receipt.refused["kenji@tokyo.example"].enhanced == "4.2.1"
+
+
+def test_a_subject_is_found_in_the_header_alone(smtp_server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An attachment of 20 MB took seconds, each time that a subject was compared."""
+    send(smtp_server, message("Grüße"))
+
+    def parsed(octets: bytes, **_: object) -> EmailMessage:
+        raise AssertionError("the whole letter was parsed")
+
+    monkeypatch.setattr("email.message_from_bytes", parsed)
+    assert smtp_server.assert_sent(subject="grü*").subject == "Grüße"
