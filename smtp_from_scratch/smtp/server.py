@@ -47,7 +47,7 @@ def loop() -> type[ThreadedServer]:
 STAGES: dict[str, Callable[[], type[ThreadedServer]]] = {"threads": threads, "loop": loop}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ReceivedMessage:
     """A message that a server took in: its envelope, and its octets as they came, line ends CR LF."""
 
@@ -60,6 +60,36 @@ class ReceivedMessage:
         from email import message_from_bytes, policy
 
         return message_from_bytes(self.data.replace(b"\r\n", b"\n"), policy=policy.default)
+
+    @property
+    def subject(self) -> str:
+        """The subject, decoded, or as it came where it cannot be; empty without one."""
+        from email import policy
+        from email.parser import BytesHeaderParser
+
+        header = self.data.partition(b"\r\n\r\n")[0].replace(b"\r\n", b"\n")       # a body may be long
+        try:
+            return str(BytesHeaderParser(policy=policy.default).parsebytes(header).get("Subject", ""))
+        except Exception:                      # what the library's parser raises for a stranger's header varies
+            return str(BytesHeaderParser().parsebytes(header).get("Subject", ""))
+
+    @property
+    def text(self) -> str:
+        """The text for reading, of type text/plain; empty if there is none."""
+        return self._body("plain")
+
+    @property
+    def html(self) -> str:
+        """The same as text/html, alone or beside the other; empty if there is none."""
+        return self._body("html")
+
+    def _body(self, kind: str) -> str:
+        part = self.message.get_body((kind,))
+        return "" if part is None else str(part.get_content())
+
+    def __repr__(self) -> str:
+        to = ", ".join(f"<{recipient}>" for recipient in self.envelope.recipients)
+        return f"<message from <{self.envelope.sender}> to {to}, {self.subject!r}, {len(self.data)} octets>"
 
 
 class Inbox:

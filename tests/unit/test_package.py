@@ -27,13 +27,13 @@ HELLO = ENDS | {"ehlo", "transaction"}
 EXTENSIONS = {"status", "pipelining", "chunking", "starttls", "auth", "scram", "smtputf8", "dsn"}
 STAGES = {"connection", "server", "loop"}
 PROTOCOL = HELLO | EXTENSIONS | STAGES | {"maildir", "pop3", "queue", "relay", "report", "submission"}
-BY_HAND = {"addresses", "aio", "desk", "dots", "flight", "known", "ledger", "lmtp", "message", "oauth", "parts",
-           "passwords", "prompt", "refusals", "resolver", "sasl", "stream", "throttle", "together", "tray", "unix",
-           "users", "xtext"}
+BY_HAND = {"addresses", "aio", "desk", "dialogue", "dots", "flight", "known", "ledger", "lmtp", "message", "oauth",
+           "parts", "passwords", "prompt", "refusals", "resolver", "sasl", "stream", "throttle", "together", "tray",
+           "unix", "users", "xtext"}
 FRONT_DOOR = PROTOCOL | BY_HAND | {"saslprep", "smtp", "transcript"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": {"memory"}, "addresses": set(), "printable": set(), "parts": set(), "saslprep": set(),
-    "transcript": set(),
+    "transcript": set(), "dialogue": {"transcript"},
     "throttle": LINE | {"conversation"}, "passwords": {"saslprep"}, "xtext": {"wire"},
     "oauth": {"conversation", "passwords", "sasl"}, "sasl": {"client", "conversation", "passwords", "saslprep"},
     "wire": {"printable"}, "channel": WIRE | {"transcript"}, "conversation": LINE,
