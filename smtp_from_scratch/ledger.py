@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 from .bodies import MEMORY, Spool
 from .envelope import Envelope
+from .stream import BLOCK
 from .together import sync_folder
 
 __all__ = ["Entry", "Ledger", "entry_of", "open_file"]
 
-BLOCK = 262_144                                 # octets
 OURS = 5321                                     # by this number SQLite's file says whose it is
 PRAGMAS = ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "journal_size_limit = 10000000")
 SCHEMA = f"""
