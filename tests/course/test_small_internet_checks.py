@@ -155,6 +155,7 @@ def test_round_refuses(answer: Any, says: str) -> None:
 
 @pytest.mark.parametrize("answer", [
     ROUND, ROUND | {"told": "ana@rio.example"}, solution(SOLVED, "round-code")["my_round"],
+    ROUND | {"told": "the sender", "status": "554 5.4.6"},
     {"aliases": {"kenji@tokyo.example": "a@rio.example", "a@rio.example": "b@tokyo.example",
                  "b@tokyo.example": "c@rio.example", "c@rio.example": "b@tokyo.example"},
      "status": " 5.4.6 ", "told": "Ana"},

@@ -195,11 +195,11 @@ def check_round(my_round: Mapping[str, Any]) -> Iterator[Problem | None]:
         yield Problem(f"{aliases!r:.60}", look="`aliases` is a dictionary: an address, and the address it stands for.")
         return
     yield problem_of_aliases({one.strip().lower(): other.strip().lower() for one, other in aliases.items()})
-    status, told = str(my_round["status"]).strip(), as_word(my_round["told"])
+    status, told = str(my_round["status"]).strip().removeprefix("554 "), as_word(my_round["told"])
     if status != "5.4.6":
         yield Problem(f"the status {status!r:.20}", "Nobody says that to a letter that has come too often.",
                       "Chapter relay, the last prediction: what did the queue say after a hundred Received lines?")
-    if told not in ("ana", ANA):
+    if told not in ("ana", ANA, "the sender", "sender"):
         yield Problem(f"told: {told!r:.40}", "A report goes to the sender of the envelope.",
                       "An alias changes the recipient. Does it change the sender?")
 
@@ -218,6 +218,6 @@ def problem_of_aliases(aliases: Mapping[str, str]) -> Problem | None:
     while address in aliases and hops <= HOPS:
         address, hops = aliases[address], hops + 1
     if hops <= HOPS:
-        return Problem(f"a letter to {KENJI} that ends at {address}", f"It is there after {hops} aliases, and stays.",
+        return Problem(f"a letter to {KENJI} that ends at {address}", f"There it stays, aliases followed: {hops}.",
                        "Follow it with a finger: it must come back to an address where it has been.")
     return None
