@@ -7,6 +7,7 @@ ARGS ?=
 CHAPTER ?=
 JOBS ?= 4
 MINUTES ?= 10
+SHAKE ?= 0.1
 export PYTHON
 
 # The Python that sets everything up: any will do, or uv. Nobody has none and wants to read the shell's opinion of it.
@@ -17,7 +18,7 @@ have-python:
 	@[ -n "$(run)" ] || { echo "There is no Python here: install 3.11 or newer (3.13 is a good choice), or uv." >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help have-python lab reset slides site test test-all quick fuzz lint refresh measure export bench constraints binder-check clean test-env
+.PHONY: help have-python lab reset slides site test test-all quick fuzz shake lint refresh measure export bench constraints binder-check clean test-env
 
 help:
 	@echo "make lab       set up the course and open its first chapter in JupyterLab, in a copy for you: my-course/"
@@ -28,6 +29,7 @@ help:
 	@echo "make test-all  that, and what needs more: Chromium, npm, a JupyterHub, fresh environments (Binder's, the wheel's)"
 	@echo "make quick     the same without the notebooks and the slow tests"
 	@echo "make fuzz      odd octets for both ends and every parser, for MINUTES=10 (with atheris where it is installed)"
+	@echo "make shake     the notebooks, while threads and sockets stumble: what depends on their order shows   (SHAKE=0.1)"
 	@echo "make lint      style, types, spelling, links, and whether each module is what its notebook says"
 	@echo "make export    notebooks -> modules            (ARGS=\"09 11\" for some chapters only)"
 	@echo "make refresh   export, run every notebook afresh, store what it showed"
@@ -76,6 +78,10 @@ quick: lint
 
 fuzz: test-env
 	@$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(ARGS)
+
+shake: test-env
+	@PATH="$(CURDIR)/$(BIN):$$PATH" SHAKE=$(SHAKE) PYTHONPATH="$(CURDIR)/tests/shaken" $(BIN)/python -m pytest -q -n $(JOBS) \
+	    --dist loadfile --timeout 900 --nbval --nbval-current-env --nbval-cell-timeout=600 $(or $(ARGS),notebooks)
 
 export: test-env
 	@$(BIN)/python tools/export.py $(ARGS)
