@@ -164,8 +164,8 @@ class Signer:
         have = [name_of(field) for field in fields]
         names = [name for name in SIGNED for _ in range(have.count(name) + 1)]
         tags = {"v": "1", "a": self.algorithm, "c": "relaxed/relaxed", "d": self.domain, "s": self.selector,
-                "t": f"{time.time():.0f}", "h": ":".join(names),
-                "bh": base64.b64encode(body_hash(body, start, "relaxed")).decode()}
+                "h": ":".join(names), "bh": base64.b64encode(body_hash(body, start, "relaxed")).decode(),
+                "t": f"{time.time():.0f}"}
         value = self.sign(signed_octets(signature_field(tags), fields, names, "relaxed"))
         return signature_field(tags, base64.b64encode(value).decode())
 
