@@ -8,7 +8,7 @@ from typing import IO
 
 __all__ = ["body_hash", "canonical_body"]
 
-CRLF, BLOCK = b"\r\n", 262_144
+CRLF, BLOCK = b"\r\n", 65_536
 _SPACES = re.compile(rb"[ \t]+")
 
 
