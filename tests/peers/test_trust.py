@@ -121,14 +121,20 @@ PEERS = ["192.0.2.1", "192.0.2.7", "192.0.2.20", "198.51.100.1", "2001:db8::1"]
 
 @st.composite
 def zones(draw: Any) -> dict[str, list[str] | None]:
-    """A few domains, some of which have records, some of which nobody answers for."""
+    """A few domains; some have records, about some nobody answers.
+
+    pyspf counts as mistakes what is none: an unknown modifier that is there twice (RFC 7208 §6), and a domain that
+    includes itself after a term that hits. It asks for the addresses of all servers, we for one after the other.
+    """
     found: dict[str, list[str] | None] = {}
     for name in NAMES[:-1]:
-        found[f"{name} TXT"] = draw(st.one_of(st.none(), *[RECORDS.map(lambda text: [text])] * 8,
+        record = RECORDS.filter(
+            lambda text, name=name: f"include:{name}" not in text and text.count("x=y") < 2).map(lambda text: [text])
+        found[f"{name} TXT"] = draw(st.one_of(st.none(), *[record] * 8,
                                               st.just(["v=spf1 -all", "v=spf1 ?all"]), st.just(["other"])))
         found[f"{name} A"] = draw(st.lists(st.sampled_from(PEERS[:4]), max_size=2, unique=True))
         found[f"{name} AAAA"] = draw(st.sampled_from([[], ["2001:db8::1"]]))
-        found[f"{name} MX"] = draw(st.lists(st.sampled_from(NAMES), max_size=3, unique=True))
+        found[f"{name} MX"] = draw(st.lists(st.sampled_from(NAMES), max_size=1))
     return found
 
 
