@@ -12,7 +12,7 @@ from typing import IO, Any, NamedTuple
 
 from .addresses import parsed
 from .bodies import MEMORY, Spool
-from .together import Steps, around, calling
+from .together import Steps, alone, calling
 from .wire import Reply
 
 __all__ = ["HEADER_LIMIT", "Changed", "Finding", "author_domains", "authority_of", "changed", "name_of", "plain_domain",
@@ -95,7 +95,10 @@ Changed = tuple[list[bytes], int]              # other fields, and the place whe
 
 def changed(deliver: Callable[..., Any], change: Callable[..., Changed | Reply | None]) -> Callable[..., Any]:
     """A delivery of letters with other fields. `change(envelope, body)` returns them, or None for a letter that stays
-    as it is, or a Reply for one that is refused. The letter is copied, in memory that does not grow."""
+    as it is, or a Reply for one that is refused. The letter is copied, in memory that does not grow.
+
+    A change may wait for the DNS, so letters do not share their steps; as many at once as the delivery takes.
+    """
 
     def play(envelope: Any, body: IO[bytes]) -> Steps[Any]:
         found = change(envelope, body)
@@ -113,7 +116,12 @@ def changed(deliver: Callable[..., Any], change: Callable[..., Changed | Reply |
             whole.file.seek(0)
             return whole.fault or (yield from calling(deliver, envelope, whole.file))
 
-    return around(deliver, play)
+    def deliver_changed(envelope: Any, body: IO[bytes]) -> Any:
+        return alone(play(envelope, body))
+
+    if isinstance(count := getattr(deliver, "at_once", None), int):
+        setattr(deliver_changed, "at_once", max(count, 1))  # noqa: B010
+    return deliver_changed
 
 
 # --- tags -------------------------------------------------------------------------------------------------------------
