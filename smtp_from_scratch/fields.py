@@ -86,7 +86,7 @@ def plain_domain(domain: str) -> str:
     domain = domain.lower().rstrip(".")
     try:
         return ascii_name(domain).lower()
-    except (NoSuchDomain, ImportError):
+    except (NoSuchDomain, ImportError, UnicodeError):
         return domain
 
 

@@ -233,7 +233,7 @@ def expand(spec: str, domain: str, caller: Caller, ask: Questions) -> str:
         if macro[3]:
             parts.reverse()
         text = ".".join(parts[-int(macro[2]):] if macro[2] else parts)
-        return quote(text, safe="-._~") if macro[1].isupper() else text
+        return quote(text, safe="-._~", errors="replace") if macro[1].isupper() else text
 
     name = re.sub(r"%(?:\{([A-Za-z])([0-9]*)([rR]?)([.+,/_=-]*)\}|[%_-])", replaced, spec) or domain
     while len(name) > 253 and "." in name:

@@ -618,6 +618,24 @@ def test_a_signer_signs_its_own_domain_only(kept: Kept) -> None:
     assert result(kept[0]) == "pass"
 
 
+def test_as_many_letters_at_once_as_the_delivery_takes() -> None:
+    """A check waits for the DNS: in a loop, other letters do not wait for it."""
+    class Many(Kept):
+        at_once = 16
+
+    trust = Trust("mx", NameTable(ZONE))
+    assert getattr(trust.deliver(Many()), "at_once") == 16     # noqa: B009
+    assert not hasattr(trust.deliver(Kept()), "at_once")
+
+
+def test_names_that_no_alphabet_has(kept: Kept) -> None:
+    """Octets that are no UTF-8 come as surrogates; no check may break on them."""
+    table = NameTable(ZONE | {"rio.example TXT": ["v=spf1 exists:%{L}.%{S}.x.example a:%{o}.x.example -all"]})
+    for sender in ("\udce9@rio.example", "ana@\udce9.example", "ana@" + "\u00e9" * 80 + ".example"):
+        checked = Trust("mx", table).checked(Envelope(sender, [KENJI], "\udce9", SHADY), io.BytesIO(LETTER))
+        assert isinstance(checked, Reply) and checked.code == 550
+
+
 def test_a_key_that_fails_loses_no_letter(kept: Kept) -> None:
     def broken(octets: bytes) -> bytes:
         raise OSError("the key is on a disk that is gone")

@@ -3,8 +3,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from smtp_from_scratch.keys import der_of, key_record
-
 __all__ = ["CourseKey", "course_key", "football"]
 
 
@@ -18,6 +16,8 @@ class CourseKey(NamedTuple):
     @property
     def record(self) -> str:
         """What its owner publishes."""
+        from smtp_from_scratch.keys import der_of, key_record
+
         return key_record(der_of(self.n, self.e))
 
 
