@@ -23,9 +23,8 @@ from .terms import BadRecord, Caller, NoAnswer, Questions, Term, expand, parse_r
 from .wire import Reply
 
 __all__ = [
-    "spf_record", "RESULTS", "first_match", "matches", "evaluate", "check_spf", "relaxed_field", "select",
-    "signed_octets", "rsa_verifies", "check_signature", "SIGNED", "Signer", "aligned", "check_dmarc", "judged",
-    "MOST_SIGNATURES", "Trust",
+    "spf_record", "RESULTS", "first_match", "evaluate", "check_spf", "relaxed_field", "select", "signed_octets",
+    "rsa_verifies", "check_signature", "SIGNED", "Signer", "aligned", "check_dmarc", "MOST_SIGNATURES", "Trust",
 ]
 
 
