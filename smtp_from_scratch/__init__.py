@@ -19,6 +19,7 @@ _HOME = {
     "Maildir": "maildir",
     "Queue": "queue",
     "Relay": "relay",
+    "Signer": "trust", "Trust": "trust",
     "Envelope": "envelope",
     "Reply": "wire",
     "Receipt": "client",

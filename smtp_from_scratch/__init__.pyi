@@ -30,6 +30,7 @@ from .smtputf8 import SmtpUtf8
 from .starttls import StartTLS
 from .status import EnhancedStatusCodes
 from .submission import Submission
+from .trust import Signer, Trust
 from .users import UserFile
 from .wire import Reply
 
@@ -39,6 +40,6 @@ __all__ = [
     "Envelope", "Extension", "Maildir", "Passwords", "Pipelining", "Pop3Server", "Queue", "Receipt", "ReceivedMessage",
     "Relay", "Reply", "SMTPAuthenticationError", "SMTPConnectError", "SMTPDataError", "SMTPException", "SMTPHeloError",
     "SMTPNotSupportedError", "SMTPRecipientsRefused", "SMTPResponseException", "SMTPSenderRefused",
-    "SMTPServerDisconnected", "SMTPTimeout", "Server", "Size", "SmtpUtf8", "StartTLS", "Submission", "UserFile",
-    "client_extensions", "deliver", "send_all", "server_extensions"
+    "SMTPServerDisconnected", "SMTPTimeout", "Server", "Signer", "Size", "SmtpUtf8", "StartTLS", "Submission", "Trust",
+    "UserFile", "client_extensions", "deliver", "send_all", "server_extensions"
 ]

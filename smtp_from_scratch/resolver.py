@@ -1,8 +1,8 @@
-"""Who knows where a domain's servers are: what a relay asks, and the real DNS, which needs the extra `relay`."""
+"""Who knows what the DNS says: what a relay asks, and a receiver that checks; the real one needs the extra `relay`."""
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .wire import Reply
@@ -10,7 +10,8 @@ from .wire import Reply
 if TYPE_CHECKING:
     import dns.resolver
 
-__all__ = ["Address", "DnsResolver", "NoRoute", "NoSuchDomain", "Record", "Resolver", "ascii_name", "literal"]
+__all__ = ["Address", "DnsResolver", "NameTable", "NoRoute", "NoSuchDomain", "Record", "Records", "Resolver",
+           "ascii_name", "literal"]
 
 Record = tuple[int, str]                        # an MX record: preference, host
 Address = tuple[str, int]                       # where a host listens: IP address, port
@@ -39,6 +40,30 @@ class Resolver(Protocol):
         """Where a host listens, or an address in brackets; the best first."""
 
 
+class Records(Protocol):
+    """Whoever knows what the DNS says about a name. Any exception means: no answer now."""
+
+    def records(self, name: str, kind: str) -> Iterable[str]:
+        """The records of a kind, "TXT", "A", "AAAA", "MX" or "PTR", each as text, of MX the host; nothing, if there is
+        none, or no such name."""
+
+
+class NameTable:
+    """A small DNS in memory: `{"rio.example TXT": ["v=spf1 -all"]}`. None in place of a list: nobody answers."""
+
+    def __init__(self, table: Mapping[str, Iterable[str] | None]) -> None:
+        self.table = {key.lower(): found for key, found in table.items()}
+        self.asked: list[str] = []                  # the questions so far
+
+    def records(self, name: str, kind: str) -> Iterable[str]:
+        """What the table has."""
+        self.asked.append(f"{name} {kind}")
+        found = self.table.get(f"{name} {kind}".lower(), ())
+        if found is None:
+            raise TimeoutError(f"nobody answers for {name}")
+        return found
+
+
 class DnsResolver:
     """MX and address records from the servers that this machine asks, or from those of a dnspython `resolver`.
 
@@ -59,6 +84,13 @@ class DnsResolver:
         """Where a host listens, IPv4 first; or an address in brackets."""
         found = [literal(host)] if host.startswith("[") else self.both(host)
         return [(address, self.port) for address in found if self.local or elsewhere(address)]
+
+    def records(self, name: str, kind: str) -> list[str]:
+        """The records of a kind, as text; dnspython's errors for no answer now."""
+        try:
+            return [text_of(record, kind) for record in self.ask(name, kind)]
+        except NoSuchDomain:
+            return []
 
     def both(self, host: str) -> list[str]:
         """A and AAAA records; an error only if neither kind was answered with anything."""
@@ -83,6 +115,15 @@ class DnsResolver:
             return self.resolver.resolve(ascii_name(name) + ".", kind, raise_on_no_answer=False, lifetime=SECONDS)
         except (dns.resolver.NXDOMAIN, dns.exception.SyntaxError, dns.exception.FormError):    # a label too long, say
             raise NoSuchDomain(name) from None
+
+
+def text_of(record: Any, kind: str) -> str:
+    """What a record says; the strings of a TXT record are one text (RFC 7208 §3.3, RFC 6376 §3.6.2.2)."""
+    match kind:
+        case "TXT": return b"".join(record.strings).decode("utf-8", "replace")
+        case "MX": return str(record.exchange.to_text())
+        case "PTR": return str(record.target.to_text())
+    return str(record.address)
 
 
 def ascii_name(name: str) -> str:

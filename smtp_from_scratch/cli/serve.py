@@ -23,6 +23,7 @@ from smtp_from_scratch.cli.common import (
     until_told,
     where,
 )
+from smtp_from_scratch.cli.identity import add_identity_options, checked
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.maildir import Maildir
 from smtp_from_scratch.smtp import Server, server_extensions
@@ -57,6 +58,7 @@ def add_options(serve: argparse.ArgumentParser) -> None:
     serve.add_argument("--domain", action="append", metavar="D", default=[],
                        help="refuse recipients of other domains, but not from users; may be repeated")
     add_onward_options(serve)
+    add_identity_options(serve)
     serve.add_argument("--hostname", metavar="NAME", default="", help="what the server calls itself")
     serve.add_argument("--tls-cert", metavar="F", help="the server's certificates, in PEM form")
     serve.add_argument("--tls-key", metavar="F", help="its private key, unless that is in the same file")
@@ -252,6 +254,10 @@ def lacking(roles: Mapping[str, tuple[str, int]], options: argparse.Namespace) -
         return "--queue FILE and --next-host HOST:PORT (and --next-tls), or --relay, belong together"
     if options.queue and not options.domain:
         return "--queue is for mail of other domains: --domain says which are yours (else strangers could use it)"
+    if options.sign and not ("submission" in roles or "submissions" in roles):
+        return "--sign is for what users write: --submission or --submissions HOST:PORT"
+    if options.verify_senders and "smtp" not in roles:
+        return "--verify-senders is for letters from strangers: --smtp HOST:PORT"
     if options.tls_key and not options.tls_cert:
         return "--tls-key needs --tls-cert"
     return ""
@@ -265,7 +271,7 @@ def server_for(role: str, address: tuple[str | socket.socket, int], options: arg
         tls=None if implicit else tls,
         require_tls=private and not (implicit or options.insecure_auth),
         users=users, require_auth=private, insecure_auth=options.insecure_auth, without=options.without)
-    deliver = outgoing or Maildir(options.maildir, hostname)
+    deliver = checked(outgoing or Maildir(options.maildir, hostname), role, options, hostname)
     return Server(*address, deliver=deliver, hostname=hostname, max_size=options.max_size,
                   max_connections=options.max_connections, session_timeout=options.session_timeout,
                   max_connections_per_address=options.max_connections_per_address,

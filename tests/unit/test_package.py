@@ -26,10 +26,10 @@ ENDS = TALK | {"bodies", "rules", "together", "client", "session"}
 HELLO = ENDS | {"ehlo", "transaction"}
 EXTENSIONS = {"status", "pipelining", "chunking", "starttls", "auth", "scram", "smtputf8", "dsn"}
 STAGES = {"connection", "server", "loop"}
-PROTOCOL = HELLO | EXTENSIONS | STAGES | {"maildir", "pop3", "queue", "relay", "report", "submission"}
-BY_HAND = {"addresses", "aio", "desk", "dialogue", "dots", "flight", "known", "ledger", "lmtp", "message", "oauth",
-           "parts", "passwords", "prompt", "refusals", "resolver", "sasl", "stream", "throttle", "together", "tray",
-           "unix", "users", "xtext"}
+PROTOCOL = HELLO | EXTENSIONS | STAGES | {"maildir", "pop3", "queue", "relay", "report", "submission", "trust"}
+BY_HAND = {"addresses", "aio", "canonical", "desk", "dialogue", "dots", "fields", "flight", "keys", "known", "ledger",
+           "lmtp", "message", "oauth", "parts", "passwords", "policies", "prompt", "refusals", "resolver", "sasl",
+           "signature", "stream", "terms", "throttle", "together", "tray", "unix", "users", "xtext"}
 FRONT_DOOR = PROTOCOL | BY_HAND | {"saslprep", "smtp", "transcript"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": {"memory"}, "addresses": set(), "printable": set(), "parts": set(), "saslprep": set(),
@@ -55,6 +55,9 @@ ALLOWED: dict[str, set[str]] = {
     "loop": LINE | {"conversation", "connection", "flight", "server", "throttle", "together", "tray", "unix"},
     "aio": LINE | {"conversation", "connection", "prompt", "unix"},
     "relay": ENDS | {"queue", "resolver"}, "resolver": WIRE,
+    "canonical": set(), "fields": WIRE | {"addresses", "bodies", "resolver", "together"}, "keys": {"fields"},
+    "terms": {"fields", "resolver"}, "policies": {"fields", "terms"}, "signature": {"fields", "keys", "terms"},
+    "trust": ENDS | {"canonical", "fields", "keys", "policies", "resolver", "signature", "terms"},
     "maildir": WIRE | {"envelope", "stream", "together"},
     "users": HELLO | {"auth", "passwords", "sasl", "saslprep", "scram"},
     "refusals": {"client", "wire"}, "replies": TALK | {"client"}, "message": ENDS | {"addresses", "transaction"},
@@ -72,7 +75,7 @@ TYPES = {"ehlo": {"transaction"}}               # imported for type checkers onl
 ORDER = ("wire conversation envelope client session connection server maildir ehlo transaction status pipelining "
          "chunking starttls auth scram smtputf8 submission dsn report queue relay pop3 trust loop").split()
 # What a module may import beyond the standard library. The protocol: nothing, but for the extra named after it.
-FOREIGN = {"resolver": {"dns", "idna"}, "pytest_plugin": {"pytest"}, "testing": {"trustme"},
+FOREIGN = {"keys": {"cryptography"}, "resolver": {"dns", "idna"}, "pytest_plugin": {"pytest"}, "testing": {"trustme"},
            "cli": {"dns", "idna", "rich"}}
 FREE = {"lab", "conformance"}
 
@@ -270,7 +273,7 @@ LARGE = {"asyncio", "concurrent.futures", "email.parser", "email.policy", "http"
          "pathlib", "queue", "shutil", "stringprep", "subprocess", "tempfile", "traceback", "unittest"}
 RARE = {"aio", "auth", "compat", "conformance", "ledger", "lmtp", "loop", "maildir", "memory", "oauth", "parts",
         "pop3", "report", "scram", "sqlite3", "smtp.aio", "smtp.logins", "smtp.many", "smtp.pop3", "starttls",
-        "submission", "users"}
+        "submission", "trust", "users"}
 SERVER, CLIENT = {"server", "smtp.bridge", "smtp.server"}, {"message", "smtp.base", "smtp.client", "smtp.sending"}
 
 

@@ -18,8 +18,8 @@ MODULES = {
         AsyncClient Auth BinaryMime Chunking Client Dsn EightBitMime EnhancedStatusCodes Envelope Extension
         Maildir Passwords Pipelining Pop3Server Queue Receipt ReceivedMessage Relay Reply SMTPAuthenticationError
         SMTPConnectError SMTPDataError SMTPException SMTPHeloError SMTPNotSupportedError SMTPRecipientsRefused
-        SMTPResponseException SMTPSenderRefused SMTPServerDisconnected SMTPTimeout Server Size SmtpUtf8 StartTLS
-        Submission UserFile client_extensions deliver send_all server_extensions
+        SMTPResponseException SMTPSenderRefused SMTPServerDisconnected SMTPTimeout Server Signer Size SmtpUtf8
+        StartTLS Submission Trust UserFile client_extensions deliver send_all server_extensions
     """,
     "smtp_from_scratch.compat": """
         LMTP SMTP SMTPAuthenticationError SMTPConnectError SMTPDataError SMTPException SMTPHeloError
@@ -40,6 +40,7 @@ MEMBERS = {
     """,
     "smtp_from_scratch.Server": "messages start stop wait_for",
     "smtp_from_scratch.Pop3Server": "start stop",
+    "smtp_from_scratch.Signer": "deliver", "smtp_from_scratch.Trust": "checked deliver",
     "smtp_from_scratch.Receipt": "accepted done recipients refused refused_by reply sender unknown",
     "smtp_from_scratch.Reply": "code enhanced lines permanent positive temporary text",
     "smtp_from_scratch.Envelope": "hello options parameters peer protocol recipients sender user",
@@ -83,7 +84,8 @@ ARGUMENTS = {
     "smtp_from_scratch.Relay": "hostname resolver connect ourselves=",
     "smtp_from_scratch.UserFile": "path create=",
     "smtp_from_scratch.Passwords": "passwords",
-    "smtp_from_scratch.Submission": "may_send=",
+    "smtp_from_scratch.Signer": "domain selector sign algorithm=",
+    "smtp_from_scratch.Submission": "may_send=", "smtp_from_scratch.Trust": "hostname resolver organization=",
     "smtp_from_scratch.client_extensions": """
         * tls= require_tls= user= password= token= insecure_auth= eager= mechanisms= without=
     """,

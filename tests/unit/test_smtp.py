@@ -50,8 +50,8 @@ def test_public_names_are_these() -> None:
         "Envelope", "Extension", "Maildir", "Passwords", "Pipelining", "Pop3Server", "Queue", "Receipt",
         "ReceivedMessage", "Relay", "Reply", "SMTPAuthenticationError", "SMTPConnectError", "SMTPDataError",
         "SMTPException", "SMTPHeloError", "SMTPNotSupportedError", "SMTPRecipientsRefused", "SMTPResponseException",
-        "SMTPSenderRefused", "SMTPServerDisconnected", "SMTPTimeout", "Server", "Size", "SmtpUtf8", "StartTLS",
-        "Submission", "UserFile", "client_extensions", "deliver", "send_all", "server_extensions",
+        "SMTPSenderRefused", "SMTPServerDisconnected", "SMTPTimeout", "Server", "Signer", "Size", "SmtpUtf8",
+        "StartTLS", "Submission", "Trust", "UserFile", "client_extensions", "deliver", "send_all", "server_extensions",
     ]
     for name in smtp_from_scratch.__all__:
         assert getattr(smtp_from_scratch, name).__doc__

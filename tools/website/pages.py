@@ -18,7 +18,7 @@ MERMAID = "11.12.0"
 # What the documented package offers; each has docstrings of its own.
 MODULES = ("smtp", "message", "testing", "compat", "maildir", "users", "envelope", "wire", "client", "ehlo", "status",
            "pipelining", "chunking", "starttls", "auth", "smtputf8", "submission", "dsn", "report", "queue",
-           "relay", "resolver", "pop3", "loop", "memory")
+           "relay", "resolver", "pop3", "trust", "keys", "loop", "memory")
 
 
 def doors(path: Path) -> str:
