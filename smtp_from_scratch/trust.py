@@ -12,14 +12,15 @@ from hashlib import sha256
 from typing import IO
 
 from .canonical import body_hash
+from .dkim import find_key, read_signature, signature_field, without_value
+from .dmarc import Policies
 from .envelope import Envelope
 from .fields import Changed, Finding, author_domains, authority_of, changed, name_of, read_header, results_field
 from .keys import Sign, ed25519_verifies, padded
-from .policies import Policies
+from .questions import BadRecord, NoAnswer, Questions
 from .resolver import Records
 from .session import Deliver
-from .signature import find_key, read_signature, signature_field, without_value
-from .terms import BadRecord, Caller, NoAnswer, Questions, Term, expand, parse_record, validated
+from .spf import Caller, Term, expand, parse_record, validated
 from .wire import Reply
 
 __all__ = [

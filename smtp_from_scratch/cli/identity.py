@@ -29,7 +29,7 @@ def signers(texts: list[str]) -> list[Signer]:
 def signer(text: str) -> Signer:
     """A signer; ValueError says what is wrong."""
     from smtp_from_scratch.keys import signing_key
-    from smtp_from_scratch.terms import is_domain
+    from smtp_from_scratch.questions import is_domain
     from smtp_from_scratch.trust import Signer
 
     domain, _, rest = text.partition(":")

@@ -9,7 +9,8 @@ import pytest
 from smtp_from_scratch import lab, trust
 from smtp_from_scratch.fields import name_of
 from smtp_from_scratch.keys import padded
-from smtp_from_scratch.terms import BadRecord, parse_record
+from smtp_from_scratch.questions import BadRecord
+from smtp_from_scratch.spf import parse_record
 from tests.solutions import SOLUTIONS, nbformat, solution
 
 SOLVED = "25_trust"

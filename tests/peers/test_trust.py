@@ -14,8 +14,8 @@ from smtp_from_scratch import Envelope
 from smtp_from_scratch.canonical import body_hash
 from smtp_from_scratch.fields import name_of, read_header
 from smtp_from_scratch.keys import signing_key
+from smtp_from_scratch.questions import Questions
 from smtp_from_scratch.resolver import NameTable
-from smtp_from_scratch.terms import Questions
 from smtp_from_scratch.trust import Signer, check_signature, check_spf
 
 HINT = "is not installed: `python tools/setup_venv.py test` brings it"

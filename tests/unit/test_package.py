@@ -27,9 +27,9 @@ HELLO = ENDS | {"ehlo", "transaction"}
 EXTENSIONS = {"status", "pipelining", "chunking", "starttls", "auth", "scram", "smtputf8", "dsn"}
 STAGES = {"connection", "server", "loop"}
 PROTOCOL = HELLO | EXTENSIONS | STAGES | {"maildir", "pop3", "queue", "relay", "report", "submission", "trust"}
-BY_HAND = {"addresses", "aio", "canonical", "desk", "dialogue", "dots", "fields", "flight", "keys", "known", "ledger",
-           "lmtp", "message", "oauth", "parts", "passwords", "policies", "prompt", "refusals", "resolver", "sasl",
-           "signature", "stream", "terms", "throttle", "together", "tray", "unix", "users", "xtext"}
+BY_HAND = {"addresses", "aio", "canonical", "desk", "dialogue", "dkim", "dmarc", "dots", "fields", "flight", "keys",
+           "known", "ledger", "lmtp", "message", "oauth", "parts", "passwords", "prompt", "questions", "refusals",
+           "resolver", "sasl", "spf", "stream", "throttle", "together", "tray", "unix", "users", "xtext"}
 FRONT_DOOR = PROTOCOL | BY_HAND | {"saslprep", "smtp", "transcript"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": {"memory"}, "addresses": set(), "printable": set(), "parts": set(), "saslprep": set(),
@@ -56,8 +56,9 @@ ALLOWED: dict[str, set[str]] = {
     "aio": LINE | {"conversation", "connection", "prompt", "unix"},
     "relay": ENDS | {"queue", "resolver"}, "resolver": WIRE,
     "canonical": set(), "fields": WIRE | {"addresses", "bodies", "resolver", "together"}, "keys": {"fields"},
-    "terms": {"fields", "resolver"}, "policies": {"fields", "terms"}, "signature": {"fields", "keys", "terms"},
-    "trust": ENDS | {"canonical", "fields", "keys", "policies", "resolver", "signature", "terms"},
+    "questions": {"resolver"}, "spf": {"fields", "questions"}, "dkim": {"fields", "keys", "questions"},
+    "dmarc": {"fields", "questions"},
+    "trust": ENDS | {"canonical", "dkim", "dmarc", "fields", "keys", "questions", "resolver", "spf"},
     "maildir": WIRE | {"envelope", "stream", "together"},
     "users": HELLO | {"auth", "passwords", "sasl", "saslprep", "scram"},
     "refusals": {"client", "wire"}, "replies": TALK | {"client"}, "message": ENDS | {"addresses", "transaction"},

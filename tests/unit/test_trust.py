@@ -15,6 +15,8 @@ import pytest
 
 from smtp_from_scratch import Client, Envelope, Reply, Server, SMTPDataError, keys
 from smtp_from_scratch.canonical import body_hash, canonical_body
+from smtp_from_scratch.dkim import read_signature, signature_field, without_value
+from smtp_from_scratch.dmarc import Policies
 from smtp_from_scratch.fields import (
     HEADER_LIMIT,
     Finding,
@@ -26,10 +28,9 @@ from smtp_from_scratch.fields import (
 )
 from smtp_from_scratch.keys import der_of, key_record, padded, public_key
 from smtp_from_scratch.lab.wires.signed import course_key, football
-from smtp_from_scratch.policies import Policies
+from smtp_from_scratch.questions import BadRecord, Questions
 from smtp_from_scratch.resolver import DnsResolver, NameTable
-from smtp_from_scratch.signature import read_signature, signature_field, without_value
-from smtp_from_scratch.terms import BadRecord, Caller, Questions, expand, parse_record
+from smtp_from_scratch.spf import Caller, expand, parse_record
 from smtp_from_scratch.trust import (
     MOST_SIGNATURES,
     Signer,

@@ -11,13 +11,14 @@ from typing import Any
 
 from smtp_from_scratch import trust as ours
 from smtp_from_scratch.canonical import body_hash
+from smtp_from_scratch.dkim import signature_field
 from smtp_from_scratch.fields import read_header
 from smtp_from_scratch.keys import padded
 from smtp_from_scratch.lab.check import NotYet, Problem, check
 from smtp_from_scratch.lab.wires.signed import course_key
+from smtp_from_scratch.questions import BadRecord, Questions
 from smtp_from_scratch.resolver import NameTable
-from smtp_from_scratch.signature import signature_field
-from smtp_from_scratch.terms import BadRecord, Questions, Term, parse_record
+from smtp_from_scratch.spf import Term, parse_record
 
 RIO = "v=spf1 ip4:192.0.2.1 -all"
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .fields import tags_of
-from .terms import Questions
+from .questions import Questions
 
 __all__ = ["Policies", "Policy"]
 

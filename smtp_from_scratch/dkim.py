@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .fields import tags_of, value_in
 from .keys import PublicKey, base64_of, public_key
-from .terms import Questions, is_domain
+from .questions import Questions, is_domain
 
 __all__ = ["CLOCKS", "SIGNATURE_LIMIT", "Refused", "SignatureField", "find_key", "read_signature", "signature_field",
            "without_value"]
