@@ -175,6 +175,24 @@ def test_a_strangers_words_do_not_reach_the_terminal(tmp_path: Path) -> None:
     assert "\x1b" not in shown and "wipe" in shown and len(shown.splitlines()) == 3
 
 
+def test_what_was_set_aside_is_shown_with_its_reason(tmp_path: Path) -> None:
+    with contextlib.closing(Queue(tmp_path / "queue")) as waits:
+        for address in (YUI, KENJI):
+            waits(Envelope(ANA, [address]), io.BytesIO(LETTER))
+        waits.db.execute("UPDATE message SET envelope = '{\"\\u001b[2J\": 1}' WHERE id = 1")
+        waits.db.execute("DELETE FROM body WHERE id = 2")
+        waits.db.commit()
+        assert waits.attempt(lambda envelope, body: None) == 1
+    shown = queue(str(tmp_path / "queue"))
+    assert shown.returncode == 0 and "\x1b" not in shown.stdout
+    assert shown.stdout.count("set aside: nobody tries it") == 2
+    assert "unexpected keyword argument" in shown.stdout and "its octets cannot be read: there are none" in shown.stdout
+    assert f"for <{KENJI}>" in shown.stdout
+    assert queue(str(tmp_path / "queue"), "--now").stdout == "2 messages due now\n"
+    assert queue(str(tmp_path / "queue"), "--drop", "1").stdout == "1 message dropped\n"
+    assert len(queue(str(tmp_path / "queue")).stdout.splitlines()) == 3
+
+
 @pytest.mark.parametrize("seconds, said", [(0, "0 s"), (-5, "0 s"), (59, "59 s"), (60, "1 min"), (5400, "1.5 h"),
                                            (432_000, "5 d"), (1790, "29.8 min")])
 def test_times_are_spelled(seconds: float, said: str) -> None:
