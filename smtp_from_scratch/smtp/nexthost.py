@@ -1,4 +1,4 @@
-"""The client that a `Relay` reaches hosts with: every extension, TLS with whoever answers, or none."""
+"""The clients that reach next hosts: every extension, and TLS with whoever answers, or as its owner says."""
 
 from __future__ import annotations
 
@@ -20,5 +20,14 @@ def next_host(hostname: str, *, timeout: float | None = None) -> Callable[[str, 
             tls = unverified()
         extensions = client_extensions(tls=tls, require_tls=False)
         return Client(*address, local_hostname=hostname, timeout=timeout, extensions=extensions)
+
+    return connect
+
+
+def named_host(hostname: str, tls: bool) -> Callable[[str, tuple[str, int], bool], Client]:
+    """A `connect` for the one host that an owner has named: with TLS that is verified, or in the clear."""
+
+    def connect(host: str, address: tuple[str, int], secure: bool) -> Client:
+        return Client(*address, local_hostname=hostname, tls=tls or None)
 
     return connect
