@@ -56,6 +56,103 @@ class Line:
             self.client.close()
 
 
+class Waiting:
+    """Lines that wait for another letter, the longest first; a thread closes those whose time is over."""
+
+    def __init__(self) -> None:
+        self.waiting, self.changed, self.over = deque[Line](), threading.Condition(), False
+        self.thread: threading.Thread | None = None
+
+    def find(self, host: str, address: Address) -> Line | None:
+        """The line to a host that has waited least, if it is good."""
+        with self.changed:
+            fitting = [line for line in self.waiting if (line.host, line.address) == (host, address)]
+            found = fitting[-1] if fitting else None
+            if found:
+                self.waiting.remove(found)
+        if found and not found.is_good():       # its time is over
+            found.leave()
+            return None
+        return found
+
+    def put_back(self, line: Line) -> None:
+        """Let a line wait for another letter, if it may take one."""
+        if self.over or not line.is_good():
+            return line.leave()
+        with self.changed:
+            line.until = now() + IDLE
+            self.waiting.append(line)
+            if len(self.waiting) > MOST:
+                self.waiting[0].until = 0.0
+            if self.thread is None:
+                self.thread = threading.Thread(target=self.run, name="lines", daemon=True)
+                self.thread.start()
+            self.changed.notify()
+
+    def run(self) -> None:
+        """Close whatever has waited for too long, as long as any line waits."""
+        while line := self.overdue():
+            line.leave()
+
+    def overdue(self) -> Line | None:
+        """Wait for a line that has waited for too long; None: nothing waits any more, and the thread ends."""
+        with self.changed:
+            while self.waiting and (left := self.waiting[0].until - now()) > 0:
+                self.changed.wait(left)
+            if self.waiting:
+                return self.waiting.popleft()
+            self.thread = None
+            return None
+
+    def close(self) -> None:
+        """Leave all hosts; a line in use is closed after its letter."""
+        self.over, end = True, now() + CLOSING
+        with self.changed:
+            found = list(self.waiting)
+            self.waiting.clear()
+            self.changed.notify()
+        for line in found:
+            if (left := end - now()) > 0:
+                line.leave(min(left, 1.0))
+            line.client.close()
+
+
+class Lines(Waiting):
+    """A `connect` for `Relay` and `forward`, made of another one: letters for a host follow one another on a line.
+
+    A line takes up to `LETTERS` letters in up to `SECONDS` seconds, one at a time. It waits for the next for `IDLE`
+    seconds. A host that does not answer is not called again for a while: see `Absent`.
+    """
+
+    def __init__(self, connect: Connect, absent: Absent | None = None) -> None:
+        super().__init__()
+        self.connect, self.absent = connect, absent or Absent()
+
+    def __call__(self, host: str, address: Address, secure: bool = True) -> Turn:
+        """A line to a host: one that waits, or a new one. OSError, SMTPException."""
+        return Turn(self, self.find(host, address) or self.dial(host, address, secure))
+
+    def dial(self, host: str, address: Address, secure: bool) -> Line:
+        """A new line. HostDown, which is an OSError, if nobody answered a moment ago."""
+        self.absent.check(address)
+        try:
+            client = self.connect(host, address, secure)
+        except OSError as error:
+            if is_silence(error):
+                self.absent.failed(address, error)
+            else:
+                self.absent.answered(address)
+            raise
+        self.absent.answered(address)
+        return Line(client, host, address, secure, now())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 class Turn:
     """A line for one letter, as `forward` uses a Client."""
 
@@ -100,89 +197,3 @@ def is_untouched(error: SMTPServerDisconnected) -> bool:
     """Whether a letter has surely reached nobody: its end was not said, and the host was not too slow, but gone."""
     receipt = error.receipt
     return receipt is not None and not (receipt.ended or receipt.accepted or isinstance(error, TimeoutError))
-
-
-class Lines:
-    """A `connect` for `Relay` and `forward`, made of another one: letters for a host follow one another on a line.
-
-    A line takes up to `LETTERS` letters in up to `SECONDS` seconds, one at a time. It waits for the next for `IDLE`
-    seconds. A host that does not answer is not called again for a while: see `Absent`.
-    """
-
-    def __init__(self, connect: Connect, absent: Absent | None = None) -> None:
-        self.connect, self.absent = connect, absent or Absent()
-        self.waiting, self.changed, self.over = deque[Line](), threading.Condition(), False
-        self.thread: threading.Thread | None = None
-
-    def __call__(self, host: str, address: Address, secure: bool = True) -> Turn:
-        """A line to a host: one that waits, or a new one. OSError, SMTPException."""
-        with self.changed:
-            fitting = [line for line in self.waiting if (line.host, line.address) == (host, address)]
-            found = fitting[-1] if fitting else None
-            if found:
-                self.waiting.remove(found)
-        if found and not found.is_good():       # its time is over
-            found.leave()
-            found = None
-        return Turn(self, found or self.dial(host, address, secure))
-
-    def dial(self, host: str, address: Address, secure: bool) -> Line:
-        """A new line. HostDown, which is an OSError, if nobody answered a moment ago."""
-        self.absent.check(address)
-        try:
-            client = self.connect(host, address, secure)
-        except OSError as error:
-            if is_silence(error):
-                self.absent.failed(address, error)
-            else:
-                self.absent.answered(address)
-            raise
-        self.absent.answered(address)
-        return Line(client, host, address, secure, now())
-
-    def put_back(self, line: Line) -> None:
-        """Let a line wait for another letter, if it may take one."""
-        if self.over or not line.is_good():
-            return line.leave()
-        with self.changed:
-            line.until = now() + IDLE
-            self.waiting.append(line)
-            if len(self.waiting) > MOST:
-                self.waiting[0].until = 0.0
-            if self.thread is None:
-                self.thread = threading.Thread(target=self.run, name="lines", daemon=True)
-                self.thread.start()
-            self.changed.notify()
-
-    def run(self) -> None:
-        """Close whatever has waited for too long, as long as any line waits."""
-        while line := self.overdue():
-            line.leave()
-
-    def overdue(self) -> Line | None:
-        """Wait for a line that has waited for too long; None: nothing waits any more, and the thread ends."""
-        with self.changed:
-            while self.waiting and (left := self.waiting[0].until - now()) > 0:
-                self.changed.wait(left)
-            if self.waiting:
-                return self.waiting.popleft()
-            self.thread = None
-            return None
-
-    def close(self) -> None:
-        """Leave all hosts; a line in use is closed after its letter."""
-        self.over, end = True, now() + CLOSING
-        with self.changed:
-            found = list(self.waiting)
-            self.waiting.clear()
-            self.changed.notify()
-        for line in found:
-            if (left := end - now()) > 0:
-                line.leave(min(left, 1.0))
-            line.client.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
