@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Self
 
 from smtp_from_scratch.client import Receipt, SMTPServerDisconnected
@@ -82,8 +83,8 @@ class Waiting:
         with self.changed:
             line.until = now() + IDLE
             self.waiting.append(line)
-            if len(self.waiting) > MOST:
-                self.waiting[0].until = 0.0
+            for surplus in islice(self.waiting, max(0, len(self.waiting) - MOST)):
+                surplus.until = 0.0
             if self.thread is None:
                 self.thread = threading.Thread(target=self.run, name="lines", daemon=True)
                 self.thread.start()
