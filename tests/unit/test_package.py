@@ -28,8 +28,8 @@ EXTENSIONS = {"status", "pipelining", "chunking", "starttls", "auth", "scram", "
 STAGES = {"connection", "server", "loop"}
 PROTOCOL = HELLO | EXTENSIONS | STAGES | {"maildir", "pop3", "queue", "relay", "report", "submission"}
 BY_HAND = {"addresses", "aio", "desk", "dots", "flight", "known", "lease", "ledger", "lmtp", "message", "oauth",
-           "parts", "passwords", "prompt", "refusals", "resolver", "sasl", "stream", "throttle", "together", "tray",
-           "unix", "users", "xtext"}
+           "parts", "passwords", "prompt", "refusals", "resolver", "sasl", "sevenbit", "stream", "throttle", "together",
+           "tray", "unix", "users", "xtext"}
 FRONT_DOOR = PROTOCOL | BY_HAND | {"saslprep", "smtp", "transcript"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": {"memory"}, "addresses": set(), "printable": set(), "parts": set(), "saslprep": set(),
@@ -49,7 +49,8 @@ ALLOWED: dict[str, set[str]] = {
     "submission": ENDS | {"addresses"}, "report": ENDS | {"dsn", "parts"},
     "desk": WIRE | {"passwords", "sasl", "together"},
     "pop3": TALK | {"auth", "desk", "maildir", "passwords", "starttls", "throttle"},
-    "lease": {"printable"}, "ledger": WIRE | {"bodies", "envelope", "lease", "together"},
+    "lease": {"printable"}, "sevenbit": {"bodies", "parts"},
+    "ledger": WIRE | {"bodies", "envelope", "lease", "together"},
     "queue": ENDS | {"ledger", "maildir", "parts", "report"},
     "connection": LINE | {"conversation", "prompt"},
     "server": LINE | {"conversation", "connection", "throttle", "unix"},
