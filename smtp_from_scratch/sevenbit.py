@@ -102,11 +102,11 @@ class Entity:
                 yield line
 
 
-class Conversion:
-    """A message on its way through; `last` is the line that ended the part before: a delimiter, or nothing."""
+class Text:
+    """A message, line by line; `last` is the line that ended what was read: a delimiter, or nothing."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self.file, self.last, self.depth = file, b"", 0
+        self.file, self.last = file, b""
 
     def line(self) -> bytes:
         """The next line; nothing at the end."""
@@ -142,6 +142,12 @@ class Conversion:
                 break
             found.append(line)
         raise ValueError("a header that is none, or has no end")
+
+
+class Conversion(Text):
+    """A message on its way through."""
+
+    depth = 0
 
     def message(self) -> Iterator[bytes]:
         """All of it."""
