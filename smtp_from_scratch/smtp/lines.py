@@ -25,7 +25,6 @@ GOODBYE = 5.0                                   # seconds that a host may take t
 CLOSING = 5.0                                   # seconds in which all that wait are closed at the end
 
 Connect = Callable[[str, Address, bool], Client]
-now = time.monotonic
 
 
 @dataclass(eq=False, slots=True)
@@ -43,7 +42,7 @@ class Line:
     def is_good(self) -> bool:
         """Whether it may take another letter: it is up, nothing is owed on it, and it has not served for too long."""
         up = self.client.connection is not None and not self.client.session.unanswered
-        return up and self.letters < LETTERS and now() - self.opened < SECONDS
+        return up and self.letters < LETTERS and time.monotonic() - self.opened < SECONDS
 
     def leave(self, patience: float = GOODBYE) -> None:
         """Say QUIT, if the line is up, and close it."""
@@ -81,7 +80,7 @@ class Waiting:
         if self.over or not line.is_good():
             return line.leave()
         with self.changed:
-            line.until = now() + IDLE
+            line.until = time.monotonic() + IDLE
             self.waiting.append(line)
             for surplus in islice(self.waiting, max(0, len(self.waiting) - MOST)):
                 surplus.until = 0.0
@@ -98,7 +97,7 @@ class Waiting:
     def overdue(self) -> Line | None:
         """Wait for a line that has waited for too long; None: nothing waits any more, and the thread ends."""
         with self.changed:
-            while self.waiting and (left := self.waiting[0].until - now()) > 0:
+            while self.waiting and (left := self.waiting[0].until - time.monotonic()) > 0:
                 self.changed.wait(left)
             if self.waiting:
                 return self.waiting.popleft()
@@ -107,13 +106,13 @@ class Waiting:
 
     def close(self) -> None:
         """Leave all hosts; a line in use is closed after its letter."""
-        self.over, end = True, now() + CLOSING
+        self.over, end = True, time.monotonic() + CLOSING
         with self.changed:
             found = list(self.waiting)
             self.waiting.clear()
             self.changed.notify()
         for line in found:
-            if (left := end - now()) > 0:
+            if (left := end - time.monotonic()) > 0:
                 line.leave(min(left, 1.0))
             line.client.close()
 
@@ -145,7 +144,7 @@ class Lines(Waiting):
                 self.absent.answered(address)
             raise
         self.absent.answered(address)
-        return Line(client, host, address, secure, now())
+        return Line(client, host, address, secure, time.monotonic())
 
     def __enter__(self) -> Self:
         return self
