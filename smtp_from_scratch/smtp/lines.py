@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Self
@@ -85,8 +86,10 @@ class Waiting:
             for surplus in islice(self.waiting, max(0, len(self.waiting) - MOST)):
                 surplus.until = 0.0
             if self.thread is None:
-                self.thread = threading.Thread(target=self.run, name="lines", daemon=True)
-                self.thread.start()
+                thread = threading.Thread(target=self.run, name="lines", daemon=True)
+                with suppress(RuntimeError):    # a browser may have none: then lines wait until the end
+                    thread.start()
+                    self.thread = thread
             self.changed.notify()
 
     def run(self) -> None:

@@ -5,6 +5,7 @@ import io
 import logging
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -323,6 +324,24 @@ def test_only_so_many_lines_wait(caller: Caller, lines: Lines, monkeypatch: pyte
                 pass
         eventually(lambda: sum(client.connection is not None for client in caller.clients) == 2)
         assert len(lines.waiting) == 2
+
+
+def test_without_threads_lines_wait_until_the_end(caller: Caller, lines: Lines,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a browser."""
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name == "lines":
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with Server() as tokyo:
+        assert codes(send(lines, tokyo.address)) == codes(send(lines, tokyo.address)) == [250] and caller.calls == 1
+        assert len(lines.waiting) == 1 and lines.thread is None
+        lines.close()
+        assert caller.clients[0].connection is None
 
 
 def test_at_the_end_all_lines_are_closed(caller: Caller, lines: Lines) -> None:
