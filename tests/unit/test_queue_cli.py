@@ -129,6 +129,21 @@ def test_what_waits_outlives_a_restart_and_leaves_when_it_is_told_to(tmp_path: P
     assert queue(str(tmp_path / "queue")).stdout == ""
 
 
+def test_now_calls_a_host_that_was_down_a_moment_ago(tmp_path: Path) -> None:
+    """What it has for others waits for a minute; its owner need not."""
+    address = gone()
+    with serving(tmp_path, address) as roles, as_user(roles["submission"]) as ana:
+        assert ana.sendmail(ANA, [YUI], LETTER).accepted
+        eventually(lambda: [entry for entry in waiting(tmp_path) if entry.last])
+        with Server(*address) as tokyo:
+            assert ana.sendmail(ANA, ["li@beijing.example"], LETTER).accepted
+            eventually(lambda: all(entry.last for entry in waiting(tmp_path)))
+            assert not tokyo.messages          # put off at once
+            assert queue(str(tmp_path / "queue"), "--now").stdout == "2 messages due now\n"
+            assert len(tokyo.wait_for(2, 60)) == 2
+            eventually(lambda: not waiting(tmp_path))
+
+
 @pytest.mark.parametrize("words, says", [
     (["--queue", "q"], "belong together"), (["--next-host", "127.0.0.1:25"], "belong together"),
     (["--next-tls"], "belong together"), (["--queue", "q", "--next-host", "127.0.0.1:25"], "--domain"),
