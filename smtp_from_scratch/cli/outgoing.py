@@ -83,7 +83,7 @@ class Outgoing:
         from smtp_from_scratch.smtp.nexthost import named_host, next_host
 
         name = self.hostname if "." in self.hostname else ""
-        return Lines(named_host(name, self.tls) if self.next_host else next_host(name))
+        return Lines(named_host(name, self.tls) if self.next_host else next_host(name, seven_bits=True))
 
     def onward(self, lines: Lines) -> Deliver:
         """What the queue calls: all recipients of a message are ours, or none is."""

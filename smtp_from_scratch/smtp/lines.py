@@ -68,13 +68,13 @@ class Waiting:
         """The line to a host that has waited least, if it is good."""
         with self.changed:
             fitting = [line for line in self.waiting if (line.host, line.address) == (host, address)]
-            found = fitting[-1] if fitting else None
-            if found:
-                self.waiting.remove(found)
-        if found and not found.is_good():       # its time is over
-            found.leave()
-            return None
-        return found
+            if not fitting:
+                return None
+            self.waiting.remove(found := fitting[-1])
+        if found.is_good():
+            return found
+        found.leave()                           # its time is over
+        return None
 
     def put_back(self, line: Line) -> None:
         """Let a line wait for another letter, if it may take one."""
@@ -115,9 +115,7 @@ class Waiting:
             self.waiting.clear()
             self.changed.notify()
         for line in found:
-            if (left := end - time.monotonic()) > 0:
-                line.leave(min(left, 1.0))
-            line.client.close()
+            line.leave(min(1.0, max(0.001, end - time.monotonic())))
 
 
 class Lines(Waiting):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from smtp_from_scratch.bodies import Spool
 
 log = logger(__name__)
+Connect = Callable[[str, tuple[str, int], bool], Client]       # to a host, at an address; True: with TLS
 
 
 class OnwardClient(Client):
@@ -51,9 +52,10 @@ def in_seven_bits(body: Body, error: SMTPNotSupportedError) -> Spool:
         file.seek(start)
 
 
-def next_host(hostname: str, *, timeout: float | None = None) -> Callable[[str, tuple[str, int], bool], Client]:
+def next_host(hostname: str, *, timeout: float | None = None, seven_bits: bool = False) -> Connect:
     """A `connect` for `Relay`, which calls itself `hostname`. STARTTLS is used where it is offered, and no certificate
-    is asked for: between servers, a sealed line to anybody is better than an open one (RFC 7435)."""
+    is asked for: between servers, a sealed line to anybody is better than an open one (RFC 7435). `seven_bits`: a host
+    without 8BITMIME gets a message in 7 bits, where that can be had; else such a message is refused."""
 
     def connect(host: str, address: tuple[str, int], secure: bool) -> Client:
         tls = None
@@ -62,12 +64,13 @@ def next_host(hostname: str, *, timeout: float | None = None) -> Callable[[str, 
 
             tls = unverified()
         extensions = client_extensions(tls=tls, require_tls=False)
-        return OnwardClient(*address, local_hostname=hostname, timeout=timeout, extensions=extensions)
+        kind = OnwardClient if seven_bits else Client
+        return kind(*address, local_hostname=hostname, timeout=timeout, extensions=extensions)
 
     return connect
 
 
-def named_host(hostname: str, tls: bool) -> Callable[[str, tuple[str, int], bool], Client]:
+def named_host(hostname: str, tls: bool) -> Connect:
     """A `connect` for the one host that an owner has named: with TLS that is verified, or in the clear."""
 
     def connect(host: str, address: tuple[str, int], secure: bool) -> Client:

@@ -165,7 +165,7 @@ def test_what_the_library_writes_is_what_it_reads() -> None:
 
 
 def send(server: Server, octets: bytes, *recipients: str, **about: Any) -> Relayed:
-    with Lines(next_host("relay.rio.example")) as lines:
+    with Lines(next_host("relay.rio.example", seven_bits=True)) as lines:
         said = forward(lambda: lines("mx.tokyo.example", server.address), "mx.tokyo.example")(
             Envelope(ANA, list(recipients or (YUI,)), **about), io.BytesIO(octets))
     assert isinstance(said, Relayed)
@@ -225,3 +225,11 @@ def test_a_large_message_is_never_whole_in_memory() -> None:
     tracemalloc.stop()
     assert spool.octets > 7_000_000 and most < 3_000_000
     spool.close()
+
+
+def test_by_default_nothing_is_changed() -> None:
+    """A relay of a program returns such a message, unless it says otherwise."""
+    with Server(extensions=[]) as old:
+        said = forward(lambda: next_host("relay.rio.example")("mx.tokyo.example", old.address, False))(
+            Envelope(ANA, [YUI]), io.BytesIO(TOP + TEXT + WORDS))
+        assert isinstance(said, Relayed) and said[YUI].enhanced == "5.6.3" and not old.messages
