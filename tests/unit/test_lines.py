@@ -87,6 +87,15 @@ def test_fifty_letters_to_one_host_take_one_connection(tmp_path: Path, caller: C
         f"u{number}" for number in range(50)]
 
 
+def test_software_of_other_people_takes_several_letters_on_a_line(caller: Caller, lines: Lines) -> None:
+    pytest.importorskip("aiosmtpd", reason="aiosmtpd is not installed")
+    with lab.aiosmtpd_server(refuse={"li@tokyo.example"}) as tokyo:
+        for number in range(10):
+            said = send(lines, tokyo.address, f"u{number}@tokyo.example", "li@tokyo.example")
+            assert codes(said) == [250, 550] and codes(send(lines, tokyo.address, "li@tokyo.example")) == [550]
+        assert len(tokyo.messages) == 10 and caller.calls == 1
+
+
 def test_a_letter_takes_two_round_trips_on_a_line_that_is_up() -> None:
     trips = list[str]()
     with Server() as tokyo, Lines(Caller(tap=lambda said: trips.append(said.role))) as lines:
