@@ -23,6 +23,9 @@ COMMANDS = {                                    # each is a file in `cli`
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command, and return its exit code."""
     words = sys.argv[1:] if argv is None else list(argv)
+    if not words:
+        parser(words).print_help(sys.stderr)
+        return 2
     options = parser(words).parse_args(words)
     if sys.stdin is None:                       # it was closed when we began
         sys.stdin = open(os.devnull)

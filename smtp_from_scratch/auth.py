@@ -109,7 +109,7 @@ class Plain(Mechanism):
 
 # %% cram
 def cram_md5(secret: str, challenge: bytes) -> str:
-    """The digest that only who knows the secret can compute (RFC 2195 §2)."""
+    """The digest that only those who know the secret can compute (RFC 2195 §2)."""
     return hmac.new(secret.encode(), challenge, hashlib.md5).hexdigest()
 
 

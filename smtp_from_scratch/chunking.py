@@ -52,7 +52,7 @@ class Octets(Stream):
 
 # %% spool-of
 def spool_of(session: ExtendedSession) -> Spool | None:
-    """The body in hand, a new one if it may begin now, or None."""
+    """The body that is coming in, a new one if it may begin now, or None."""
     if "spool" not in session.resources and session.state == "rcpt" and session.extended:
         binary = (session.envelope.parameters.get("BODY") or "").upper() == "BINARYMIME"
         session.resources["spool"] = Spool(session.limits.max_size, session.limits.memory, binary)

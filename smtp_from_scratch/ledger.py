@@ -18,13 +18,13 @@ from .bodies import MEMORY, Spool
 from .envelope import Envelope
 from .lease import Keeper, Lease
 from .printable import logger, printable
+from .stream import BLOCK
 from .together import sync_folder
 
 __all__ = ["Aside", "Entry", "Ledger", "Missing", "Unreadable", "entry_of", "open_file"]
 
 log = logger(__name__)
 
-BLOCK = 262_144                                 # octets
 OURS = 5321                                     # by this number SQLite's file says whose it is
 PRAGMAS = ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "journal_size_limit = 10000000")
 SCHEMA = f"""

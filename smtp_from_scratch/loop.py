@@ -246,7 +246,7 @@ class Worker:
         for thread in self.threads: thread.start()
 
     def hand_over(self, batch: list[Call]) -> None:
-        """Sort the jobs of a turn; who has parted meanwhile has none."""
+        """Sort the jobs of a turn; a call that has parted meanwhile has none."""
         steps = [getattr(call.job and call.job.function, "together", None) for call in batch]
         self.letters.put([call for call, found in zip(batch, steps, strict=True) if found])
         self.alone.put([call for call, found in zip(batch, steps, strict=True) if not found])

@@ -19,12 +19,13 @@ from typing import IO
 from urllib.parse import quote
 
 from .envelope import Envelope, few_quotes
+from .stream import BLOCK
 from .together import Steps, in_steps, sync_folder
 from .wire import Reply
 
 __all__ = [
     "unique_name", "folder_name", "FOLDERS", "make_maildir", "with_lf", "write_durably", "put", "date_of", "trace",
-    "BLOCK", "field_end", "own_return_path", "publish", "Maildir",
+    "field_end", "own_return_path", "publish", "Maildir",
 ]
 
 
@@ -144,7 +145,6 @@ def trace(envelope: Envelope, hostname: str, identity: str) -> bytes:
 
 
 # %% own-return-path
-BLOCK = 262_144                                # octets
 _EMPTY_OR_PATH = re.compile(rb"\n(?:\r?\n|return-path[ \t]*:)", re.IGNORECASE)
 _FIELD_END = re.compile(rb"\n(?![ \t])")
 

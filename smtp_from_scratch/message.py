@@ -13,11 +13,11 @@ from typing import Any, Protocol, TypeGuard
 
 from .addresses import listed
 from .envelope import Envelope, envelope_of, has_bare_newline
+from .stream import BLOCK
 from .transaction import OutgoingMessage
 
-__all__ = ["BLOCK", "Blocks", "Body", "addressees", "in_base64", "outgoing", "prepare"]
+__all__ = ["Blocks", "Body", "addressees", "in_base64", "outgoing", "prepare"]
 
-BLOCK = 262_144                                 # octets read at a time
 
 
 class HasRead(Protocol):

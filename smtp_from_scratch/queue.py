@@ -19,11 +19,12 @@ from typing import IO, Any, Self
 from .client import Receipt, SMTPException, SMTPNotSupportedError
 from .envelope import Envelope
 from .ledger import Entry, Ledger, entry_of
-from .maildir import BLOCK, trace, unique_name
+from .maildir import trace, unique_name
 from .parts import HOPS, RETURN_LIMIT, hops
 from .printable import logger
 from .report import action_of, build_report, one_line
 from .rules import BROKEN, Deliver, reply_for_each
+from .stream import BLOCK
 from .wire import Reply
 
 __all__ = [

@@ -159,6 +159,7 @@ class ThreadedServer(Doorman):
         super().__init__(host, port)
         self.conversation, self.places, self.tap = conversation, places, tap
         self.longest_wait = self.longest_session = math.inf   # seconds: of any wait, of a session
+        self.no_place = b""                    # what a caller hears who gets no place, if not SMTP's 421
         self.callers: dict[Connection, Caller] = {}
 
     def accept(self, sock: socket.socket, peer: str) -> None:
@@ -166,7 +167,7 @@ class ThreadedServer(Doorman):
         crowded = len(self.callers) >= min(self.places.in_all, self.places.per_address)      # else why count
         if crowded and (refusal := self.places.refusal(list(self.callers.copy().values()), origin(peer))):
             log.info("%s: %s", peer, refusal)
-            return linger(sock, 0.0, encode_reply(refusal))
+            return linger(sock, 0.0, self.no_place or encode_reply(refusal))
         with contextlib.suppress(OSError, RuntimeError):      # gone again already, or no more threads to be had
             return self.admit(sock, peer)
         sock.close()

@@ -6,7 +6,9 @@ import math
 from .channel import Channel
 from .conversation import NOT_YET, NotYet, Want, Work
 
-__all__ = ["PUSH", "Push", "Stream"]
+__all__ = ["BLOCK", "PUSH", "Push", "Stream"]
+
+BLOCK = 262_144                                # octets of a body or a file that are read at a time
 
 
 class Push(Work):
@@ -26,7 +28,7 @@ class Stream(Want):
     """
 
     __slots__ = ("_earned", "_until", "rate", "timeout")
-    block = 262_144
+    block = BLOCK
 
     def __init__(self, timeout: float = 180.0, rate: float = 500.0) -> None:
         self.timeout, self.rate = timeout, rate

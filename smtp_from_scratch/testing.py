@@ -14,7 +14,9 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from .conversation import Conversation, Disconnected
+from .dialogue import Dialogue, Dialogues
 from .envelope import Envelope
+from .printable import printable
 from .session import Deliver, Verb, path_argument, serve
 from .smtp import MAX_SIZE, ReceivedMessage, Server, server_extensions
 from .smtp.server import Inbox
@@ -173,7 +175,62 @@ def scripted(script: Script, conversation: Conversation[None]) -> Conversation[N
         yield from conversation
 
 
-class Search:
+LINES = 8                                      # of a call that brought nothing, which an error shows
+LETTER = 12                                    # lines of a letter that are shown
+
+
+def lines_of(dialogue: Dialogue) -> list[str]:
+    """What was said in a call, `C: …` and `S: …`; of letters the first lines."""
+    lines, body = [], 0
+    for row in dialogue.rows:
+        body = body + 1 if row["kind"] in ("body", "note") else 0
+        if body <= LETTER:
+            lines.append(f"{row['role']}: {printable(row['text'])}".rstrip() if row["role"] else row["text"])
+        elif body == LETTER + 1:
+            lines.append("C: …")
+    return lines
+
+
+def fruitless(dialogue: Dialogue) -> bool:
+    """Whether a call brought no message, or heard a refusal."""
+    return not dialogue.taken or any(row["role"] == "S" and row["text"][:1] in "45" for row in dialogue.rows)
+
+
+def waits_in_a_loop() -> bool:
+    """Whether an event loop stands still while this thread waits."""
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+class Calls:
+    """What was said to the server, as far as it explains that a message is missing."""
+
+    address: tuple[str, int]
+    _dialogues: Dialogues
+
+    def calls(self) -> str:
+        """All that was said since the latest `clear`, call by call; passwords masked, of letters the first lines."""
+        return "\n\n".join("\n".join(lines_of(dialogue)) for dialogue in self._dialogues.all())
+
+    def _went_wrong(self) -> list[str]:
+        """What else may explain that a message is missing: nobody called, or a call that brought none."""
+        calls = self._dialogues.all()
+        vain = [lines_of(dialogue) for dialogue in calls if fruitless(dialogue)]
+        told = [] if calls else ["  nobody has called {}:{}".format(*self.address)]
+        if vain:
+            told += [f"  calls that brought none, or heard a refusal: {len(vain)}; the end of the latest:",
+                     *(f"    {line}" for line in vain[-1][-LINES:])]
+        if waits_in_a_loop():
+            told += ["  an event loop stood still meanwhile: await asyncio.to_thread(server.assert_sent, …)"]
+        return told
+
+
+class Search(Calls):
     """The messages that came, and how to look for one."""
 
     _inbox: Inbox
@@ -185,33 +242,54 @@ class Search:
                 raise TypeError(f"{name} is one pattern, such as 'kenji@*', not {pattern!r}")
         return [one for one in list(self._inbox.messages) if not differences(one, to, sender, subject)]
 
-    def assert_sent(self, *, to: str = "*", sender: str = "*", subject: str = "*",
+    def assert_sent(self, *, to: str = "*", sender: str = "*", subject: str = "*", count: int | None = None,
                     timeout: float = 5.0) -> ReceivedMessage:
-        """The first message of this kind, after at most `timeout` seconds; AssertionError says what came instead."""
+        """The first message of this kind, after at most `timeout` seconds; AssertionError says what came instead.
+
+        `count`: there must be so many of this kind, and no more. In an async test: `await asyncio.to_thread(…)`.
+        """
+        __tracebackhide__ = True               # pytest shows the line that called us
+        if count is not None and not (isinstance(count, int) and count > 0):
+            raise ValueError(f"count is a number above 0, not {count!r}; for none there is assert_not_sent")
         with self._inbox.arrival:
-            if self._inbox.arrival.wait_for(lambda: self.sent(to=to, sender=sender, subject=subject), timeout):
-                return self.sent(to=to, sender=sender, subject=subject)[0]
-        wanted = {"to": to, "from": sender, "subject": subject}
-        asked = ", ".join(f"{name} {value!r}" for name, value in wanted.items() if value != "*") or "any"
-        came = [f"  {number}. {line_of(one)}: {' and '.join(differences(one, to, sender, subject))}"
-                for number, one in enumerate(list(self._inbox.messages), 1)]
-        raise AssertionError("\n".join([f"no message ({asked}); {len(came)} came", *came]))
+            self._inbox.arrival.wait_for(
+                lambda: len(self.sent(to=to, sender=sender, subject=subject)) >= (count or 1), timeout)
+            found = self.sent(to=to, sender=sender, subject=subject)
+        if len(found) == count or (found and count is None):
+            return found[0]
+        how_many = "no message" if not found else f"{len(found)} of {count} messages" if len(found) < (
+            count or 1) else f"{len(found)} messages, and not {count},"
+        messages = list(self._inbox.messages)
+        raise AssertionError("\n".join([f"{how_many} ({asked(to, sender, subject)}); {len(messages)} came",
+                                        *came(messages, to, sender, subject), *self._went_wrong()]))
+
+    def assert_not_sent(self, *, to: str = "*", sender: str = "*", subject: str = "*", timeout: float = 0.0) -> None:
+        """No message of this kind has come, nor comes within `timeout` seconds; AssertionError says which did."""
+        __tracebackhide__ = True
+        with self._inbox.arrival:
+            self._inbox.arrival.wait_for(lambda: self.sent(to=to, sender=sender, subject=subject), timeout)
+            found = self.sent(to=to, sender=sender, subject=subject)
+        if found:
+            raise AssertionError("\n".join([f"a message ({asked(to, sender, subject)}) was sent",
+                                            *(f"  {number}. {line_of(one)}" for number, one in enumerate(found, 1))]))
 
 
-def subject_of(received: ReceivedMessage) -> str:
-    """The subject, decoded, or as it came where it cannot be; empty without one."""
-    try:
-        return str(received.message.get("Subject", ""))
-    except Exception:                          # what the library's parser raises for a stranger's header varies
-        from email.parser import BytesHeaderParser
+def came(messages: Iterable[ReceivedMessage], to: str, sender: str, subject: str) -> list[str]:
+    """A line for each message: what it is, and how it differs."""
+    return [f"  {number}. {line_of(one)}: {' and '.join(differences(one, to, sender, subject)) or 'as asked'}"
+            for number, one in enumerate(messages, 1)]
 
-        return str(BytesHeaderParser().parsebytes(received.data).get("Subject", ""))
+
+def asked(to: str, sender: str, subject: str) -> str:
+    """What a message should be like."""
+    wanted = {"to": to, "from": sender, "subject": subject}
+    return ", ".join(f"{name} {value!r}" for name, value in wanted.items() if value != "*") or "any"
 
 
 def line_of(received: ReceivedMessage) -> str:
     """A message in a line."""
     envelope = received.envelope
-    return f"from <{envelope.sender}> to {', '.join(f'<{r}>' for r in envelope.recipients)}, {subject_of(received)!r}"
+    return f"from <{envelope.sender}> to {', '.join(f'<{r}>' for r in envelope.recipients)}, {received.subject!r}"
 
 
 def differences(received: ReceivedMessage, to: str, sender: str, subject: str) -> list[str]:
@@ -219,7 +297,7 @@ def differences(received: ReceivedMessage, to: str, sender: str, subject: str) -
     envelope = received.envelope
     met = {"another recipient": to == "*" or matches(to, *envelope.recipients),
            "another sender": matches(sender, envelope.sender),
-           "another subject": subject == "*" or matches(subject, subject_of(received))}
+           "another subject": subject == "*" or matches(subject, received.subject)}
     return [difference for difference, fine in met.items() if not fine]
 
 
@@ -296,13 +374,15 @@ class Access:
     def env(self) -> dict[str, str]:
         """The same as variables of an environment, all of them strings, and SMTP_HOST, SMTP_URL, … for others.
 
-        With TLS, SSL_CERT_FILE is among them: with it Python trusts this server's certificate, and no other.
+        With TLS, SSL_CERT_FILE is among them: with it Python trusts this server's certificate, and no other. With
+        NODE_EXTRA_CA_CERTS so does Node.js, besides all others.
         """
         user, password = self._login
         found = {name: str(value) for name, value in self.settings().items()}
         found |= {"SMTP_HOST": self.host, "SMTP_PORT": str(self.port), "SMTP_USER": user, "SMTP_PASSWORD": password,
                   "SMTP_URL": self.url}
-        return found | ({"SSL_CERT_FILE": self._certificate.ca_file} if self._certificate else {})
+        trusted = {"SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"} if self._certificate else ()
+        return found | dict.fromkeys(trusted, self.ca_file or "")
 
 
 class Instructions:
@@ -323,8 +403,8 @@ class Instructions:
 
     def delay(self, seconds: float, *, at: str = "END", pattern: str = "*", once: bool = False) -> None:
         """Let the client wait for the reply at a step: `delay(30)` after a message, for a program's own timeout."""
-        if not seconds > 0:
-            raise ValueError(f"a delay takes some seconds, not {seconds}")
+        if not (isinstance(seconds, int | float) and seconds > 0):
+            raise ValueError(f"a delay takes some seconds, not {seconds!r}")
         self._script.add(at, pattern, once, seconds=seconds)
 
     def disconnect(self, *, after: str = "END", pattern: str = "*", once: bool = False) -> None:
@@ -336,6 +416,16 @@ class Instructions:
         if not (isinstance(tries, int) and tries >= 0):
             raise ValueError(f"tries is a number of tries, and not {tries!r}")
         self._script.tries_refused = tries
+
+
+def counting(deliver: Deliver, dialogues: Dialogues) -> Deliver:
+    """A `deliver`, and a note in the dialogue that it took one more message."""
+    def take(envelope: Envelope, body: IO[bytes]) -> Any:
+        reply = deliver(envelope, body)
+        dialogues.here().taken += 1
+        return reply
+
+    return take
 
 
 def store(users: Mapping[str, str]) -> Users:
@@ -355,15 +445,17 @@ class FakeServer(Access, Search, Instructions, Server):
 
     def __init__(self, *, tls: bool = False, implicit_tls: bool = False, users: Mapping[str, str] | None = None,
                  require_auth: bool | None = None, max_size: int = MAX_SIZE, without: Iterable[str] = ()) -> None:
+        if not isinstance(users, Mapping | None):
+            raise TypeError(f"users is a mapping, {{name: password}}, and not {users!r}")
         self._implicit_tls, self._login = implicit_tls, next(iter((users or {}).items()), ("", ""))
         self._certificate = certificate() if tls or implicit_tls else None
-        self._script = Script()
+        self._script, self._dialogues = Script(), Dialogues()
         context = self._certificate.server if self._certificate else None
         extensions = server_extensions(
             tls=None if implicit_tls else context, users=store(users) if users else None,
             require_auth=bool(users) if require_auth is None else require_auth,
             insecure_auth=bool(users) and not context, without=without)
-        super().__init__(max_size=max_size, extensions=extensions, hostname="test.example",
+        super().__init__(max_size=max_size, extensions=extensions, hostname="test.example", tap=self._dialogues,
                          tls=context if implicit_tls else None, implicit_tls=implicit_tls)
         self._built = True
 
@@ -378,7 +470,7 @@ class FakeServer(Access, Search, Instructions, Server):
         assert self.extensions is not None
         session = ScriptedSession(self.hostname, *self._handlers, peer=peer, limits=self._limits,
                                   extensions=self.extensions, script=self._script)
-        session.deliver = functools.partial(session.take, session.deliver)
+        session.deliver = functools.partial(session.take, counting(session.deliver, self._dialogues))
         return session
 
     def talk(self, session: CodedSession) -> Conversation[None]:
@@ -389,6 +481,7 @@ class FakeServer(Access, Search, Instructions, Server):
         """Forget the messages, and all that this server was told to do."""
         self._script.clear()
         self._inbox.clear()
+        self._dialogues.clear()
 
     def stop(self, grace: float = 10.0) -> None:
         """Stop at once where the script is waiting."""

@@ -63,8 +63,9 @@ def rewrite(path: Path, user: str, line: str = "") -> None:
     """Give a user this line, or none; who reads meanwhile sees the old file or the new one. KeyError, OSError."""
     path = Path(os.path.realpath(path))        # a link stays a link
     new = path.with_name(f"{path.name}.new")
-    with open(take(new), "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-        try:
+    descriptor = take(new)
+    try:
+        with open(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
             old = read(path) if path.exists() else f"{HEAD}:{encode64(secrets.token_bytes(32))}\n"
             users, _ = parse_users(old, path.name)
             if not line and user not in users:
@@ -74,9 +75,9 @@ def rewrite(path: Path, user: str, line: str = "") -> None:
             file.flush()
             keep_owner(path, new)
             os.fsync(file.fileno())
-        except BaseException:
-            new.unlink()
-            raise
+    except BaseException:
+        new.unlink()                           # after it was closed: Windows removes no open file
+        raise
     os.replace(new, path)
     sync_folder(path.parent)
 

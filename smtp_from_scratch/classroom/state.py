@@ -9,8 +9,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import IO, Any
 
+from smtp_from_scratch.dialogue import Dialogue
 from smtp_from_scratch.envelope import Envelope
-from smtp_from_scratch.inbox.letters import Dialogue, Entry
+from smtp_from_scratch.inbox.letters import Entry
 from smtp_from_scratch.smtp import ReceivedMessage
 from smtp_from_scratch.transcript import Said
 from smtp_from_scratch.wire import Reply

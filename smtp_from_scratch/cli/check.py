@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from smtp_from_scratch.cli import examine, stages
 from smtp_from_scratch.cli.common import (
+    DEFERRED,
     OK,
     UNREACHABLE,
     USAGE,
@@ -19,6 +20,7 @@ from smtp_from_scratch.cli.common import (
     mailbox_or_null,
     octets,
     patience,
+    sentence,
     trusting,
 )
 from smtp_from_scratch.conversation import Interruption
@@ -84,10 +86,10 @@ def run(options: argparse.Namespace) -> int:
     if options.stages:
         return stages.servers_road(options, words, target)
     try:
-        for sentence in scout.explore(target, bool(options.recipient)):
-            print(f"{where}: {printable(sentence)}", file=sys.stderr)
+        for told in scout.explore(target, bool(options.recipient)):
+            print(f"{where}: {printable(told)}", file=sys.stderr)
     except (OSError, Interruption, ValueError) as error:
-        return complain(f"no SMTP server at {where}: {str(error) or type(error).__name__}", UNREACHABLE)
+        return complain(f"no SMTP server at {where}: {sentence(error)}", UNREACHABLE)
     return judge(options, dialogues, target, where)
 
 
@@ -102,12 +104,17 @@ def judge(options: argparse.Namespace, dialogues: list[Dialogue], target: Target
             missed.extend([outcome] if outcome.reason.startswith(runner.NO_CALL) else [])
             yield outcome
 
-    status = examine.tell(noting(runner.check(target, dialogues, options.at_once)), len(dialogues), where, options)
+    def told(sentence: str) -> None:
+        print(f"{where}: it {printable(sentence)}", file=sys.stderr)
+
+    outcomes = runner.check(target, dialogues, options.at_once, told)
+    status = examine.tell(noting(outcomes), len(dialogues), where, options)
     if reason := target.gone():
         return complain(f"{where} is gone ({reason}), and what was not played proves nothing", UNREACHABLE)
-    if missed and options.at_once > 1:
-        print(f"{where}: calls that it did not take: {len(missed)}; --at-once 1 makes one at a time", file=sys.stderr)
-    return status
+    if missed:
+        told(f"did not take {len(missed)} calls, and these dialogues prove nothing: let it take more calls from here, "
+             "or choose fewer dialogues, such as --rfc 5321")
+    return DEFERRED if missed and status == OK else status
 
 
 def address_or_command(options: argparse.Namespace) -> tuple[tuple[str, int], tuple[str, ...]]:

@@ -131,6 +131,17 @@ def close_output() -> None:
             os.close(nowhere)
 
 
+def sentence(error: Exception) -> str:
+    """What went wrong on the way to a server, also where the error itself has no words."""
+    from smtp_from_scratch.conversation import Disconnected, Timeout
+
+    if isinstance(error, Timeout):
+        return "it takes the call and says nothing (is this a port for SMTP, or for TLS at once?)"
+    if isinstance(error, Disconnected):
+        return "it hangs up without a word (does it take calls from this address?)"
+    return str(error) or type(error).__name__
+
+
 def complain(text: str, code: int, several: bool = False) -> int:
     """Say on standard error what is wrong, in a line or in `several`, and return the exit code."""
     shown = "\n  ".join(map(printable, text.splitlines())) if several else printable(text)

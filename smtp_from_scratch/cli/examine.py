@@ -116,9 +116,9 @@ def in_words(outcomes: Sequence[Outcome], known: dict[str, str], options: argpar
 
     color = report.in_color()
     failed = [outcome for outcome in outcomes if outcome.status == FAILED]
-    told = [report.failure(outcome, color) for outcome in failed if baseline.key(outcome) not in known]
-    told.append(report.table(list(outcomes)))
-    if old := len(failed) - len(told) + 1:
+    new = [outcome for outcome in failed if baseline.key(outcome) not in known]
+    told = [*(report.failure(outcome, color) for outcome in new), report.table(list(outcomes)), report.index(new)]
+    if old := len(failed) - len(new):
         told.append(f"{old} known failures of {options.baseline} are not shown")
     told += ["\n".join(f"healed: {name}; take it out of {options.baseline}"
                        for name in baseline.healed(outcomes, known))] if known else []

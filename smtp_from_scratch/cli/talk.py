@@ -10,7 +10,7 @@ import ssl
 import sys
 import threading
 
-from smtp_from_scratch.cli.common import OK, UNREACHABLE, complain, host_port, trusting
+from smtp_from_scratch.cli.common import OK, UNREACHABLE, complain, host_port, sentence, trusting
 from smtp_from_scratch.connection import Connection
 from smtp_from_scratch.conversation import Conversation, Interruption, read_reply
 from smtp_from_scratch.printable import printable
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
         if options.starttls or options.implicit_tls:
             sock = sealed_line(sock, options)
     except (OSError, WireError, Interruption, UnicodeError) as error:      # UnicodeError: a name that DNS cannot have
-        return complain(f"cannot connect to {where}: {str(error) or type(error).__name__}", UNREACHABLE)
+        return complain(f"cannot connect to {where}: {sentence(error)}", UNREACHABLE)
     with sock:
         sock.settimeout(None)
         turn = threading.Lock()                # a TLS line is read and written by one at a time

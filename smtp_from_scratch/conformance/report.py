@@ -17,6 +17,7 @@ from smtp_from_scratch.printable import printable
 from smtp_from_scratch.transcript import Said
 
 SHOWN = 40                                      # lines of a transcript that are shown
+INDEXED = 5                                     # failures: more of them are listed again at the end
 SCHEMA = 1                                      # of the JSON
 PIECE = 65_536                                  # octets of what is said at once that are kept
 CR, MISSING, CUT = b"\r", "␍ is missing".encode(), "…".encode()
@@ -58,6 +59,17 @@ def numbers(outcomes: Iterable[Outcome]) -> list[str]:
     """How many passed, broke a MUST, broke a SHOULD, were skipped."""
     counts = Counter(outcome.status if outcome.status != FAILED else outcome.dialogue.level for outcome in outcomes)
     return [str(counts[word]) for word in (PASSED, "MUST", "SHOULD", SKIPPED)]
+
+
+def index(failed: Iterable[Outcome]) -> str:
+    """The titles of what is broken, each MUST before each SHOULD; empty for a few, which one screen shows whole."""
+    def place(outcome: Outcome) -> tuple[str, int, list[int], str]:
+        about = outcome.dialogue
+        return about.level, int(about.rfc), [int(number) for number in re.findall(r"\d+", about.section)], about.title
+
+    found = [outcome.dialogue for outcome in sorted(failed, key=place)]
+    lines = [f"  {one.level:6}  {f'{one.rfc} {one.section}':16} {one.title}" for one in found]
+    return "\n".join(["broken", *lines]) if len(lines) > INDEXED else ""
 
 
 def last_line(outcomes: list[Outcome]) -> str:

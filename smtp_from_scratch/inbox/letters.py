@@ -12,43 +12,13 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import IO, Any
 
+from smtp_from_scratch.dialogue import Dialogue
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.parts import MAX_PARTS, Part, fields_of, parts_of, read_part, value_of
 from smtp_from_scratch.smtp import ReceivedMessage
-from smtp_from_scratch.transcript import BODY_SHOWN, Line, Reader, Said
+from smtp_from_scratch.transcript import Said
 
-MAX_ROWS = 2_000                               # lines of one session that are kept
 SLOW = {"punycode", "idna"}                    # what Python has among the charsets: quadratic, and no charset of mail
-
-
-class Dialogue(Reader):
-    """The lines of one session, as they are said; of a long body only the beginning."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rows: list[dict[str, str]] = []
-        self._shown = self._left_out = 0       # octets of the body in hand
-
-    def note(self, when: float, who: str, data: bytes) -> None:
-        """One line is complete; it is shown, and not kept."""
-        super().note(when, who, data)
-        self._show(self.lines.pop())
-
-    def _show(self, line: Line) -> None:
-        if line.kind != "body":
-            self._shown = self._left_out = 0
-        elif self._left_out or self._shown + len(line.data) > BODY_SHOWN:
-            if self._left_out and self.rows[-1]["kind"] == "note":
-                self.rows.pop()
-            self._left_out += len(line.data)
-            return self._add("", "note", f"… {self._left_out:,} octets more")
-        else:
-            self._shown += len(line.data)
-        self._add(line.role, line.kind, line.text[:BODY_SHOWN])
-
-    def _add(self, role: str, kind: str, text: str) -> None:
-        if len(self.rows) < MAX_ROWS:
-            self.rows.append({"role": role, "kind": kind, "text": text})
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,13 +34,18 @@ def within(seconds: float, function: Callable[[], Result]) -> Result:
     """
     done: list[Result] = []
     raised: list[BaseException] = []
+    over = Over()
 
     def work() -> None:
-        with suppress(OutOfTime):              # it may strike again while the first one is being noted
+        with suppress(OutOfTime):
             try:
-                done.append(function())
-            except BaseException as error:
-                raised.append(error)
+                with suppress(OutOfTime):      # it may strike again while the first one is being noted
+                    try:
+                        done.append(function())
+                    except BaseException as error:
+                        raised.append(error)
+            finally:
+                over.note()
 
     context = contextvars.copy_context()
     thread = threading.Thread(target=context.run, args=(work,), name="check", daemon=True)
@@ -51,18 +56,38 @@ def within(seconds: float, function: Callable[[], Result]) -> Result:
     try:
         thread.join(seconds)
     except KeyboardInterrupt:
-        interrupt(thread)
+        interrupt(thread, over)
         raise
     if thread.is_alive():
         where = place_of(sys._current_frames().get(thread.ident or 0))
-        interrupt(thread)
+        interrupt(thread, over)
         raise OutOfTime(where)
     if raised:
         raise raised[0]
     return done[0]
 
 
-def interrupt(thread: threading.Thread, patience: float = 1.0) -> None:
+class Over:
+    """Whether a thread's work is over: from then on nothing may strike, for nothing would catch it."""
+
+    def __init__(self) -> None:
+        self.lock, self.noted = threading.Lock(), False
+
+    def note(self) -> None:
+        """Called by the thread itself; a strike that was on its way arrives here at the latest."""
+        while not self.noted:
+            with suppress(OutOfTime), self.lock:
+                self.noted = True
+
+    def strike(self, thread: threading.Thread) -> None:
+        """Raise OutOfTime in the thread, if it still works."""
+        with self.lock:
+            if not self.noted:
+                number = ctypes.c_ulong(thread.ident or 0)
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(number, ctypes.py_object(OutOfTime))
+
+
+def interrupt(thread: threading.Thread, over: Over, patience: float = 1.0) -> None:
     """Raise OutOfTime in the thread, again and again while it is caught there, for `patience` seconds at most.
 
     The garbage collector rests meanwhile: with a list that grows without end it runs most of the time, and an error
@@ -72,7 +97,7 @@ def interrupt(thread: threading.Thread, patience: float = 1.0) -> None:
     gc.disable()
     try:
         while thread.is_alive() and time.monotonic() < until:
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(OutOfTime))
+            over.strike(thread)
             thread.join(0.1)
     finally:
         if collects:

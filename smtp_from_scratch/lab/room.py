@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from smtp_from_scratch.client import Receipt
 
 NO_ROOM = "There is no room: an instructor starts one with `smtp-from-scratch class`, and says what SMTP_CLASS is."
+NO_ANSWER = ("No room answers at {} ({}). Is that the HOST:PORT that the instructor's terminal shows after \"mail\"? "
+             "There, `--smtp 0.0.0.0:2525` lets other machines call; 127.0.0.1 does not. Some networks let no machine "
+             "call another.")
 
 
 class Classroom:
@@ -81,4 +84,7 @@ def classroom(name: str, where: str = "") -> Classroom:
     where = where or os.environ.get("SMTP_CLASS", "")
     if not where:
         raise LookupError(NO_ROOM)
-    return Classroom(name, where)
+    try:
+        return Classroom(name, where)
+    except OSError as error:
+        raise LookupError(NO_ANSWER.format(where, error)) from None

@@ -5,38 +5,22 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import threading
 from typing import TYPE_CHECKING, Self
 
-from smtp_from_scratch.connection import linger
 from smtp_from_scratch.conversation import Conversation
 from smtp_from_scratch.pop3 import Pop3Session, serve
-from smtp_from_scratch.printable import logger
-from smtp_from_scratch.server import Places, ThreadedServer
+from smtp_from_scratch.server import Places
 from smtp_from_scratch.smtp.server import STAGES, begin, positive
 from smtp_from_scratch.smtp.sets import check_tls, check_users
-from smtp_from_scratch.throttle import Guesses, origin
+from smtp_from_scratch.throttle import Guesses
 
 if TYPE_CHECKING:
     from smtp_from_scratch.passwords import Users
     from smtp_from_scratch.transcript import Tap
 
-log = logger(__name__)
 WORKERS = 16                                    # threads of a loop for disks and passwords
 FULL = b"-ERR [SYS/TEMP] too many connections, please try again later\r\n"
-
-
-def courteous(stage: type[ThreadedServer]) -> type[ThreadedServer]:
-    """The same stage, which refuses callers in the words of POP3."""
-
-    class Courteous(stage):  # type: ignore[misc, valid-type]
-        def accept(self, sock: socket.socket, peer: str) -> None:
-            if refusal := self.places.refusal(list(self.callers.copy().values()), origin(peer)):
-                log.info("%s: %s", peer, refusal)
-                linger(sock, 0.0, FULL)
-            else:
-                super().accept(sock, peer)
-
-    return Courteous
 
 
 class Pop3Server:
@@ -69,11 +53,12 @@ class Pop3Server:
         self._root, self._users, self._insecure, self._domain = root, users, insecure_auth, domain
         self._tls = None if implicit_tls else tls
         self._implicit = tls if implicit_tls else None
-        self._guesses = Guesses()
+        self._guesses, self._begun = Guesses(), threading.Event()
         several = {"workers": WORKERS} if stage == "loop" else {}
-        self._stage = courteous(STAGES[stage]())(
+        self._stage = STAGES[stage]()(
             self._conversation, host, port, tap=tap,
             places=Places(max_connections, max_connections_per_address), **several)
+        self._stage.no_place = FULL
         self._stage.longest_wait, self._stage.longest_session = timeout, session_timeout
         self.address = self._stage.address
 
@@ -83,7 +68,7 @@ class Pop3Server:
 
     def start(self) -> None:
         """Begin to answer calls, once: RuntimeError for a second time."""
-        begin(self._stage)
+        begin(self._stage, self._begun)
 
     def stop(self, grace: float = 10.0) -> None:
         """Take no more calls, end the sessions that wait for a command, and others after `grace` seconds."""

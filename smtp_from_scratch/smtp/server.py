@@ -47,7 +47,7 @@ def loop() -> type[ThreadedServer]:
 STAGES: dict[str, Callable[[], type[ThreadedServer]]] = {"threads": threads, "loop": loop}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ReceivedMessage:
     """A message that a server took in: its envelope, and its octets as they came, line ends CR LF."""
 
@@ -60,6 +60,36 @@ class ReceivedMessage:
         from email import message_from_bytes, policy
 
         return message_from_bytes(self.data.replace(b"\r\n", b"\n"), policy=policy.default)
+
+    @property
+    def subject(self) -> str:
+        """The subject, decoded, or as it came where it cannot be; empty without one."""
+        from email import policy
+        from email.parser import BytesHeaderParser
+
+        header = self.data.partition(b"\r\n\r\n")[0].replace(b"\r\n", b"\n")       # a body may be long
+        try:
+            return str(BytesHeaderParser(policy=policy.default).parsebytes(header).get("Subject", ""))
+        except Exception:                      # what the library's parser raises for a stranger's header varies
+            return str(BytesHeaderParser().parsebytes(header).get("Subject", ""))
+
+    @property
+    def text(self) -> str:
+        """The text for reading, of type text/plain; empty if there is none."""
+        return self._body("plain")
+
+    @property
+    def html(self) -> str:
+        """The same as text/html, alone or beside the other; empty if there is none."""
+        return self._body("html")
+
+    def _body(self, kind: str) -> str:
+        part = self.message.get_body((kind,))
+        return "" if part is None else str(part.get_content())
+
+    def __repr__(self) -> str:
+        to = ", ".join(f"<{recipient}>" for recipient in self.envelope.recipients)
+        return f"<message from <{self.envelope.sender}> to {to}, {self.subject!r}, {len(self.data)} octets>"
 
 
 class Inbox:
@@ -93,7 +123,7 @@ class Running:
     """A server that starts, stops, and keeps what came in."""
 
     def __init__(self, stage: ThreadedServer, inbox: Inbox, bridge: Bridge) -> None:
-        self._stage, self._inbox, self._bridge = stage, inbox, bridge
+        self._stage, self._inbox, self._bridge, self._begun = stage, inbox, bridge, threading.Event()
         self.address = stage.address
 
     @property
@@ -110,12 +140,13 @@ class Running:
         self._begin(None)
 
     def _begin(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        check_first(self._stage, self._begun)
         try:
             self._bridge.open(loop)
         except TypeError:
             self.stop(0.0)
             raise
-        begin(self._stage)
+        begin(self._stage, self._begun)
 
     def stop(self, grace: float = 10.0) -> None:
         """Take no more calls, let transactions in hand finish for `grace` seconds, then cut them off."""
@@ -163,11 +194,19 @@ def stop(stage: ThreadedServer, grace: float, busy: bool) -> None:
         stage.stop(grace)
 
 
-def begin(stage: ThreadedServer) -> None:
-    """Start a stage; RuntimeError for one that has been stopped, or started, before."""
+def check_first(stage: ThreadedServer, begun: threading.Event) -> None:
+    """RuntimeError for a stage that has been stopped, or started, before."""
     if stage.stopping:
         raise RuntimeError("this server has been stopped: make another one")
+    if begun.is_set():
+        raise RuntimeError("this server answers already: it is started once")
+
+
+def begin(stage: ThreadedServer, begun: threading.Event) -> None:
+    """Start a stage, and note it; RuntimeError as above."""
+    check_first(stage, begun)
     stage.start()
+    begun.set()
 
 
 class Talking(Running):

@@ -47,6 +47,9 @@ def answering(null: bool = True, auto: Any = lambda by: by.partition(";")[0].str
     (lambda sender, header: bool(sender) and "Auto-Submitted" not in header and "List-Id" not in header, "field says"),
     (lambda sender, header: bool(sender) and "auto-" not in str(header).lower() and "List-Id" not in header, "hears"),
     (lambda sender, header: sender and header.get("Auto-Submitted") is None, "True or False"),
+    (answering(auto=lambda by: "auto" not in by.lower()), "nobody reads"),
+    (answering(auto=lambda by: by.lower().startswith("no")), "nobody reads"),
+    (answering(auto=lambda by: by.lower() == "no"), "added a parameter"),
 ])
 def test_may_answer_refuses(answer: Any, says: str) -> None:
     wrong(lab.check_may_answer(answer), says)
@@ -77,8 +80,9 @@ def controls(text: str) -> str:
     (lambda text: text.replace("\n", "\\n"), "paints over"),
     (lambda text: text.replace("\n", "\\n").replace("\r", "\\r"), "the terminal obeys"),
     (lambda text: "".join(filter(str.isprintable, text)), "trace of the attack"), (controls, "control character"),
-    (lambda text: " ".join(text.splitlines()), "the terminal obeys"), (lambda text: text.split("\n")[0], "nobody said"),
+    (lambda text: " ".join(text.splitlines()), "nobody said"), (lambda text: text.split("\n")[0], "nobody said"),
     (lambda text: text.encode() if "\n" in text else text, "A string"),
+    (lambda text: "".join(c if c.isprintable() else " " for c in text), "nobody said"),
 ])
 def test_log_line_refuses(answer: Any, says: str) -> None:
     verdict = lab.check_log_line(answer)
@@ -156,7 +160,15 @@ def by_ratio(data: bytes, limit: int) -> bytes:
     return gzip.decompress(data)
 
 
+def by_overflow(data: bytes, limit: int) -> bytes:
+    try:
+        return by_zlib(data, limit)
+    except ValueError:
+        raise OverflowError("too much") from None
+
+
 @pytest.mark.parametrize("answer, says", [
+    (by_overflow, "OverflowError for one octet too many"), (one_too_few, "as the limit says are allowed"),
     (lambda data, limit: None, "Not yet"), (lambda data, limit: gzip.decompress(data), "one octet too many"),
     (lambda data, limit: data, "arrives broken"), (cut_off, "one octet too many"), (afterwards, "MB of memory"),
     (believes_the_end, "nine octets"), (one_too_few, "too much"), (by_ratio, "suspicious"),

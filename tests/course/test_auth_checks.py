@@ -568,3 +568,88 @@ def test_price(how: str, name: str, answer: int) -> None:
     assert lab.check_price(right).passed
     assert f"{answer} for {name}, {how}" in gave(lab.check_price(right | {how: right[how] | {name: answer}}))
     assert "Not yet" in gave(lab.check_price({how: right[how]}))
+
+
+# -- what a check says to wrong answers that learners gave --
+
+
+def told(verdict: Any) -> str:
+    assert not verdict.passed
+    return str(verdict)
+
+
+def refuses_by_type_error(text: str) -> bytes:
+    try:
+        return decode64(text)
+    except ValueError:
+        raise TypeError("not base64") from None
+
+
+def wants_all_three(response: bytes) -> Any:
+    if not all(response.split(b"\0")):
+        raise BadResponse("three parts")
+    return read_plain(response)
+
+
+def by_name(client: Any, mechanisms: Any, insecure: bool) -> str:
+    return choose(client, mechanisms, insecure).name
+
+
+def none_at_all(client: Any, mechanisms: Any, insecure: bool) -> Any:
+    try:
+        return choose(client, mechanisms, insecure)
+    except SMTPNotSupportedError:
+        return None
+
+
+def value_error(client: Any, mechanisms: Any, insecure: bool) -> Any:
+    if (found := none_at_all(client, mechanisms, insecure)) is None:
+        raise ValueError("none")
+    return found
+
+
+def too_early(client: Any, talk: Any, user: str, reply: Reply) -> None:
+    client.user = user
+    settle_auth(client, talk, user, reply)
+
+
+def without_its_reply(client: Any, talk: Any, user: str, reply: Reply) -> None:
+    try:
+        settle_auth(client, talk, user, reply)
+    except SMTPAuthenticationError:
+        raise SMTPAuthenticationError("why") from None  # type: ignore[call-arg, arg-type]
+
+
+def lets_out(session: Any, value: str | None) -> Reply | None:
+    return check_auth(session, value) if value == "<>" or decode_xtext(value or "") else Reply(501, "no")
+
+
+@pytest.mark.parametrize("check, wrong, says", [
+    (lab.check_decode64, refuses_by_type_error, "Raise a ValueError"),
+    (lab.check_plain, wants_all_three, "The first part may be empty"),
+    (lab.check_fresh, lambda hostname: f"<{secrets.randbits(63)}@mx.tokyo.example>", "the host that was given"),
+    (lab.check_choose, by_name, "the mechanism itself, not its name"),
+    (lab.check_choose, none_at_all, "goes on with None"),
+    (lab.check_choose, value_error, "Raise SMTPNotSupportedError"),
+    (lab.check_settle, too_early, "has noted its user"),
+    (lab.check_settle, without_its_reply, 'SMTPAuthenticationError(reply, "why")'),
+    (lab.check_auth_value, lets_out, "Answer both with 501"),
+])
+def test_told_what_to_do(check: Any, wrong: Any, says: str) -> None:
+    assert says in told(check(wrong)), told(check(wrong))
+
+
+class OfTheExample(Right):
+    def respond(self, user: str, password: str) -> Responses:
+        yield b"user=ana@rio.example\1auth=Bearer TOKEN\1\1"
+
+
+def test_the_token_of_the_example_is_told() -> None:
+    assert "the token is `password`" in told(lab.check_token(OfTheExample))
+
+
+def test_generators_and_numbers_as_text_are_right() -> None:
+    assert lab.check_plain(lambda response: (part for part in read_plain(response))).passed
+    assert lab.check_census(lambda call, names: iter(by_comparison(call, names))).passed
+    one, other = ({"PLAIN": "1", "LOGIN": "3", "CRAM-MD5": "2"}, {"PLAIN": "0", "LOGIN": 3, "CRAM-MD5": 2})
+    assert lab.check_price({"one at a time": one, "PIPELINING": other}).passed

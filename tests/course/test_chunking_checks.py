@@ -40,6 +40,8 @@ def friendly(argument: str) -> Any:
     (lambda argument: parse_bdat(argument) and (1, True), "for '86'"),
     (lambda argument: int(argument.split()[0]), "86 for '86'"),
     (lambda argument: parse_bdat(argument.replace("FIRST", "LAST")), "'86 FIRST'"),
+    (lambda argument: (argument.partition(" ")[0], "LAST" in argument), "an `int` and a `bool`"),
+    (lambda argument: [*(parse_bdat(argument) or ())] or None, "Return a tuple"),
 ])
 def test_sizes(my_parse_bdat: Any, says: str) -> None:
     assert says in lab.check_bdat_size(my_parse_bdat).text() and not lab.check_bdat_size(my_parse_bdat).passed
@@ -89,7 +91,30 @@ def stub(session: ExtendedSession, argument: str) -> Generator[Any, Any, Reply]:
     return (yield from finish(session, spool))  # type: ignore[arg-type]
 
 
+def without_a_spool(adds: bool = False, judges: bool = True, reply: Any = None) -> Callable[[Any, str], Any]:
+    """A handler that forgets that there may be no spool, or answers with what is no reply."""
+    def my_bdat(session: ExtendedSession, argument: str) -> Generator[Any, Any, Any]:
+        if (size := parse_bdat(argument)) is None:
+            return session.closing("no")
+        want, spool = Octets(size[0]), spool_of(session)
+        while want.left:
+            block = yield want
+            if spool or adds:
+                spool.add(block)  # type: ignore[union-attr]
+        if judges and not size[1]:
+            return (reply or Reply(503)) if spool is None else spool.fault or Reply(250)
+        if reply == 503 and spool is None:
+            return reply
+        return (yield from finish(session, spool))  # type: ignore[arg-type]
+
+    return my_bdat
+
+
 @pytest.mark.parametrize("my_bdat, says", [
+    (without_a_spool(), "`finish` called for a message when there is none, after b'BDAT 6 LAST"),
+    (without_a_spool(adds=True), "a block put into a spool when there is none"),
+    (without_a_spool(judges=False), "`finish` is for the last chunk alone"),
+    (without_a_spool(reply=503), "returns a `Reply`, not 503"),
     (lambda session, argument: ..., "Not yet"), (stub, "Not yet"), (handler(reads=False), "Read them all"),
     (handler(once=True), "in pieces"), (handler(faults=False), "552"), (handler(refuses=False), "530"),
     (handler(keeps=False), "kept of"), (handler(ends=False), "kept of"), (handler(last=False), "kept of"),
@@ -212,13 +237,31 @@ class HalfDone(BinaryMime):
             plan.needs -= {"BINARYMIME"}
 
 
+class InLetters(BinaryMime):
+    requires = "CHUNKING"  # type: ignore[assignment]
+
+
+class InAList(BinaryMime):
+    requires = ["CHUNKING"]  # type: ignore[assignment]
+
+
+class AndMore(BinaryMime):
+    requires = frozenset({"CHUNKING", "8BITMIME"})
+
+
+class SaysText(BinaryMime):
+    def check(self, session: ExtendedSession, command: Command) -> Any:
+        return "503 not by DATA" if super().check(session, command) else None
+
+
 class Open(BinaryMime):
     requires = ...  # type: ignore[assignment]
 
 
 @pytest.mark.parametrize("wrong, says", [
     (Extension, "requires nothing"), (Open, "Not yet"), (Alone, "without BDAT"),
-    (Unknown, "must let BODY=BINARYMIME pass"),
+    (InLetters, "a set of that one keyword"), (InAList, "requires ['CHUNKING']"), (AndMore, "a set of that one"),
+    (SaysText, "'503 not by DATA' from `check`"), (Unknown, "must let BODY=BINARYMIME pass"),
     (Anything, "No other value"), (ByData, "is 503"), (InCapitals, "in capitals or not"),
     (NoData, "every other message"), (Always, "It should be None"), (WithoutChunks, "It should be nothing"),
     (HalfDone, "needs ['8BITMIME', 'BINARYMIME']"),
@@ -259,7 +302,7 @@ def test_binarymime_in_any_style(right: Any) -> None:
 @pytest.mark.parametrize("change, says", [
     ({"A": "BDAT 8"}, "octets, not characters"), ({"A": "BDAT 10 LAST"}, "for A"), ({"B": "BDAT 4 LAST"}, "for B"),
     ({"C": None}, "empty chunk"), ({"E": "BDAT 9 LAST"}, "§2.3.8"), ({"D": ...}, "Not yet"), ({"D": 11}, "11 for D"),
-    ({"A": "10"}, "begins with the verb"),
+    ({"A": "10"}, "begins with the verb"), ({"D": None}, "so it may be sent"),
 ])
 def test_counts(change: dict[str, Any], says: str) -> None:
     verdict = lab.check_counts(COUNTS | change)
@@ -278,7 +321,7 @@ def test_mistakes(name: str) -> None:
     (b"BDAT 4294967302 LAST\r\noops\r\n", "what leaves the other server"),
     (b"BDAT 4294967302 LAST\r\noops\r\n" + FORGED + b"BDAT 4 LAST\r\nhi\r\n", "that reads"),
     (b"BDAT 4294967290 LAST\r\noops\r\n", "what leaves the other server"), (b"NOOP\r\n", "correct server answers"),
-    (b"BDAT x LAST\r\noops\r\n", "what leaves the other server"),
+    (b"BDAT x LAST\r\noops\r\n", "what leaves the other server"), (FORGED, "have been said already. Begin with BDAT"),
 ])
 def test_flights(flight: Any, says: str) -> None:
     verdict = lab.check_flight(flight)
@@ -287,11 +330,13 @@ def test_flights(flight: Any, says: str) -> None:
 
 def test_counts_and_mistakes_in_any_style() -> None:
     assert lab.check_counts(COUNTS | {"A": "bdat 10", "D": "BDAT  9  last"}).passed
+    assert lab.check_counts(COUNTS | {"A": b"BDAT 10\r\n", "E": "None"}).passed
     assert lab.check_mistakes({name: f" {line}" for name, line in MISTAKES.items()}).passed
 
 
 def test_the_solution_s_flight_passes() -> None:
-    assert lab.check_flight(solution("13_chunking", "flight-code")["my_flight"]).passed
+    my_flight = solution("13_chunking", "flight-code")["my_flight"]
+    assert lab.check_flight(my_flight).passed and lab.check_flight(bytearray(my_flight)).passed
 
 
 def test_a_forged_letter_by_data_counts_as_well() -> None:
@@ -372,3 +417,10 @@ def test_hints_before_an_attempt() -> None:
     for check in (lab.check_bdat_size, lab.check_bdat, lab.check_whole_lines, lab.check_binarymime, lab.check_counts,
                   lab.check_mistakes, lab.check_flight, lab.check_sender):
         assert all(str(check.hint(number)) for number in (1, 2, 3))
+
+
+@pytest.mark.parametrize("check", [lab.check_sender, lab.check_bdat_size, lab.check_whole_lines, lab.check_binarymime],
+                         ids=lambda check: check.name)
+def test_a_hint_that_is_a_line_is_python(check: Any) -> None:
+    line = check.hints[1].replace("…", "...")
+    compile(f"def my_answer():\n    {line}{' pass' if line.endswith(':') else ''}", "hint", "exec")

@@ -239,13 +239,14 @@ def test_the_line_that_is_heard_too_patiently_has_that_bug_alone() -> None:
     ({}, "Not yet"), ({"A": 4, "B": 4, "C": 3}, "a line number for D"),
     ({"A": 6, "B": 4, "C": 3, "D": 5}, "line 6 for A"),
     ({"A": 4, "B": 1, "C": 3, "D": 5}, "line 1 for B"), ({"A": 4, "B": 4, "C": 2, "D": 5}, "line 2 for C"),
-    ({"A": 4, "B": 4, "C": 3, "D": 3}, "line 3 for D"), ({"A": "four", "B": 4, "C": 3, "D": 5}, "for A"),
+    ({"A": 4, "B": 4, "C": 3, "D": 3}, "line 3 for D"), ({"A": "four", "B": 4, "C": 3, "D": 5}, "number of a line"),
+    ({"A": 4, "B": 4, "C": "line 2", "D": 5}, "line 2 for C"),
 ])
 def test_stage_bugs(answers: Any, says: str) -> None:
     refused(lab.check_stage_bugs, answers, says)
 
 
 @pytest.mark.parametrize("answers", [{"A": 4, "B": 4, "C": 3, "D": 5}, {"A": "4", "B": "3", "C": " 3", "D": 4},
-                                     {"A": 4, "B": 4, "C": 4, "D": 5}])
+                                     {"A": 4, "B": "Line 4", "C": 4, "D": "line 5"}])
 def test_stage_bugs_in_two_styles(answers: Any) -> None:
     assert lab.check_stage_bugs(answers).passed

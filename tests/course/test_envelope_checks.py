@@ -238,6 +238,7 @@ WHO = {"receives": {"kenji@tokyo.example", "li@beijing.example"}, "bounce": "ret
     ({"receives": set()}, "receives"), ({"bounce": "ana@rio.example"}, "reverse-path"),
     ({"receives": WHO["receives"] | {"yui@kyoto.example"}}, "refused with 550"),  # type: ignore[operator]
     ({"receives": {"Kenji", "Li"}}, "with the @"),
+    ({"bounce": {"returns@poets.example", "ana@rio.example"}}, "reverse-path"), ({"bounce": []}, "reverse-path"),
     ({"receives": {"kenji@tokyo.example"}}, "source route"), ({"answer": "ana@rio.example"}, "answers elsewhere"),
 ])
 def test_who(change: dict[str, Any], says: str) -> None:
@@ -246,7 +247,8 @@ def test_who(change: dict[str, Any], says: str) -> None:
 
 @pytest.mark.parametrize("change", [
     {"receives": ["<kenji@tokyo.example>", "<@kyoto.example:li@beijing.example>"]},
-    {"bounce": "Returns@Poets.example"}, {"author": "Ana <ana@rio.example>"},
+    {"bounce": "Returns@Poets.example"}, {"bounce": {"returns@poets.example"}, "answer": ["editor@poets.example"]},
+    {"author": "Ana <ana@rio.example>"},
     {"receives": "kenji@tokyo.example, <li@beijing.example>"}])
 def test_right_who(change: dict[str, Any]) -> None:
     assert lab.check_who(WHO | change).passed

@@ -28,6 +28,7 @@ from smtp_from_scratch.client import deliver
 from smtp_from_scratch.conversation import rehearse
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.lab.check import check, is_unsolved
+from smtp_from_scratch.lab.deadline import OutOfTime, Over
 from smtp_from_scratch.lab.figures.states import steps_of
 from smtp_from_scratch.lab.register import check_of, every_check
 from smtp_from_scratch.session import VERBS, Session, serve
@@ -336,6 +337,27 @@ def test_a_check_never_hangs_without_threads(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("threading.Thread.start", no_threads)
     assert "still running after 0.1 seconds in line" in str(verdict_on(forever, seconds=0.1))
     assert verdict_on(lambda n: n).passed and sys.gettrace() is None
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_what_is_over_is_not_struck(early: bool) -> None:
+    over, ready, go, struck = Over(), threading.Event(), threading.Event(), list[bool]()
+
+    def work() -> None:
+        try:
+            if not early: over.note()
+            ready.set()
+            go.wait(30)
+        except OutOfTime:
+            struck.append(True)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    assert ready.wait(30)
+    over.strike(thread)
+    go.set()
+    thread.join(30)
+    assert struck == [True] * early
 
 
 def test_a_check_survives_exit_and_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -361,3 +361,51 @@ def test_stoppers(answers: Any, says: str) -> None:
 @pytest.mark.parametrize("answers", [{"B", "F"}, "bf", ["F", "B"]])
 def test_stoppers_in_three_styles(answers: Any) -> None:
     assert lab.check_stoppers(answers).passed
+
+
+# --- what learners gave, and passed with once, or did not understand --------------------------------------------------
+
+
+def a_hundred_flights(call: Any) -> bool:
+    for _ in range(100):
+        call.actor.run()
+        flight = call.channel.output()
+        if not flight:
+            return False
+        call.send(flight)
+        if call.unsent:
+            return False
+    return True
+
+
+def sends_nothing_too(call: Any) -> bool:
+    for _ in range(FLIGHTS):
+        call.actor.run()
+        flight = call.channel.output()
+        call.send(flight)                      # `send` of nothing is harmless
+        if call.unsent or not flight:
+            return False
+    return True
+
+
+def forgets_the_late(calls: Any, now: float) -> Any:
+    late, moment = overdue(calls, now)
+    for call in late:
+        del calls[call]
+    return late, moment
+
+
+@pytest.mark.parametrize("check, wrong, says", [
+    (lab.check_turn, a_hundred_flights, "100 flights in one turn"),
+    (lab.check_events_for, lambda call: (EVENT_READ, EVENT_WRITE), "The selector takes a number"),
+    (lab.check_events_for, lambda call: "EVENT_READ", "'EVENT_READ' for a call with nothing to say"),
+    (lab.check_overdue, lambda calls, now: (None, None), "an empty one, if nobody is late"),
+    (lab.check_overdue, forgets_the_late, "1 fewer in it"),
+    (lab.check_job, job(do, lambda self, channel: self.outcome), "`NOT_YET` from `take`"),
+])
+def test_told_what_is_wrong(check: Any, wrong: Any, says: str) -> None:
+    refused(check, wrong, says)
+
+
+def test_a_flight_of_nothing_is_no_flight() -> None:
+    assert lab.check_turn(sends_nothing_too).passed

@@ -4,6 +4,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -433,3 +434,122 @@ def test_letter_in_any_style(answer: Any) -> None:
 @pytest.mark.parametrize("name", [entry.name for entry in checks_of("pop3") if entry.examines != "my_protocols"])
 def test_the_hopeless(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     refuses_the_hopeless(getattr(lab, name), monkeypatch)
+
+
+# --- what learners gave, and passed with once -------------------------------------------------------------------------
+
+
+def by_listdir(folder: str) -> dict[str, str]:
+    found = {}
+    for place in ("cur", "new"):
+        if os.path.isdir(f"{folder}/{place}"):
+            for name in os.listdir(f"{folder}/{place}"):
+                path = f"{folder}/{place}/{name}"
+                if name[0] != "." and os.path.isfile(path) and not os.path.islink(path):
+                    found[name.partition(":")[0]] = path
+    return dict(sorted(found.items()))
+
+
+@pytest.mark.parametrize("answer", [by_listdir, listing_of("cur", "new")])
+def test_cur_is_not_read_before_new(answer: Any) -> None:
+    wrong(lab.check_scan(answer), "`cur` read before `new`")
+    assert os.listdir.__name__ == "listdir" and os.scandir.__name__ == "scandir"       # as they were
+
+
+def to_the_dollar(name: str) -> str:
+    return name if re.match(r"[!-~]{1,70}$", name) else pop3.uid_of(name + ".")
+
+
+def without_a_default(text: str, blocks: Iterable[bytes]) -> Iterator[Any]:
+    lines = stuff(blocks)
+    yield f"+OK {text}\r\n".encode()
+    while True:
+        yield (yield Work(lambda: next(lines)))
+
+
+def work_done_already(text: str, blocks: Iterable[bytes]) -> Iterator[Any]:
+    lines = stuff(blocks)
+    yield f"+OK {text}\r\n".encode()
+    yield Work(next(lines, b""))  # type: ignore[arg-type]
+
+
+def strings(column: Any) -> Any:
+    def handle(session: Any, number: str = "") -> Any:
+        drop = session.maildrop
+        return pop3.multi_line("letters", [f"{index + 1} {column(drop, index)}\r\n" for index in drop.present])
+    return handle
+
+
+def one_alone(column: Any) -> Any:
+    def handle(session: Any, number: str = "") -> Any:
+        return f"{number} {column(session.maildrop, session.maildrop.index(number))}"
+    return handle
+
+
+def quit_with(answer: Any) -> Any:
+    def my_quit(session: Any) -> Any:
+        yield from pop3.quit_(session)
+        return answer
+    return my_quit
+
+
+def removes_itself(session: Any) -> Any:
+    if session.state == "transaction" and session.maildrop.remove():
+        session.state = "update"
+        raise Refused("some deleted messages not removed")
+    return "goodbye"
+    yield
+
+
+def removes_too_early(session: Any) -> Any:
+    yield Work(session.maildrop.remove())
+
+
+def goes_on(pop: Any, seen: set[str], keep: Any) -> None:
+    """Lets the line break, and says nothing of a full disk."""
+    for number, uid in pop.uidl():
+        if uid not in seen:
+            letter = pop.retr(number)
+            try:
+                keep(letter)
+            except OSError:
+                continue
+            seen.add(uid)
+        pop.dele(number)
+    pop.quit()
+
+
+def in_one_go(pop: Any, seen: set[str], keep: Any) -> None:
+    """Keeps all, and then notes all."""
+    there = pop.uidl()
+    letters = {uid: pop.retr(number) for number, uid in there if uid not in seen}
+    for letter in letters.values():
+        keep(letter)
+    seen.update(letters)
+    for number, _ in there:
+        pop.dele(number)
+    pop.quit()
+
+
+@pytest.mark.parametrize("check, answer, says", [
+    (lab.check_uid_of, to_the_dollar, "for 'mx\\n'"),
+    (lab.check_octets_of, lambda blocks: float(pop3.octets_of(blocks)), "LIST says 46.0"),
+    (lab.check_multi_line, without_a_default, 'next(lines, b"")'),
+    (lab.check_multi_line, work_done_already, "takes a function"),
+    (lab.check_listing, strings, "a list of bytes"), (lab.check_listing, one_alone, "`if number:` first"),
+    (lab.check_listing, lambda column: pop3.listing(lambda drop, index: drop.octets[index]), "what `column` says"),
+    (lab.check_quit, quit_with("+OK goodbye"), "+OK +OK goodbye"),
+    (lab.check_quit, quit_with(b"goodbye"), "Text alone"),
+    (lab.check_quit, removes_itself, "by the conversation itself"), (lab.check_quit, removes_too_early, "without `()`"),
+    (lab.check_fetch, fetching("dele retr keep note"), "after DELE of that letter"),
+    (lab.check_fetch, fetching("note retr keep dele"), "before you note it"),
+    (lab.check_fetch, goes_on, "nobody hears of, when the disk was full"),
+    (lab.check_fetch, in_one_go, "kept twice, when the disk was full"),
+])
+def test_told_what_is_wrong(check: Any, answer: Any, says: str) -> None:
+    wrong(check(answer), says)
+
+
+def test_right_in_another_spelling() -> None:
+    assert lab.check_letter(lambda: b"From: ana@rio.example\r\n" + HEAD + b".\r\n+OK 0 0\r\n").passed
+    assert lab.check_protocols({name: f" {it.replace('IMAP', 'IMAP4')} " for name, it in RIGHT.items()}).passed

@@ -208,7 +208,7 @@ def test_server_first(flaw: str, about: str) -> None:
     assert gave(lab.check_server_first(lambda message, nonce: None)) == "not yet"
 
 
-@pytest.mark.parametrize("answer", [server_first, reads_first])
+@pytest.mark.parametrize("answer", [server_first, reads_first, lambda *said: list(server_first(*said))])
 def test_server_first_in_more_than_one_way(answer: Callable[..., Any]) -> None:
     assert lab.check_server_first(answer).passed
 
@@ -258,6 +258,8 @@ def test_matrix(attacker: str, mechanism: str) -> None:
         assert repr(wrong) in gave(lab.check_matrix(answer))
     answer[attacker][mechanism] = ...
     assert gave(lab.check_matrix(answer)) == "not yet"
+    answer[attacker][mechanism] = f" {TRUTH[attacker][mechanism].title()}"
+    assert lab.check_matrix(answer).passed
 
 
 def burglar(stored_key: bytes, first: str, challenge: str, final: str) -> bytes:
@@ -283,7 +285,7 @@ def by_attributes(stored_key: bytes, first: str, challenge: str, final: str) -> 
     return by_numbers(decode64(final.split(",")[-1][2:]), stamp)
 
 
-@pytest.mark.parametrize("answer", [burglar, by_attributes])
+@pytest.mark.parametrize("answer", [burglar, by_attributes, lambda *stolen: bytearray(burglar(*stolen))])
 def test_burglar_in_more_than_one_way(answer: Callable[..., Any]) -> None:
     assert lab.check_burglar(answer).passed
 

@@ -68,14 +68,16 @@ def test_the_evidence_is_what_the_logs_say(tmp_path: Path) -> None:
 
 
 def answering(empty: bool = True, auto: str = "any", case: bool = True, lists: bool = True, once: str = "sender",
-              sender: str = "", to: str = "sender") -> Any:
+              sender: str = "", to: str = "sender", days: int = 7) -> Any:
     """A `my_vacation` with one of its rules changed."""
-    def my_vacation(envelope: Envelope, fields: Mapping[str, str], answered: set[str]) -> Envelope | None:
+    def my_vacation(envelope: Envelope, fields: Mapping[str, str], answered: dict[str, int],
+                    today: int) -> Envelope | None:
         name = envelope.sender.lower() if case else envelope.sender
-        if once == "early" and name in answered:
+        recent = name in answered and (once == "for ever" or today - answered[name] < days)
+        if once == "early" and recent:
             return None
         if once == "early":
-            answered.add(name)
+            answered[name] = today
         if empty and not envelope.sender or lists and "list-id" in fields:
             return None
         said = fields.get("auto-submitted", "no").strip().lower()
@@ -84,10 +86,12 @@ def answering(empty: bool = True, auto: str = "any", case: bool = True, lists: b
         if auto == "present" and "auto-submitted" in fields or auto == "exact" and fields.get(
                 "auto-submitted", "no") != "no":
             return None
-        if once == "sender" and name in answered or once == "anybody" and answered:
+        if once in ("sender", "for ever", "first day") and recent or once == "anybody" and answered:
             return None
-        if once != "never":
-            answered.add(name)
+        if once == "first day":
+            answered.setdefault(name, today)
+        elif once != "never":
+            answered[name] = today
         return Envelope(sender, [envelope.sender] if to == "sender" else [fields.get("to", "")])
     return my_vacation
 
@@ -98,21 +102,23 @@ def answering(empty: bool = True, auto: str = "any", case: bool = True, lists: b
     (answering(auto="replied"), "auto-generated"), (answering(auto="present"), "a person wrote it"),
     (answering(auto="exact"), "capitals"), (answering(lists=False), "Nine hundred"),
     (answering(once="never"), "ten answers"), (answering(once="early"), "not before"),
+    (answering(once="for ever"), "day 10"), (answering(once="first day"), "noted the second time"),
+    (answering(days=6), "day 9"), (answering(days=8), "day 10"),
     (answering(once="anybody"), "She was never told"), (answering(case=False), "the same mailbox"),
     (answering(sender="kenji@tokyo.example"), "empty sender"), (answering(to="to"), "came from"),
-    (lambda envelope, fields, answered: answering()(envelope, fields, answered) and "away", "Envelope"),
+    (lambda *given: answering()(*given) and "away", "Envelope"),
 ])
 def test_vacation_refuses(answer: Any, says: str) -> None:
     wrong(lab.check_vacation(answer), says)
 
 
-def in_one_go(envelope: Envelope, fields: Mapping[str, str], answered: set[str]) -> Envelope | None:
+def in_one_go(envelope: Envelope, fields: Mapping[str, str], answered: dict[str, int], today: int) -> Envelope | None:
     person = envelope.sender.casefold()
-    silent = {"", *answered}
+    silent = {"", *(known for known, day in answered.items() if today not in range(day + 7, 10_000))}
     by_hand = fields.get("auto-submitted", "NO").upper().strip() == "NO" and not any(
         name.startswith("list-") for name in fields)
     if person not in silent and by_hand:
-        answered |= {person}
+        answered |= {person: today}
         return replace(envelope, sender="", recipients=[envelope.sender])
     return None
 
@@ -149,6 +155,7 @@ def test_round_refuses(answer: Any, says: str) -> None:
 
 @pytest.mark.parametrize("answer", [
     ROUND, ROUND | {"told": "ana@rio.example"}, solution(SOLVED, "round-code")["my_round"],
+    ROUND | {"told": "the sender", "status": "554 5.4.6"},
     {"aliases": {"kenji@tokyo.example": "a@rio.example", "a@rio.example": "b@tokyo.example",
                  "b@tokyo.example": "c@rio.example", "c@rio.example": "b@tokyo.example"},
      "status": " 5.4.6 ", "told": "Ana"},

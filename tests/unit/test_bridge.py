@@ -198,6 +198,27 @@ def test_a_server_of_plain_functions_may_be_started_either_way(stage: str) -> No
 # --- the end ---------------------------------------------------------------------------------------------------------
 
 
+def test_a_second_start_in_the_block_is_refused_and_the_server_goes_on() -> None:
+    async def main() -> None:
+        kept: list[str] = []
+
+        async def deliver(envelope: Envelope, body: IO[bytes]) -> None:
+            kept.append(envelope.sender)
+
+        async with Server(deliver=deliver) as server:
+            for start in (server.start, server.__enter__):
+                with pytest.raises(RuntimeError, match="answers already"):
+                    start()
+            with pytest.raises(RuntimeError, match="answers already"):
+                await server.__aenter__()
+            await send(server, KENJI)
+        assert kept == [ANA]
+        with pytest.raises(RuntimeError, match="has been stopped"):
+            server.start()
+
+    asyncio.run(main())
+
+
 def test_serve_forever_ends_when_its_task_is_canceled_and_finishes_what_is_in_hand() -> None:
     async def main() -> None:
         begun, go_on = asyncio.Event(), asyncio.Event()

@@ -268,3 +268,10 @@ def test_the_command_and_a_notebook_in_the_room(monkeypatch: pytest.MonkeyPatch)
         classroom("ana")
     with Server() as other, pytest.raises(ValueError, match="no room"):
         classroom("ana", "{}:{}".format(*other.address))
+
+
+def test_a_room_that_does_not_answer_says_what_to_look_at() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        where = f"127.0.0.1:{nobody.getsockname()[1]}"
+    with pytest.raises(LookupError, match=f"No room answers at {where}.*0.0.0.0:2525"):
+        classroom("ana", where)

@@ -22,6 +22,7 @@ import pytest
 import trustme
 
 from smtp_from_scratch import Reply, Server
+from smtp_from_scratch.__main__ import COMMANDS, main
 from smtp_from_scratch.cli.letters import kind_of
 from smtp_from_scratch.lab import aiosmtpd_server
 
@@ -463,3 +464,9 @@ def test_pop3_says_that_an_address_is_in_use(tmp_path: Path) -> None:
                                f"127.0.0.1:{taken.getsockname()[1]}"], cwd=tmp_path, capture_output=True, text=True,
                               timeout=30)
     assert done.returncode == 69 and "cannot serve on" in done.stderr
+
+
+def test_without_a_command_all_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    told = capsys.readouterr().err
+    assert all(name in told and what in told for name, what in COMMANDS.items())

@@ -24,10 +24,11 @@ import pytest
 from export import ROOT
 
 from smtp_from_scratch import Client, Server, web
+from smtp_from_scratch.dialogue import MAX_ROWS, Dialogue
 from smtp_from_scratch.envelope import Envelope
 from smtp_from_scratch.inbox import letters as inbox_letters
 from smtp_from_scratch.inbox import web as inbox_web
-from smtp_from_scratch.inbox.letters import MAX_ROWS, Dialogue, Letters, text_of
+from smtp_from_scratch.inbox.letters import Letters, text_of
 from smtp_from_scratch.inbox.web import routes
 from smtp_from_scratch.parts import MAX_PARTS, Part, parts_of
 from smtp_from_scratch.transcript import Said

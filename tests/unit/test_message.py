@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from smtp_from_scratch import AsyncClient, Client, Server, SMTPException, server_extensions
-from smtp_from_scratch.message import BLOCK, Octets, addressees, header_of
+from smtp_from_scratch.message import Octets, addressees, header_of
+from smtp_from_scratch.stream import BLOCK
 from smtp_from_scratch.testing import FakeServer
 
 ANA, KENJI, YUI = "ana@rio.example", "kenji@tokyo.example", "yui@kyoto.example"

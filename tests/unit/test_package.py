@@ -27,13 +27,13 @@ HELLO = ENDS | {"ehlo", "transaction"}
 EXTENSIONS = {"status", "pipelining", "chunking", "starttls", "auth", "scram", "smtputf8", "dsn"}
 STAGES = {"connection", "server", "loop"}
 PROTOCOL = HELLO | EXTENSIONS | STAGES | {"maildir", "pop3", "queue", "relay", "report", "submission"}
-BY_HAND = {"addresses", "aio", "desk", "dots", "flight", "known", "lease", "ledger", "lmtp", "message", "oauth",
-           "parts", "passwords", "prompt", "refusals", "resolver", "sasl", "sevenbit", "stream", "throttle", "together",
-           "tray", "unix", "users", "xtext"}
+BY_HAND = {"addresses", "aio", "desk", "dialogue", "dots", "flight", "known", "lease", "ledger", "lmtp", "message",
+           "oauth", "parts", "passwords", "prompt", "refusals", "resolver", "sasl", "sevenbit", "stream", "throttle",
+           "together", "tray", "unix", "users", "xtext"}
 FRONT_DOOR = PROTOCOL | BY_HAND | {"saslprep", "smtp", "transcript"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": {"memory"}, "addresses": set(), "printable": set(), "parts": set(), "saslprep": set(),
-    "transcript": set(),
+    "transcript": set(), "dialogue": {"transcript"},
     "throttle": LINE | {"conversation"}, "passwords": {"saslprep"}, "xtext": {"wire"},
     "oauth": {"conversation", "passwords", "sasl"}, "sasl": {"client", "conversation", "passwords", "saslprep"},
     "wire": {"printable"}, "channel": WIRE | {"transcript"}, "conversation": LINE,
@@ -50,14 +50,15 @@ ALLOWED: dict[str, set[str]] = {
     "desk": WIRE | {"passwords", "sasl", "together"},
     "pop3": TALK | {"auth", "desk", "maildir", "passwords", "starttls", "throttle"},
     "lease": {"printable"}, "sevenbit": {"bodies", "parts"},
-    "ledger": WIRE | {"bodies", "envelope", "lease", "together"},
+    "ledger": WIRE | {"bodies", "envelope", "lease", "stream", "together"},
     "queue": ENDS | {"ledger", "maildir", "parts", "report"},
     "connection": LINE | {"conversation", "prompt"},
     "server": LINE | {"conversation", "connection", "throttle", "unix"},
     "loop": LINE | {"conversation", "connection", "flight", "server", "throttle", "together", "tray", "unix"},
     "aio": LINE | {"conversation", "connection", "prompt", "unix"},
     "relay": ENDS | {"queue", "resolver"}, "resolver": WIRE,
-    "maildir": WIRE | {"envelope", "together"}, "users": HELLO | {"auth", "passwords", "sasl", "saslprep", "scram"},
+    "maildir": WIRE | {"envelope", "stream", "together"},
+    "users": HELLO | {"auth", "passwords", "sasl", "saslprep", "scram"},
     "refusals": {"client", "wire"}, "replies": TALK | {"client"}, "message": ENDS | {"addresses", "transaction"},
     "smtp": PROTOCOL | BY_HAND,
     # An examiner shares what is transport with the examined, and no rule of SMTP.

@@ -747,8 +747,10 @@ def test_arguments_that_contradict_each_other(root: Path, rules: dict[str, Any],
 def test_a_server_is_started_once(root: Path) -> None:
     server = Pop3Server(root, USERS, insecure_auth=True)
     server.start()
+    with pytest.raises(RuntimeError, match="answers already"):
+        server.start()
     server.stop()
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="has been stopped"):
         server.start()
 
 

@@ -44,12 +44,13 @@ MEMBERS = {
     "smtp_from_scratch.Reply": "code enhanced lines permanent positive temporary text",
     "smtp_from_scratch.Envelope": "hello options parameters peer protocol recipients sender user",
     "smtp_from_scratch.Queue": "attempt body close drop entries hurry next_due",
-    "smtp_from_scratch.ReceivedMessage": "data envelope message",
+    "smtp_from_scratch.ReceivedMessage": "data envelope html message subject text",
     "smtp_from_scratch.Extension": "advertise after_hello check keyword parameters plan requires verbs",
     "smtp_from_scratch.SMTPException": "receipt receipts",
     "smtp_from_scratch.SMTPServerDisconnected": "receipt receipts reply",
     "smtp_from_scratch.testing.FakeServer": """
-        assert_sent ca_file clear context delay disconnect env greylist host messages port refuse sent start stop url
+        assert_not_sent assert_sent ca_file calls clear context delay disconnect env greylist host messages
+        port refuse sent start stop url
         wait_for
     """,
     "smtp_from_scratch.compat.SMTP": """

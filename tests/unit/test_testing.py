@@ -3,9 +3,12 @@ from __future__ import annotations
 
 import smtplib
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -176,6 +179,107 @@ def test_what_was_sent_is_found(smtp_server: FakeServer) -> None:
         "  2. from <ana@rio.example> to <yui@tokyo.example>, 'Grüße': another subject"]
 
 
+def test_a_message_can_be_read_without_its_tree_of_parts(smtp_server: FakeServer) -> None:
+    made = message("Grüße")
+    made.set_content("Ripe: 12 €\n")
+    made.add_alternative("<b>12 €</b>\n", subtype="html")
+    made.add_attachment(b"%PDF", maintype="application", subtype="pdf", filename="bill.pdf")
+    send(smtp_server, made)
+    found = smtp_server.assert_sent()
+    assert (found.subject, found.text, found.html) == ("Grüße", "Ripe: 12 €\n", "<b>12 €</b>\n")
+    line = "from <ana@rio.example> to <kenji@tokyo.example>, 'Grüße'"
+    assert repr(found) == f"<message {line}, {len(found.data)} octets>"
+    send(smtp_server, message())
+    assert smtp_server.messages[1].html == ""
+
+
+def test_as_many_as_asked_for_and_no_more(smtp_server: FakeServer) -> None:
+    send(smtp_server, message(), message())
+    assert smtp_server.assert_sent(count=2).subject == "Mangoes"
+    smtp_server.assert_not_sent(to="yui@*")
+    for count, told in ((1, "2 messages, and not 1, (to 'kenji@*'); 2 came"), (3, "2 of 3 messages (to 'kenji@*'); 2")):
+        with pytest.raises(AssertionError) as caught:
+            smtp_server.assert_sent(to="kenji@*", count=count, timeout=0)
+        assert str(caught.value).startswith(told)
+    with pytest.raises(AssertionError) as caught:
+        smtp_server.assert_not_sent(subject="Mangoes")
+    line = "from <ana@rio.example> to <kenji@tokyo.example>, 'Mangoes'"
+    assert str(caught.value) == f"a message (subject 'Mangoes') was sent\n  1. {line}\n  2. {line}"
+    with pytest.raises(ValueError, match="assert_not_sent"):
+        smtp_server.assert_sent(count=0)
+
+
+def why(server: FakeServer) -> list[str]:
+    with pytest.raises(AssertionError) as caught:
+        server.assert_sent(timeout=0)
+    return str(caught.value).splitlines()
+
+
+def test_an_error_says_why_nothing_came(smtp_server: FakeServer) -> None:
+    assert why(smtp_server) == ["no message (any); 0 came", f"  nobody has called 127.0.0.1:{smtp_server.port}"]
+    smtp_server.refuse("kenji@*", "452 4.2.2 full")
+    with pytest.raises(smtplib.SMTPRecipientsRefused):
+        send(smtp_server)
+    told = why(smtp_server)
+    assert told[:2] == ["no message (any); 0 came",
+                        "  calls that brought none, or heard a refusal: 1; the end of the latest:"]
+    assert "    S: 452 4.2.2 full" in told and len(told) < 12
+    smtp_server.clear()
+    send(smtp_server)
+    smtp_server.assert_sent()
+    with pytest.raises(AssertionError) as caught:
+        smtp_server.assert_sent(subject="Kiwis", timeout=0)
+    assert "calls" not in str(caught.value)    # that one brought what it should
+
+
+async def waiting(server: FakeServer) -> list[str]:
+    return why(server)
+
+
+def test_an_event_loop_that_stands_still_is_told(smtp_server: FakeServer) -> None:
+    import asyncio
+
+    assert "asyncio.to_thread" in asyncio.run(waiting(smtp_server))[-1]
+
+
+def test_what_was_said_is_kept_call_by_call_without_passwords(smtp_server_factory: Factory) -> None:
+    server = smtp_server_factory(tls=True, users={"ana": "mango-secret"})
+    with smtplib.SMTP(server.host, server.port) as smtp:
+        smtp.starttls(context=server.context)
+        smtp.login("ana", "mango-secret")
+        smtp.send_message(message())
+        server.clear()                         # the session goes on, and so does what is kept of it
+        smtp.send_message(message())
+    said = server.calls()
+    assert said.splitlines()[0].lower().startswith("c: mail from:") and "S: 250 2.6.0" in said
+    assert "mango" not in said and "They are ripe" in said
+
+
+IN_PYTEST = """
+import pytest, smtplib
+from smtp_from_scratch.testing import FakeServer
+
+@pytest.fixture(scope="session")
+def mine():
+    with FakeServer() as server:
+        yield server
+
+def test_it(smtp_server, mine):
+    with smtplib.SMTP(*mine.address) as smtp:
+        smtp.noop()
+    smtp_server.assert_sent(timeout=0)
+"""
+
+
+def test_a_test_that_fails_shows_what_was_said(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(IN_PYTEST)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", ".", "."]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1, done.stdout + done.stderr
+    first, second = done.stdout.split("mail server at 127.0.0.1:")[1:3]
+    assert "(nobody called)" in first and "C: noop" in second and "assert_sent(self" not in done.stdout
+
+
 def test_an_attribute_that_does_not_exist_raises(smtp_server: FakeServer) -> None:
     for name in ("accept_recipient", "reply", "messages", "refuse"):
         with pytest.raises(AttributeError, match="refuse"):
@@ -234,7 +338,7 @@ def test_settings_for_programs(smtp_server_factory: Factory) -> None:
     assert env["EMAIL_PORT"] == env["MAIL_PORT"] == env["SMTP_PORT"] == str(server.port)
     assert (env["EMAIL_USE_TLS"], env["EMAIL_USE_SSL"], env["MAIL_PASSWORD"]) == ("True", "False", "a/b")
     assert env["SMTP_URL"] == f"smtp://ana:a%2Fb@127.0.0.1:{server.port}"
-    assert ssl.create_default_context(cafile=env["SSL_CERT_FILE"])
+    assert ssl.create_default_context(cafile=env["SSL_CERT_FILE"]) and env["NODE_EXTRA_CA_CERTS"] == server.ca_file
     settings = server.settings()
     assert {name: str(value) for name, value in settings.items()}.items() <= env.items()
     assert (settings["EMAIL_PORT"], settings["EMAIL_USE_TLS"], settings["MAIL_USE_SSL"]) == (server.port, True, False)
@@ -253,6 +357,10 @@ def test_what_is_no_pattern_or_reply_is_told(smtp_server: FakeServer) -> None:
         smtp_server.assert_sent(to=["kenji@tokyo.example"])  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="not 550"):
         smtp_server.refuse("kenji@*", 550)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="seconds, not '5'"):
+        smtp_server.delay("5")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="name: password"):
+        FakeServer(users=["ana"])  # type: ignore[arg-type]
 
 
 def test_our_own_client_hears_it_too(smtp_server: FakeServer) -> None:
@@ -260,3 +368,14 @@ def test_our_own_client_hears_it_too(smtp_server: FakeServer) -> None:
     with Client(*smtp_server.address) as smtp, pytest.raises(SMTPRecipientsRefused) as caught:
         smtp.send_message(message())
     assert caught.value.receipt.refused["kenji@tokyo.example"].enhanced == "4.2.1"
+
+
+def test_a_subject_is_found_in_the_header_alone(smtp_server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An attachment of 20 MB took seconds, each time that a subject was compared."""
+    send(smtp_server, message("Grüße"))
+
+    def parsed(octets: bytes, **_: object) -> EmailMessage:
+        raise AssertionError("the whole letter was parsed")
+
+    monkeypatch.setattr("email.message_from_bytes", parsed)
+    assert smtp_server.assert_sent(subject="grü*").subject == "Grüße"

@@ -252,3 +252,22 @@ def test_a_password_is_asked_for_twice(tmp_path: Path, monkeypatch: pytest.Monke
     assert main(["user", "add", path, "ana"]) == 0
     assert main(["user", "add", path, "li"]) == 2
     assert UserFile(path).names() == ["ana"] and UserFile(path).verify("ana", "pencil")
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs to see which files are open")
+def test_a_file_is_closed_before_it_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows removes no file that is open: a name that is not there would stop all updates."""
+    users = UserFile(tmp_path / "users", create=True)
+    users.add(USER, PASSWORD, iterations=4096)
+    unlink, removed = Path.unlink, []
+
+    def only_closed(path: Path, missing_ok: bool = False) -> None:
+        links = [os.path.join("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]
+        assert str(path) not in [os.readlink(link) for link in links if os.path.lexists(link)], "it is open"
+        removed.append(path.name)
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", only_closed)
+    with pytest.raises(KeyError):
+        users.remove("nobody")
+    assert removed == ["users.new"] and users.names() == [USER]

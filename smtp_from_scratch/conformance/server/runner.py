@@ -7,6 +7,7 @@ import secrets
 import socket
 import ssl
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,13 +20,14 @@ from pathlib import Path
 
 from smtp_from_scratch.conformance.notation import Dialogue, load
 from smtp_from_scratch.conformance.server.doors import FREE, amount, commands, names, opened, under_tls, verbs
+from smtp_from_scratch.conformance.server.gate import Gate
 from smtp_from_scratch.conformance.server.player import LATE, ClientPart, Difference, NotReached
 from smtp_from_scratch.conformance.values import UnknownValue, Values
 from smtp_from_scratch.connection import Connection
 from smtp_from_scratch.conversation import Conversation, Interruption, read_reply
 from smtp_from_scratch.starttls import TLSLayer, Upgrade, unverified
 from smtp_from_scratch.transcript import Said
-from smtp_from_scratch.wire import WireError
+from smtp_from_scratch.wire import Reply, WireError
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 NO_CALL = "does not take this call"
@@ -226,6 +228,48 @@ def hello(target: Target) -> Conversation[dict[str, str]]:
     return {word.upper(): rest for word, _, rest in (line.partition(" ") for line in lines)}
 
 
+def ask(target: Target, commands: list[str], sealed: bool | None = None) -> list[Reply]:
+    """The replies to some commands, up to the first refusal, in a session of their own as dialogues have it."""
+    with target.line() as connection:
+        return connection.play(session(target, commands, target.wants_tls if sealed is None else sealed))
+
+
+def session(target: Target, commands: list[str], sealed: bool) -> Conversation[list[Reply]]:
+    """The greeting, EHLO, the doors, the commands."""
+    replies = []
+    yield from read_reply(target.patience)
+    yield from hello(target)
+    if not target.keywords:                     # a server of 1982
+        yield b"HELO client.example\r\n"
+        yield from read_reply(target.patience)
+    if (sealed or target.submission) and "STARTTLS" in target.keywords:
+        yield b"STARTTLS\r\n"
+        yield from read_reply(target.patience)
+        yield from shake_hands(target)
+        yield from hello(target)
+    if target.submission and target.user:
+        values = target.values()
+        yield b"AUTH PLAIN " + values.expand("{plain}")[0] + b"\r\n"
+        target.secrets |= values.secrets
+        yield from read_reply(target.patience)
+    for command in commands:
+        yield command.encode() + b"\r\n"
+        replies.append((yield from read_reply(target.patience)))
+        if not replies[-1].positive:
+            break
+    yield b"QUIT\r\n"
+    return replies
+
+
+def puts_off(target: Target) -> bool:
+    """Whether it would rather not take an ordinary sender and recipient now: another 4yz of it proves nothing then."""
+    try:
+        replies = ask(target, [f"MAIL FROM:<{target.sender}>", f"RCPT TO:<{target.recipient}>"])
+    except (OSError, Interruption, ValueError):
+        return False
+    return bool(replies) and replies[-1].temporary
+
+
 def obstacle(dialogue: Dialogue, target: Target) -> str:
     """Why a dialogue cannot be played at this server, or an empty text."""
     behind = guarded(dialogue, target)
@@ -246,6 +290,8 @@ def obstacle(dialogue: Dialogue, target: Target) -> str:
     if target.no_sender and "MAIL" in verbs(dialogue.steps):
         return f"refuses the sender {target.sender} ({target.no_sender}): --sender says another"
     if target.no_recipient and "to" in said and said & {"recipient", "domain", "DOMAIN"}:
+        if target.no_recipient.startswith("4"):
+            return f"puts {target.recipient} off ({target.no_recipient}): later it may not, nor another (--recipient)"
         return f"refuses {target.recipient} ({target.no_recipient}): --recipient says who has a mailbox"
     if target.lmtp and {"recipient", "postmaster"} <= said and target.recipient.lower().startswith("postmaster@"):
         return "needs a second recipient: --recipient says another than postmaster"
@@ -392,6 +438,8 @@ def no_proof(part: ClientPart, target: Target, difference: Difference, said: lis
     again = part.said.upper() == "RCPT" and part.values.numbers.get("n", 0) > 1         # the same was taken before
     if code[:1] == "4" and difference.wants_success and not again:          # RFC 5321 §4.2.1: it may do later
         return f"says {code}: not now"
+    if code[:1] == "4" and part.said.upper() in ("MAIL", "RCPT", "DATA") and puts_off(target):
+        return f"says {code}, and so to any recipient: not now"
     return GONE if not difference.got[:3].isdigit() and target.gone() else ""
 
 
@@ -412,13 +460,33 @@ def verdict(dialogue: Dialogue, difference: Difference) -> tuple[str, str]:
     return (SKIPPED, "does otherwise, as it may") if dialogue.level == "MAY" else (FAILED, str(difference))
 
 
-def check(target: Target, dialogues: Iterable[Dialogue], at_once: int = 8) -> Generator[Outcome, None, None]:
-    """Play dialogues, several at once; yields the outcomes in their order. Who stops early ends those in hand."""
+def play_later(dialogue: Dialogue, target: Target, gate: Gate) -> Outcome:
+    """The same as `play`, and again after a pause where a server that is there does not take the call."""
+    while True:
+        with gate.passed():
+            began = time.monotonic()
+            outcome = play(dialogue, target)
+        if not outcome.reason.startswith(NO_CALL):
+            if outcome.said:
+                gate.taken()
+            return outcome
+        if "(5" in outcome.reason or target.gone() or not gate.refused(began, outcome.reason):
+            return outcome
+
+
+def check(target: Target, dialogues: Iterable[Dialogue], at_once: int = 8,
+          told: Callable[[str], None] = lambda sentence: None) -> Generator[Outcome, None, None]:
+    """Play dialogues, several at once; yields the outcomes in their order. Who stops early ends those in hand.
+
+    `told` is what happens meanwhile, in sentences about the server.
+    """
+    gate = Gate(at_once, told)
     try:
         with ThreadPoolExecutor(at_once, "check") as pool:
             try:
-                yield from pool.map(lambda dialogue: play(dialogue, target), dialogues)
+                yield from pool.map(lambda dialogue: play_later(dialogue, target, gate), dialogues)
             except BaseException:               # Ctrl-C, or nobody wants the rest
+                gate.close()
                 pool.shutdown(wait=False, cancel_futures=True)
                 target.calls.end()
                 raise

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 
-from smtp_from_scratch.conformance.server.runner import Target, hello, probe, shake_hands
-from smtp_from_scratch.conversation import Conversation, Interruption, read_reply
-from smtp_from_scratch.wire import Reply, WireError
+from smtp_from_scratch.conformance.server.runner import Target, ask, probe
+from smtp_from_scratch.conversation import Interruption, read_reply
+from smtp_from_scratch.wire import WireError
 
 SOON = 3.0                                      # seconds after which a silent server may be one that waits for TLS
 _NAME = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
@@ -84,6 +84,8 @@ def find_door(target: Target) -> list[str]:
         target.wants_tls = True
         [reply] = ask(target, [f"MAIL FROM:<{target.sender}>"], sealed=True)
     if reply.code in (530, 535) or (reply.code in (550, 554) and "AUTH" in reply.text.upper()):
+        if "AUTH" not in target.keywords | target.secured:
+            return [f"it answers MAIL with {reply}, and offers neither STARTTLS nor AUTH that would change that"]
         target.submission = True
         return ["it takes messages from its users only, as on port 587 (--submission)"]
     return ["it wants TLS before a message: dialogues begin with STARTTLS"] if target.wants_tls else []
@@ -107,6 +109,8 @@ def find_recipient(target: Target, given: bool) -> list[str]:
             target.recipient, target.no_recipient = address, ""
             told += [f"messages go to {address} (--recipient)"] if number else []
             break
+        if not target.no_recipient and others[0].temporary:
+            told.append(f"it puts {address} off ({others[0]}): if it is graylisting, run this again in some minutes")
         target.no_recipient = target.no_recipient or str(others[0].code)
     if target.refused:
         target.takes_refused = ask(target, [mail, f"RCPT TO:<{target.refused}>"])[-1].positive
@@ -118,36 +122,3 @@ def postmasters(target: Target) -> Iterator[str]:
     labels = target.name.split(".") if _NAME.fullmatch(target.name) else []
     for start in range(len(labels) - 1):
         yield f"postmaster@{'.'.join(labels[start:])}"
-
-
-def ask(target: Target, commands: list[str], sealed: bool | None = None) -> list[Reply]:
-    """The replies to some commands, up to the first refusal, in a session of their own as dialogues have it."""
-    with target.line() as connection:
-        return connection.play(session(target, commands, target.wants_tls if sealed is None else sealed))
-
-
-def session(target: Target, commands: list[str], sealed: bool) -> Conversation[list[Reply]]:
-    """The greeting, EHLO, the doors, the commands."""
-    replies = []
-    yield from read_reply(target.patience)
-    yield from hello(target)
-    if not target.keywords:                     # a server of 1982
-        yield b"HELO client.example\r\n"
-        yield from read_reply(target.patience)
-    if (sealed or target.submission) and "STARTTLS" in target.keywords:
-        yield b"STARTTLS\r\n"
-        yield from read_reply(target.patience)
-        yield from shake_hands(target)
-        yield from hello(target)
-    if target.submission and target.user:
-        values = target.values()
-        yield b"AUTH PLAIN " + values.expand("{plain}")[0] + b"\r\n"
-        target.secrets |= values.secrets
-        yield from read_reply(target.patience)
-    for command in commands:
-        yield command.encode() + b"\r\n"
-        replies.append((yield from read_reply(target.patience)))
-        if not replies[-1].positive:
-            break
-    yield b"QUIT\r\n"
-    return replies

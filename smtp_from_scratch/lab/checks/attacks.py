@@ -28,6 +28,8 @@ LETTERS: tuple[tuple[str, dict[str, str], bool, str], ...] = (
     (ANA, {"From": ANA, "auto-submitted": "Auto-Replied; owner-email=\"x@rio.example\""}, False, LOOPS),
     (ANA, {"From": ANA, "Auto-Submitted": "no"}, True, "A person wrote this, as the field says, and hears nothing."),
     (ANA, {"From": ANA, "Auto-Submitted": "No"}, True, "A person wrote this, as the field says, and hears nothing."),
+    (ANA, {"From": ANA, "Auto-Submitted": "no; by=hand"}, True, "A person wrote this, and added a parameter."),
+    (YUI, {"From": YUI, "Auto-Submitted": "notification"}, False, "A machine gets an answer that nobody reads."),
     ("choir-bounces@lists.example", {"From": ANA, "List-Id": "<choir.lists.example>"}, False,
      "A whole choir learns that Kenji is away, once for each letter."),
     ("choir-bounces@lists.example", {"From": ANA, "LIST-ID": "The choir <choir.lists.example>"}, False,
@@ -104,7 +106,7 @@ def check_log_line(my_log_line: Callable[[str], Any]) -> Iterator[Problem]:
         elif not line.isprintable():
             yield Problem(gave=f"{line!r:.80} for {f'ana{what}root'!r}", wire=wire,
                           look="`str.isprintable` knows all of them: control characters, line ends, directions.")
-        elif line.count("ana") != 1 or line.count("root") != 1 or line == "anaroot":
+        elif line.count("ana") != 1 or line.count("root") != 1 or line == "anaroot" or " " in line:
             yield Problem(gave=f"{line!r:.80} for {f'ana{what}root'!r}",
                           wire="The log shows a name that nobody said: the trace of the attack is gone.",
                           look="Replace the character by something that shows it, such as a backslash and its number.")
@@ -159,14 +161,7 @@ WORDS = b"Monday, 8 pm. Bring a chair.\r\n" * 40
 )
 def check_unpack(my_unpack: Callable[[bytes, int], Any]) -> Iterator[Problem]:
     """A gzip that is unpacked up to a limit."""
-    for limit in (len(WORDS) + 1, len(WORDS), 10_000_000):
-        found = my_unpack(gzip.compress(WORDS), limit)
-        if found is None or found is ...:
-            raise NotYet("return what was packed.")
-        if found != WORDS:
-            yield Problem(gave=f"{found!r:.60} for {len(WORDS)} octets and the limit {limit}",
-                          look="So many octets as the limit says are allowed, and all of them are wanted.",
-                          wire="A letter within the limit arrives broken.")
+    yield from accepts(my_unpack)
     for limit in (len(WORDS) - 1, 1):
         yield from refuses(my_unpack, gzip.compress(WORDS), limit, "one octet too many")
     bomb = gzip.compress(bytes(10_000_000))
@@ -185,12 +180,34 @@ def check_unpack(my_unpack: Callable[[bytes, int], Any]) -> Iterator[Problem]:
                           look="Stop in the middle: count while you unpack, not afterwards.")
 
 
+def accepts(my_unpack: Callable[[bytes, int], Any]) -> Iterator[Problem]:
+    """A problem with what is within the limit."""
+    for limit in (len(WORDS) + 1, len(WORDS), 10_000_000):
+        try:
+            found = my_unpack(gzip.compress(WORDS), limit)
+        except ValueError as error:
+            yield Problem(gave=f"ValueError, {str(error)!r:.60}, for {len(WORDS)} octets and the limit {limit}",
+                          look="So many octets as the limit says are allowed.",
+                          wire="A letter within the limit is refused.")
+            return
+        if found is None or found is ...:
+            raise NotYet("return what was packed.")
+        if found != WORDS:
+            yield Problem(gave=f"{found!r:.60} for {len(WORDS)} octets and the limit {limit}",
+                          look="So many octets as the limit says are allowed, and all of them are wanted.",
+                          wire="A letter within the limit arrives broken.")
+
+
 def refuses(my_unpack: Callable[[bytes, int], Any], data: bytes, limit: int, what: str) -> Iterator[Problem]:
     """A problem unless ValueError is raised; what lies about itself may be called broken as well."""
     broken = (OSError, EOFError, zlib.error) if "nine" in what else ()
     try:
         found = my_unpack(data, limit)
     except (ValueError, *broken):
+        return
+    except Exception as error:
+        yield Problem(gave=f"{type(error).__name__} for {what}", look="Raise ValueError: who called you catches that.",
+                      wire="The session answers 451, and the letter comes again in half an hour.")
         return
     octets = f"{len(found):,} octets" if isinstance(found, bytes) else f"{found!r:.60}"
     yield Problem(gave=f"{octets} for {what}", look="Raise ValueError when there is more than the limit.",

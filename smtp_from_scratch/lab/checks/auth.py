@@ -85,7 +85,7 @@ def check_decode64(my_decode64: Callable[[str], Any]) -> Iterator[Problem | None
             yield Problem(gave=f"{found!r} for {text!r}", wire="Ana says what is right, and is refused.",
                           look=f"It should be {octets!r}. The empty text is the empty response.")
     for text, harm in BAD64.items():
-        how, found = outcome(my_decode64, text, errors=ValueError)
+        how, found = outcome(my_decode64, text, errors=(ValueError, TypeError))
         if not refuses(how, found):
             yield Problem(gave=f"{found!r} for {text!r}", wire=harm, look="Raise a ValueError (RFC 4954 §4).")
 
@@ -120,19 +120,26 @@ BAD_PLAIN = [
 )
 def check_plain(my_read_plain: Callable[[bytes], Any]) -> Iterator[Problem | None]:
     """A response of PLAIN is read strictly."""
+    def read(response: bytes) -> Any:
+        found = my_read_plain(response)
+        return tuple(found) if isinstance(found, Iterator) else found
+
     for text, harm in GOOD_PLAIN:
         parts = tuple(text.split("\0"))
-        found = my_read_plain(text.encode())
+        how, found = outcome(read, text.encode(), errors=(AuthError, theirs(my_read_plain, "BadResponse")))
+        if how == "raised":
+            yield Problem(gave=f"{type(found).__name__} for {text.encode()!r}", wire=harm,
+                          look=f"It is right: return {parts!r}. The first part may be empty.")
         if found in (None, ...):
             raise NotYet(f"return the three parts, {parts!r}, for {text.encode()!r}.")
         if not isinstance(found, tuple | list) or tuple(found) != parts:
             yield Problem(gave=f"{found!r} for {text.encode()!r}", wire=harm, look=f"It should be {parts!r}, as text.")
     for response, harm in BAD_PLAIN:
-        how, found = outcome(my_read_plain, response, errors=Exception)
+        how, found = outcome(read, response, errors=Exception)
         if how == "returned":
             yield Problem(gave=f"{found!r} for {response!r}", wire=harm, look="Raise BadResponse (RFC 4616 §2).")
         if how == "raised" and not called(found, "BadResponse"):
-            yield Problem(gave=f"a {type(found).__name__} for {response!r}: {found}",
+            yield Problem(gave=f"{type(found).__name__} for {response!r}: {found}",
                           wire="Anything but a BadResponse is a mistake of ours: 454, and a traceback in the log.",
                           look="Raise BadResponse; `as_text` does so for what is not UTF-8.")
 
@@ -186,6 +193,9 @@ def check_fresh(my_fresh: Callable[[str], Any]) -> Iterator[Problem | None]:
             yield Problem(gave=repr(one), look="Text of printable ASCII, without a blank.")
         elif not (one.startswith("<") and one.endswith("@mx.tokyo.example>")):
             yield Problem(gave=repr(one), look="`<`, digits, `@`, the host, `>` (RFC 2195 §2).")
+    if not str(elsewhere := my_fresh("mail.oslo.example")).endswith("@mail.oslo.example>"):
+        yield Problem(gave=f"{elsewhere!r} for `hostname` mail.oslo.example",
+                      look="`<`, digits, `@`, the host that was given, `>` (RFC 2195 §2).")
     if len(set(many)) < len(many):
         yield Problem(gave=f"{len(set(many))} challenges in {len(many)} calls",
                       wire="Eve waits for a challenge that she has an answer to, and is Ana.",
@@ -273,11 +283,16 @@ def check_auth_value(my_check_auth: Callable[[Any, str | None], Any]) -> Iterato
     """The value of AUTH= on MAIL."""
     session = CodedSession("mx.tokyo.example")
     for value in GOOD_AUTH:
-        if (found := my_check_auth(session, value)) is not None:
+        how, found = outcome(my_check_auth, session, value, errors=ValueError)
+        if found is not None:
             yield Problem(gave=f"{found!r} for {value!r}", wire="The message is refused for a value that is right.",
                           look="None means that there is nothing to refuse.")
     for bad in BAD_AUTH:
-        found = my_check_auth(session, bad)
+        how, found = outcome(my_check_auth, session, bad, errors=(ValueError, TypeError))
+        if how == "raised":
+            yield Problem(gave=f"{type(found).__name__} for {bad!r}", wire="The session answers 451 in place of 501.",
+                          look="`my_decode_xtext` raises ValueError for what is not xtext, and there may be no value: "
+                               "`value or \"\"`. Answer both with 501.")
         if found is None and bad is BAD_AUTH[0]:
             raise NotYet(f"return a Reply with 501 for {bad!r}.")
         if getattr(found, "code", None) != 501:
@@ -322,14 +337,20 @@ def check_choose(my_choose: Callable[[Any, Any, bool], Any]) -> Iterator[Problem
     """Which mechanism a client takes."""
     for offered, secure, ours, insecure, right, harm in CHOICES:
         client = CodedClientSession("rio.example", offered={} if offered is None else {"AUTH": offered}, secure=secure)
-        how, found = outcome(my_choose, client, ours, insecure, errors=SMTPNotSupportedError)
+        how, found = outcome(my_choose, client, ours, insecure, errors=(SMTPNotSupportedError, ValueError))
         if found in (None, ...) and right is CHOICES[0][4]:
             raise NotYet("return one of the mechanisms.")
-        where = f"`{offered}` {'under TLS' if secure else 'on an open line'}{', insecure' if insecure else ''}"
+        where = f"`{offered or 'no AUTH'}` {'under TLS' if secure else 'on an open line'}"
+        where += f"{', insecure' if insecure else ''}, ours: {' '.join(m.name for m in ours) or 'none'}"
         gave = repr(found) if how == "raised" else getattr(found, "name", repr(found))
-        if (how == "raised") != (right is None) or (right is not None and found is not right):
-            yield Problem(gave=f"{gave} for {where}, ours: {' '.join(m.name for m in ours) or 'none'}", wire=harm,
-                          look=f"It should be {right.name if right else 'SMTPNotSupportedError'}.")
+        if isinstance(found, str):
+            yield Problem(gave=f"{gave} for {where}", wire="The client asks it to `respond`, and a name cannot.",
+                          look="Return the mechanism itself, not its name.")
+        elif right is not None and found is not right:
+            yield Problem(gave=f"{gave} for {where}", wire=harm, look=f"It should be {right.name}.")
+        elif right is None and (how == "returned" or not isinstance(found, SMTPNotSupportedError)):
+            yield Problem(gave=f"{gave} for {where}", look="Raise SMTPNotSupportedError.",
+                          wire="The client goes on with None." if found is None else harm)
 
 
 def spelled(octets: bytes) -> str:
@@ -429,6 +450,18 @@ def senseless_challenges(my_exchange: Any) -> Iterator[Problem]:
                           look="After the star read the reply, and raise SMTPAuthenticationError with it.")
 
 
+def unsettled(what: str, how: str, found: Any) -> Problem | None:
+    """What is wrong with a client that goes on, or raises the wrong thing, after such a reply."""
+    if how == "returned":
+        return Problem(gave=f"a client that is content with {what}",
+                       wire="A server that does not know Ana's password is believed." if "235" in what else
+                       "MAIL is answered 530, and nobody knows why.", look="Raise SMTPAuthenticationError.")
+    if not called(found, "SMTPAuthenticationError"):
+        return Problem(gave=f"{type(found).__name__} for {what}: {found}",
+                       look='`raise SMTPAuthenticationError(reply, "why")`.')
+    return None
+
+
 @check(
     hints=(
         "What does the mechanism still have to say, once the server has said 235?",
@@ -440,10 +473,13 @@ def senseless_challenges(my_exchange: Any) -> Iterator[Problem]:
 )
 def check_settle(my_settle_auth: Any) -> Iterator[Problem | None]:
     """What the last reply of AUTH means."""
+    early: list[str] = []
+
     def settled(reply: Reply, *responses: bytes, error: Exception | None = None) -> Outcome:
         talk, client = answers(b"", *responses, error=error), CodedClientSession("rio.example")
         next(talk)
         how, found = outcome(my_settle_auth, client, talk, ANA, reply, errors=Exception)
+        early.extend([str(reply)] if how == "raised" and client.user else [])
         return how, found if how == "raised" else client.user
 
     how, found = settled(Reply(235, "welcome"))
@@ -459,12 +495,10 @@ def check_settle(my_settle_auth: Any) -> Iterator[Problem | None]:
                                ("454", settled(Reply(454, "later"))),
                                ("235 while the mechanism has more to say", settled(Reply(235, "welcome"), b"more")),
                                ("235 at a mechanism that raises AuthError", settled(Reply(235, "ok"), error=error))]:
-        if how == "returned":
-            yield Problem(gave=f"a client that is content with {what}",
-                          wire="A server that does not know Ana's password is believed." if "235" in what else
-                          "MAIL is answered 530, and nobody knows why.", look="Raise SMTPAuthenticationError.")
-        elif not called(found, "SMTPAuthenticationError"):
-            yield Problem(gave=f"a {type(found).__name__} for {what}: {found}", look="Raise SMTPAuthenticationError.")
+        yield unsettled(what, how, found)
+    if early:
+        yield Problem(gave=f"a client that has noted its user and then raises, for {early[0]}",
+                      wire="`client.user` says that Ana is logged in.", look="Note it last, when all is well.")
 
 
 # --- exercise 1: find the bug ----------------------------------------------------------------------------------------
@@ -565,6 +599,10 @@ def log_in_by(mechanism: Any, token: str, tls: bool) -> tuple[CodedClientSession
     return client, heard, None
 
 
+OF_OCTETS = "`yield` bytes, not str. `\\1` is one octet. (Base64 is the frame's.)"
+OF_THE_CALLER = "The user and the token are those that `respond` was given; the token is `password`."
+
+
 @check(
     hints=(
         "Like LOGIN, this client may have to speak twice. What does a generator yield first, what then?",
@@ -582,8 +620,9 @@ def check_token(MyXOAuth2: Any) -> Iterator[Problem | None]:
     client, heard, error = log_in_by(MyXOAuth2(), TOKEN, tls=True)
     right = f"user={ANA}\1auth=Bearer {TOKEN}\1\1".encode()
     if heard[:1] != [right]:
+        formed = heard and heard[0].startswith(b"user=") and heard[0].endswith(b"\1\1")
         yield Problem(gave=f"{heard[0]!r}" if heard else f"nothing that a server could read: {error!r}",
-                      wire=f"The server waits for {right!r}.", look="`\\1` is one octet; and say bytes, not str.")
+                      wire=f"The server waits for {right!r}.", look=OF_THE_CALLER if formed else OF_OCTETS)
     if error or client.user != ANA:
         yield Problem(gave=f"a client that is not logged in with a good token: {error!r}",
                       look="When 235 has come, the generator is sent None. Is there anything left to say?")
@@ -683,12 +722,14 @@ def check_census(my_census: Callable[..., Any]) -> Iterator[Problem | None]:
     for what, mechanism in weak:
         for present in ([NAMES[0], NAMES[3]], NAMES[1:5], [NAMES[4]]):
             found = census_of(my_census, mechanism, present)
+            found = list(found) if isinstance(found, Iterator) else found
             if found is None or found is ...:
                 raise NotYet("return the list of those who exist.")
             if not isinstance(found, list | tuple | set) or sorted(map(str, found)) != sorted(present):
                 yield Problem(gave=f"{found!r} at the server that {what}", wire=f"There were {present!r}.",
                               look="Print every reply for two names. What differs? (Names go in base64: `encode64`.)")
     found = census_of(my_census, Login(), [NAMES[0], NAMES[3]])
+    found = list(found) if isinstance(found, Iterator) else found
     if found or not isinstance(found, list | tuple | set):
         yield Problem(gave=f"{found!r} at our server", wire="It tells nobody apart: all six got the same replies.",
                       look="Compare with the replies for a name that surely nobody has.")
@@ -740,7 +781,7 @@ def check_price(my_price: dict[str, dict[str, Any]]) -> Iterator[Problem]:
             yield Problem(gave=f"a row {how!r}", look="The rows are `one at a time` and `PIPELINING`.")
     for how in ("one at a time", "PIPELINING"):
         for name in METHODS:
-            answer = my_price.get(how, {}).get(name, ...)
+            answer = as_number(my_price.get(how, {}).get(name, ...))
             if answer is ...:
                 raise NotYet(f"`{how}`, {name} is missing.")
             truth = seconds(name, how == "PIPELINING") - seconds("", how == "PIPELINING")

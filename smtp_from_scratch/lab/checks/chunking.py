@@ -45,6 +45,9 @@ def check_bdat_size(my_parse_bdat: Callable[[str], Any]) -> Problem | None:
             wire = "The server would read on at a place that the client never meant." if expected is None else ""
             look = ("Anything but digits 0 to 9, and then at most the word LAST, is no size." if expected is None
                     else "Digits are decimal, with zeros in front or without; LAST counts in any case.")
+            if expected is not None and list(map(str, answer or ()) if isinstance(answer, tuple | list) else ()) == \
+                    list(map(str, expected)):
+                look = "Return a tuple, of an `int` and a `bool`."
             return Problem(gave=f"{answer!r} for {argument!r}", wire=wire or f"The client said {expected}.", look=look)
     return None
 
@@ -116,7 +119,12 @@ def check_bdat(my_bdat: Callable[[Any, str], Any]) -> Problem | None:
     wanted: list[Any] = []
     for number, case in enumerate(HANDLED):
         for cut in (None, lambda data: [data[start : start + 7] for start in range(0, len(data), 7)]):
-            kept, replies = handled(my_bdat, case, cut, wanted)
+            try:
+                kept, replies = handled(my_bdat, case, cut, wanted)
+            except AttributeError as error:
+                if problem := without_a_spool(error, case):
+                    return problem
+                raise
             if not number and not wanted:
                 raise NotYet("read the octets, then answer.")
             codes = [reply.code for reply in replies]
@@ -127,6 +135,17 @@ def check_bdat(my_bdat: Callable[[Any, str], Any]) -> Problem | None:
                 return Problem(gave=f"{kept} kept of {shortened(case.said)}", wire=f"The client has sent {case.kept}.",
                                look=case.look)
     return None
+
+
+def without_a_spool(error: AttributeError, case: Case) -> Problem | None:
+    """What a handler has done with a spool that it does not have, if that is what was raised."""
+    if error.obj is not None or error.name not in ("add", "file", "fault", "octets", "finish"):
+        return None
+    done = {"add": "a block put into a spool", "file": "`finish` called for a message"}.get(error.name, "a spool asked")
+    return Problem(gave=f"{done} when there is none, after {shortened(case.said)}",
+                   wire="The session breaks off, and the client hears no reply to this chunk.",
+                   look="Without a spool the octets are read and dropped. The reply is the refusal, or else 503, to "
+                        "the last chunk, too. And `finish` is for the last chunk alone.")
 
 
 def shortened(said: bytes) -> str:
@@ -145,7 +164,10 @@ def handled(my_bdat: Callable[[Any, str], Any], case: Case, cut: Any,
             return answer
         if not isinstance(answer, Generator):
             raise NotYet(f"a handler returns a `Reply`, not {answer!r}: read the octets, then answer.")
-        return (yield from noted(answer, wanted))
+        reply = yield from noted(answer, wanted)
+        if not isinstance(reply, Reply):
+            raise NotYet(f"a handler returns a `Reply`, not {reply!r}.")
+        return reply
 
     class Counting(Extension):
         keyword = "CHUNKING"
@@ -260,10 +282,15 @@ def check_binarymime(MyBinaryMime: type[Extension]) -> Problem | None:
     requires: Any = MyBinaryMime.requires
     if requires is ...:
         raise NotYet("which keyword does it require?")
-    if set(requires) != {"CHUNKING"} or MyBinaryMime.keyword != "BINARYMIME":
-        return Problem(gave=f"{MyBinaryMime.keyword} that requires {set(requires) or 'nothing'}",
-                       wire="A server would offer it without BDAT, the only way for such a message to come.",
-                       look='`requires = frozenset({"CHUNKING"})`.')
+    if not isinstance(requires, set | frozenset) or requires != {"CHUNKING"} or MyBinaryMime.keyword != "BINARYMIME":
+        without = "A server would offer it without BDAT, the only way for such a message to come."
+        return Problem(gave=f"{MyBinaryMime.keyword} that requires {repr(requires) if requires else 'nothing'}",
+                       wire="" if "CHUNKING" in str(requires) else without,
+                       look='`requires = frozenset({"CHUNKING"})`: a set of that one keyword.')
+    refusal: Any = MyBinaryMime().check(binary_session(), Command("DATA", ""))
+    if not isinstance(refusal, Reply | None):
+        return Problem(gave=f"{refusal!r:.60} from `check` for DATA", wire="The session breaks off without a reply.",
+                       look="Return a `Reply`, as in `Reply(503, \"…\")`, or None.")
     for said, codes, kept, look in AT_THE_SERVER:
         session = ExtendedSession("mx.example", extensions=ExtensionSet([EightBitMime(), Chunking(), MyBinaryMime()]))
         answers, bodies = answered(session, said)
@@ -271,6 +298,13 @@ def check_binarymime(MyBinaryMime: type[Extension]) -> Problem | None:
             return Problem(gave=f"{answers} to {said!r}" + (f", {bodies} kept" if bodies != kept else ""),
                            wire=f"It should be {codes}.", look=look)
     return at_the_client(MyBinaryMime)
+
+
+def binary_session() -> ExtendedSession:
+    """A session in which MAIL has said BODY=BINARYMIME."""
+    session = ExtendedSession("mx.example")
+    session.envelope.parameters["BODY"] = "BINARYMIME"
+    return session
 
 
 def answered(session: ExtendedSession, said: bytes) -> tuple[list[int], list[bytes]]:
@@ -345,7 +379,11 @@ def check_counts(my_counts: dict[str, Any]) -> Problem | None:
         if name not in my_counts or my_counts[name] is ...:
             raise NotYet(f"a line such as `BDAT 10 LAST`, or None, is missing for `{name}`.")
         given, expected = my_counts[name], truth(text, last)
-        words = None if given is None else " ".join(str(given).upper().split())
+        line = given.decode("utf-8", "replace") if isinstance(given, bytes) else str(given)
+        words = None if line.strip() == "None" else " ".join(line.upper().split())
+        if words is None and expected and name != "C":
+            return Problem(gave=f"None for {name}", look="Each of its lines ends with CR LF, so it may be sent. "
+                           f"{WHY[name]}")
         if words and expected and words != expected and words.removeprefix("BDAT ") == expected.removeprefix("BDAT "):
             return Problem(gave=f"{given!r} for {name}", look="The count is right. The line begins with the verb.")
         if words != expected:
@@ -447,10 +485,14 @@ def check_flight(my_flight: Any) -> Problem | None:
     """A flight that one server refuses and another one obeys."""
     from smtp_from_scratch.chunking import Chunking
 
-    if not isinstance(my_flight, bytes):
+    if not isinstance(my_flight, bytes | bytearray):
         return Problem(gave=f"something of the type {type(my_flight).__name__}",
                        look="The wire carries bytes: b'BDAT …\\r\\n' b'…'.")
+    my_flight = bytes(my_flight)
     replies, kept = plays(my_flight, Chunking())
+    if my_flight.upper().startswith((b"EHLO", b"HELO", b"MAIL", b"RCPT")):
+        return Problem(gave=f"a flight that begins {my_flight[:24]!r}", wire=f"The answer is {replies[0]}.",
+                       look="EHLO, MAIL and RCPT have been said already. Begin with BDAT.")
     if kept or len(replies) != 1 or replies[0].positive:
         return Problem(gave=f"what a correct server answers with {[str(reply) for reply in replies]}, {len(kept)} kept",
                        look="It must find one thing to refuse, a number beyond its limit, and hang up.")
@@ -508,7 +550,7 @@ CASES: list[tuple[list[bytes], list[Reply], Reply]] = [
 @check(
     hints=(
         "What do you say before you hear anything, and how many replies are then on their way?",
-        "replies = [(yield from read_reply()) for …], then: the first that is not positive, else replies[-1]",
+        "for _ in pieces: replies.append((yield from read_reply()))",
         "No reply changes what comes next, so say all chunks first. Then hear exactly one reply for "
         "each BDAT. The first refusal is the result, and RSET has to follow it; its reply must be heard, too.",
     ),

@@ -417,7 +417,11 @@ def check_stage_bugs(my_stage_bugs: dict[str, Any]) -> Problem | None:
     for name, (lines, look) in BUGS.items():
         if name not in my_stage_bugs:
             raise NotYet(f"a line number for {name} is missing.")
-        if as_number(my_stage_bugs[name]) not in lines:
-            return Problem(gave=f"line {my_stage_bugs[name]} for {name}", wire="That line does what it should.",
+        answer = my_stage_bugs[name]
+        number = as_number(answer.strip().lower().removeprefix("line") if isinstance(answer, str) else answer)
+        if not isinstance(number, int):
+            return Problem(gave=f"{answer!r:.40} for {name}", look="The number of a line, please, such as 3.")
+        if number not in lines:
+            return Problem(gave=f"line {number} for {name}", wire="That line does what it should.",
                            look=look)
     return None

@@ -314,7 +314,8 @@ def check_who(my_who: dict[str, Any]) -> Problem | None:
             return Problem(f"no answer to {question!r}", look="Keep the four keys of the stub.")
         answer = my_who[question]
         if isinstance(right, str):
-            if plain(answer) != right:
+            alone = list(answer) if isinstance(answer, set | list | tuple) else [answer]
+            if [plain(one) for one in alone] != [right]:
                 return Problem(f"{question}: {answer!r}", look=look)
             continue
         answer = answer.split(",") if isinstance(answer, str) else answer

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +10,7 @@ from smtp_from_scratch.channel import Channel
 from smtp_from_scratch.connection import INBOX_LIMIT
 from smtp_from_scratch.conversation import FLUSH, NOT_YET, Actor, Conversation, Line
 from smtp_from_scratch.lab.check import NotYet, Problem, check, is_unsolved
+from smtp_from_scratch.loop import FLIGHTS
 
 # --- your turn: half a send ------------------------------------------------------------------------------------------
 
@@ -77,6 +78,11 @@ def check_send_some(my_send_some: Callable[[Any, bytes], Any]) -> Iterator[Probl
 # --- your turn: a job ------------------------------------------------------------------------------------------------
 
 
+def named(answer: Any) -> str:
+    """An answer in a sentence: `NOT_YET` by its name."""
+    return "`NOT_YET`" if answer is NOT_YET else repr(answer)
+
+
 def raising(error: BaseException) -> Callable[[], Any]:
     def fail() -> None:
         raise error
@@ -101,20 +107,20 @@ def check_job(MyJob: Any) -> Iterator[Problem]:
     calls = list[int]()
     job = MyJob(lambda: calls.append(1))
     if (got := job.take(Channel())) is not NOT_YET or calls:
-        yield Problem(f"{got!r} before anybody did the job" + (", which `take` did itself" if calls else ""),
+        yield Problem(f"{named(got)} before anybody did the job" + (", which `take` did itself" if calls else ""),
                       "The loop waits for the disk, and everybody with it.", "`take` calls nothing.")
     job.do()
     if len(calls) != 1:
         yield Problem(f"a function that was called {len(calls)} times", "A letter is delivered as often.",
                       "`do` calls it once.")
     if (got := job.take(Channel())) is not None:
-        yield Problem(f"{got!r}, where the function returned None", "The conversation waits for ever.",
+        yield Problem(f"{named(got)}, where the function returned None", "The conversation waits for ever.",
                       "Nothing but `NOT_YET` means that there is no answer.")
     for result in (b"", 0, False, "250 kept"):
         job = MyJob(lambda result=result: result)
         job.do()
         if (got := job.take(Channel())) is not result:
-            yield Problem(f"{got!r}, where the function returned {result!r}",
+            yield Problem(f"{named(got)}, where the function returned {result!r}",
                           "A wrong password is a right one, perhaps.", "An empty answer is an answer.")
     for error in (OSError(28, "No space left on device"), SystemExit("from a library")):
         yield from problems_of_a_failure(MyJob, error)
@@ -126,7 +132,7 @@ def problems_of_a_failure(MyJob: Any, error: BaseException) -> Iterator[Problem]
     try:
         job.do()
     except BaseException:
-        yield Problem(f"a `{name}` that gets out of `do`", "It ends the worker's thread; no letter is delivered again.",
+        yield Problem(f"`{name}`, which gets out of `do`", "It ends the worker's thread; no letter is delivered again.",
                       "`except BaseException as error:` and note it.")
         return
     try:
@@ -135,7 +141,7 @@ def problems_of_a_failure(MyJob: Any, error: BaseException) -> Iterator[Problem]
         if raised is not error:
             yield Problem(f"`{raised!r}` instead of `{error!r}`", look="Raise what was raised.")
         return
-    yield Problem(f"{got!r} from `take`, where the function raised `{name}`",
+    yield Problem(f"{named(got)} from `take`, where the function raised `{name}`",
                   "250 for a letter that is on no disk, or silence for ever.", "Does `take` look at `error` first?")
 
 
@@ -152,6 +158,8 @@ class Played:
         self.job = None
 
     def send(self, data: bytes) -> None:
+        if not data and not self.unsent:
+            return                             # nothing to say, and that is no flight
         self.lost = self.lost or bool(self.unsent)
         if len(self.flights) < self.room:
             self.flights.append(bytes(data))
@@ -234,6 +242,9 @@ def problems_of_a_flood(my_play: Callable[[Any], Any]) -> Iterator[Problem]:
     if not more:
         yield Problem(f"{more!r} after {len(call.flights)} flights, with more to come",
                       "The loop waits for this caller, who waits for us.", "True says: I could go on at once.")
+    if len(call.flights) > FLIGHTS:
+        yield Problem(f"{len(call.flights)} flights in one turn", "The others wait longer than they need to.",
+                      f"At most `FLIGHTS` flights, which are {FLIGHTS}: `for _ in range(FLIGHTS):`")
     if len(call.flights) < 2:
         yield Problem("one flight a turn", "Each FLUSH costs a whole turn of the loop.", "Go on up to `FLIGHTS` times.")
     call = Played(many_words(20))
@@ -281,6 +292,10 @@ def check_events_for(my_events_for: Callable[[Any], Any]) -> Iterator[Problem]:
         got = my_events_for(call)
         if got is None:
             raise NotYet(f"it returns nothing for a call with {told(state)}.")
+        if not isinstance(got, int):
+            yield Problem(f"{got!r:.60} for a call with {told(state)}", "The selector takes a number.",
+                          "EVENT_READ, EVENT_WRITE, EVENT_READ | EVENT_WRITE, or 0.")
+            return
         if int(got) != right:
             yield Problem(f"{NAMES.get(int(got), got)} for a call with {told(state)}", wire,
                           "Go through the three points of the exercise.")
@@ -296,6 +311,13 @@ def told(state: dict[str, Any]) -> str:
 
 
 # --- your turn: who is late ------------------------------------------------------------------------------------------
+
+class Waiting:
+    """A call that waits until its deadline."""
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+
 
 DEADLINES: list[tuple[list[float], float, list[float], float, str]] = [
     ([], 10.0, [], math.inf, "Nobody is there, and the loop wakes up for nobody."),
@@ -322,7 +344,7 @@ def check_overdue(my_overdue: Callable[[Any, float], Any]) -> Iterator[Problem]:
     if is_unsolved(my_overdue):
         raise NotYet
     for deadlines, now, right, look, wire in DEADLINES:
-        calls = [SimpleNamespace(deadline=deadline) for deadline in deadlines]
+        calls = {Waiting(deadline): "a caller" for deadline in deadlines}      # as the loop has them
         got = my_overdue(calls, now)
         if got is None:
             raise NotYet("return two things: a list, and a moment.")
@@ -330,7 +352,14 @@ def check_overdue(my_overdue: Callable[[Any, float], Any]) -> Iterator[Problem]:
         if not isinstance(got, tuple | list) or len(got) != 2:
             yield Problem(repr(got), look="Return a list of calls, and the moment of the next look.")
             return
+        if not isinstance(got[0], Iterable):
+            yield Problem(f"{got[0]!r} as those who are late", look="A list of calls; an empty one, if nobody is late.")
+            return
         late, moment = list(got[0]), got[1]
+        if len(calls) < len(deadlines):
+            yield Problem(f"`calls` with {len(deadlines) - len(calls)} fewer in it",
+                          "The server has forgotten them: nobody closes their sockets.", "Make a list of your own.")
+            return
         if sorted(getattr(call, "deadline", -1.0) for call in late) != right:
             yield Problem(f"{len(late)} who are late, with {asked}", wire,
                           "At or before `now`. Return the calls themselves.")

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -78,6 +79,38 @@ def check_scan(my_scan: Callable[[str], Any]) -> Iterator[Problem]:
         if not all(isinstance(path, str) for path in found.values()):
             yield Problem(gave="a path that is no string", look="`entry.path`, or `str(path)`.")
     yield from where_none_are(my_scan)
+    yield from in_order(my_scan)
+
+
+def in_order(my_scan: Callable[[str], Any]) -> Iterator[Problem]:
+    """Whether `cur` is read after `new`."""
+    with maildir(FILES) as folder:
+        read = listed(lambda: my_scan(folder))
+    if "new" in read[read.index("cur") if "cur" in read else len(read) :]:
+        yield Problem(gave="`cur` read before `new`", look='`for place in ("new", "cur")`: in this order.',
+                      wire="Another program moves a letter from new to cur in between. You find it in neither.")
+
+
+def listed(function: Callable[[], Any]) -> list[str]:
+    """The names of the folders that a call lists, in order, as far as it asks `os` for them."""
+    names: list[str] = []
+    real: dict[str, Callable[..., Any]] = {"scandir": os.scandir, "listdir": os.listdir}
+
+    def noting(asks: Callable[..., Any]) -> Callable[..., Any]:
+        def ask(path: Any = ".") -> Any:
+            names.append(os.path.basename(str(path).rstrip("/\\")))
+            return asks(path)
+
+        return ask
+
+    try:
+        for name, asks in real.items():
+            setattr(os, name, noting(asks))
+        function()
+    finally:
+        for name, asks in real.items():
+            setattr(os, name, asks)
+    return names
 
 
 def where_none_are(my_scan: Callable[[str], Any]) -> Iterator[Problem]:
@@ -97,7 +130,7 @@ def where_none_are(my_scan: Callable[[str], Any]) -> Iterator[Problem]:
 # --- your turn: names -------------------------------------------------------------------------------------------------
 
 NAMES = ("1730000000.P1Q2.mx.tokyo.example", "x" * 70, "a!~b", "x" * 71, "x" * 72, "a b", "a\tb", "東京", "東方",
-         "café", "a\udcffb", "y" * 200, "x\x7f")
+         "café", "a\udcffb", "y" * 200, "x\x7f", "mx\n")
 
 
 @check(
@@ -157,7 +190,7 @@ def check_octets_of(my_octets_of: Callable[[Iterable[bytes]], Any]) -> Iterator[
         found, said = my_octets_of(iter(blocks)), octets_of(blocks)
         if found is None or found is ...:
             raise NotYet("return a number of octets.")
-        if found != said:
+        if found != said or not isinstance(found, int):
             yield Problem(gave=f"{found!r} for the blocks {list(blocks)!r}", look="Line ends are CR LF, the last line "
                           "has one, too, and dots that `stuff` adds do not count (RFC 1939 §11).",
                           wire=f"LIST says {found!r}, and {said} octets arrive.")
@@ -205,7 +238,7 @@ def told(conversation: Any) -> tuple[bytes, list[bytes]]:
             answer = None
             if isinstance(thing, Work):
                 before.append(said)
-                answer = thing.function()
+                answer = outcome_of_work(thing)
             elif isinstance(thing, bytes):
                 said += thing
             elif isinstance(thing, Want):
@@ -215,6 +248,20 @@ def told(conversation: Any) -> tuple[bytes, list[bytes]]:
         raise RuntimeError("this reply has no end")
     except StopIteration:
         return said, before
+
+
+class Exhausted(Exception):
+    """The function of a `Work` has raised StopIteration."""
+
+
+def outcome_of_work(work: Work) -> Any:
+    """What its function returns; NotYet for what is no function."""
+    if not callable(work.function):
+        raise NotYet("`Work` takes a function, not what it returns: `Work(lambda: …)`.")
+    try:
+        return work.function()
+    except StopIteration:
+        raise Exhausted from None
 
 
 @check(
@@ -238,7 +285,13 @@ def check_multi_line(my_multi_line: Callable[[str, Iterable[bytes]], Any]) -> It
                 taken.append(1)
                 yield block
 
-        said, before = told(my_multi_line(text, counted()))
+        try:
+            said, before = told(my_multi_line(text, counted()))
+        except Exhausted:
+            yield Problem(gave=f"a `Work` whose function raises StopIteration, for {blocks!r:.200}",
+                          wire="After the last line the session breaks off with an error.",
+                          look='`next(lines, b"")`: an empty block says that there is no more.')
+            return
         if not said.strip():
             raise NotYet("say the `+OK` line, then the blocks.")
         if said != due:
@@ -291,20 +344,37 @@ def check_listing(my_listing: Callable[[Any], Any]) -> Iterator[Problem]:
         if not callable(handle):
             raise NotYet("return the handler.")
         for marked in ((), (0,), (0, 2), (0, 1, 2)):
-            answer = handle(three(*marked))
-            if answer is None or answer is ...:
-                raise NotYet("the handler returns text, or a conversation: `multi_line(…)`.")
-            if isinstance(answer, str):
-                yield Problem(gave=f"{answer!r:.100} without a number", look="`multi_line` makes the long reply.",
-                              wire="The client waits for lines, and for a dot.")
-                return
-            said = told(answer)[0]
-            lines = said.split(b"\r\n")[1:-2]
-            due = [f"{index + 1} {column(three().maildrop, index)}".encode() for index in {0, 1, 2}.difference(marked)]
-            if lines != due or not said.startswith(b"+OK"):
-                yield Problem(gave=f"the lines {lines} when of 1, 2, 3 are marked: {[one + 1 for one in marked]}",
-                              wire="Kenji fetches one letter and deletes another.", look=f"They would be {due}.")
+            yield from of_all(handle, column, marked)
         yield from of_one(handle, column)
+
+
+def of_all(handle: Callable[..., Any], column: Callable[[Any, int], object],
+           marked: tuple[int, ...]) -> Iterator[Problem]:
+    """What a handler answers without a number, when some of three letters are marked."""
+    try:
+        answer = handle(three(*marked))
+        if answer is None or answer is ...:
+            raise NotYet("the handler returns text, or a conversation: `multi_line(…)`.")
+        if isinstance(answer, str):
+            yield Problem(gave=f"{answer!r:.100} without a number", look="`multi_line` makes the long reply.",
+                          wire="The client waits for lines, and for a dot.")
+        said = told(answer)[0]
+    except Refused as refusal:
+        yield Problem(gave=f"Refused, {str(refusal)!r}, when no number is given", look="`if number:` first.",
+                      wire="LIST alone asks for all, and hears -ERR.")
+        return
+    except TypeError as error:
+        if "can't concat" not in str(error):
+            raise
+        yield Problem(gave=f"a reply that cannot be said: {error}", wire="The session breaks off.",
+                      look="The blocks of `multi_line` are a list of bytes: `[text.encode()]`.")
+        return
+    lines = said.split(b"\r\n")[1:-2]
+    due = [f"{index + 1} {column(three().maildrop, index)}".encode() for index in {0, 1, 2}.difference(marked)]
+    if lines != due or not said.startswith(b"+OK"):
+        yield Problem(gave=f"the lines {lines} when of 1, 2, 3 are marked: {[one + 1 for one in marked]}",
+                      wire="Kenji fetches one letter and deletes another.",
+                      look=f"They would be {due}: the number, and what `column` says.")
 
 
 def of_one(handle: Callable[..., Any], column: Callable[[Any, int], object]) -> Iterator[Problem]:
@@ -347,12 +417,18 @@ def check_quit(my_quit: Callable[[Any], Any]) -> Iterator[Problem]:
         wished, answered, refusal = outcome_of(my_quit(session))
         what = f"QUIT in {state.upper()}" + (f", {left} could not be removed" if left else "")
         if answered is None and refusal is None or answered is ...:
-            raise NotYet('return "goodbye".')
+            raise NotYet(f'return "goodbye", for {what}.')
+        if not refusal:
+            yield from of_words(answered, what)
         if len(removed) != (state == "transaction"):
             wire = "The letters stay for ever: QUIT is the only way to remove them." if state == "transaction" else \
                    "A caller who has not logged in removes letters."
             yield Problem(gave=f"{len(removed)} times `remove` for {what}", wire=wire,
                           look="`remove` once, in TRANSACTION, and nowhere else (RFC 1939 §6).")
+        if removed and not wished:
+            yield Problem(gave=f"`remove` called by the conversation itself, for {what}",
+                          wire="A disk is slow, and a loop waits with all its callers.",
+                          look="`yield Work(session.maildrop.remove)`: the stage calls it.")
         if any(not isinstance(thing, Work) for thing in wished):
             yield Problem(gave=f"{wished} for {what}", look="Only the Work; the answer is returned.",
                           wire="The client hears two answers to one command.")
@@ -365,6 +441,13 @@ def check_quit(my_quit: Callable[[Any], Any]) -> Iterator[Problem]:
                           wire="The session goes on after QUIT, and the maildrop stays locked (RFC 1939 §6).")
 
 
+def of_words(answered: Any, what: str) -> Iterator[Problem]:
+    """What `serve` would say of an answer."""
+    if not isinstance(answered, str) or answered[:1] in "+-":
+        yield Problem(gave=f"{answered!r:.80} for {what}", look='Text alone: return "goodbye", or raise Refused.',
+                      wire=f"The client hears `+OK {answered!s:.80}`.")
+
+
 def outcome_of(talk: Any) -> tuple[list[Any], Any, Refused | None]:
     """What a conversation has wished for, what it has returned, or with what it was refused."""
     if not inspect.isgenerator(talk):
@@ -375,7 +458,8 @@ def outcome_of(talk: Any) -> tuple[list[Any], Any, Refused | None]:
         while len(wished) < 9:
             thing = talk.send(answer)
             if isinstance(thing, Work) and not callable(thing.function):
-                raise NotYet("what is the work?")
+                raise NotYet("what is the work?" if thing.function is ... else
+                             "`Work` takes the function, not what it returns: `session.maildrop.remove`, without `()`.")
             wished.append(thing)
             answer = thing.function() if isinstance(thing, Work) else None
     except StopIteration as end:
@@ -413,7 +497,7 @@ def check_protocols(my_protocols: dict[str, str]) -> Iterator[Problem]:
     for name, (protocol, look) in PROTOCOLS.items():
         if name not in my_protocols:
             raise NotYet(f"an answer for {name} is missing.")
-        if str(my_protocols[name]).upper() not in (protocol, protocol.rstrip("3")):
+        if str(my_protocols[name]).strip().upper().rstrip("34") != protocol.rstrip("3"):
             yield Problem(gave=f"{my_protocols[name]!r} for {name}", look=look)
 
 
@@ -443,6 +527,8 @@ class Post:
 
     def retr(self, number: int) -> bytes:
         self.step(f"retr {number}")
+        if number in self.marked:
+            raise Refused("no such letter: it is marked")
         return self.letters[self.listed[number]]
 
     def dele(self, number: int) -> None:
@@ -467,8 +553,11 @@ def fetched(my_fetch: Callable[..., Any], breaks: list[int], full: int = -1) -> 
     """Call until it succeeds: the letters kept, the server, and what is wrong; `full`: which `keep` fails."""
     post, seen, kept, tries = Post(dict(THREE)), set[str](), list[bytes](), [0]
 
+    failed = [-1]                              # in which call `keep` has raised
+
     def keep(letter: bytes) -> None:
         tries[0] += 1
+        failed[0] = number if tries[0] == full else failed[0]
         if tries[0] == full:
             raise OSError("the disk is full")
         kept.append(bytes(letter))
@@ -476,6 +565,10 @@ def fetched(my_fetch: Callable[..., Any], breaks: list[int], full: int = -1) -> 
     for number, steps in enumerate([*breaks, 99]):
         try:
             my_fetch(post.call(steps), seen, keep)
+            if failed[0] == number:
+                return kept, post, "the disk was swallowed"
+            if any(uid not in post.letters and letter not in kept for uid, letter in THREE.items()):
+                return kept, post, "lost"
             if steps >= 99 or post.said[-1:] == ["quit"]:
                 if post.said[-1:] != ["quit"]:
                     return kept, post, "no quit"
@@ -486,6 +579,8 @@ def fetched(my_fetch: Callable[..., Any], breaks: list[int], full: int = -1) -> 
         except EOFError:
             if steps >= 99:
                 return kept, post, "EOFError without reason"
+        except Refused:
+            return kept, post, "marked"
         except OSError:
             if full < 0:
                 raise
@@ -509,6 +604,9 @@ def check_fetch(my_fetch: Callable[..., Any]) -> Iterator[Problem]:
     kept, post, wrong = fetched(my_fetch, [])
     if not post.said:
         raise NotYet("fetch, keep, mark, say goodbye.")
+    if wrong == "marked":
+        yield Problem(gave=f"`{post.said[-1]}` after DELE of that letter", look="Fetch a letter before you mark it.",
+                      wire="-ERR: a marked letter is not shown any more (RFC 1939 §5).")
     if wrong == "no quit":
         yield Problem(gave="a session without `pop.quit()` at its end", look="Which command removes what is marked?",
                       wire="Nothing is removed: the maildrop fills up.")
@@ -521,6 +619,13 @@ def check_fetch(my_fetch: Callable[..., Any]) -> Iterator[Problem]:
     yield from through_tunnels(my_fetch)
     for full in (1, 2, 3):
         kept, post, wrong = fetched(my_fetch, [98], full)
+        if wrong == "the disk was swallowed" and len(kept) == len(set(kept)):
+            yield Problem(gave=f"an OSError that nobody hears of, when the disk was full at the {full}. letter",
+                          wire="Kenji's program says that all is well.", look="Let it out.")
+        if len(kept) != len(set(kept)):
+            yield Problem(gave=f"a letter kept twice, when the disk was full at the {full}. of them once",
+                          wire="Kenji reads it again, or answers twice.",
+                          look="Note each letter in `seen` as soon as `keep` has returned.")
         if wrong == "lost" or len(set(kept)) < 3 or len(kept) != len(set(kept)):
             yield Problem(gave=f"{len(set(kept))} of three letters, when the disk was full at the {full}. of them once",
                           wire="The letter that did not fit is gone.", look="Mark and note a letter only after `keep` "
@@ -535,7 +640,7 @@ def through_tunnels(my_fetch: Callable[..., Any]) -> Iterator[Problem]:
             when = f"when the line breaks after {first} commands" + (f", then after {second}" if second < 99 else "")
             if wrong == "lost":
                 yield Problem(gave=f"a letter that is nowhere, {when}", wire="QUIT has removed what nobody had kept.",
-                              look="Keep a letter before you mark it.")
+                              look="Keep a letter before you mark it, and before you note it in `seen`.")
             if wrong == "swallowed":
                 yield Problem(gave=f"an EOFError that nobody hears of, {when}", look="Let it out.",
                               wire="Kenji's program says that all is well.")
@@ -600,7 +705,8 @@ def check_letter(my_letter: Callable[[], Any]) -> Problem | None:
     except Exception as error:
         return Problem(gave=f"{letter!r:.200}", wire=f"Kenji's program stops: {error}",
                        look="Is there a line for STAT?")
-    if not lines or not lines[0].lower().startswith(b"subject:"):
+    header = lines[: lines.index(b"")] if b"" in lines else lines
+    if not any(line.lower().startswith(b"subject:") for line in header):
         return Problem(gave=f"a letter that begins {lines[:1]}", look="A Subject, an empty line, a few words.",
                        wire="Kenji sees that something is wrong.")
     if any(line.startswith(b"+OK") for line in lines):

@@ -6,7 +6,7 @@ from base64 import b64decode
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from smtp_from_scratch.lab.check import NotYet, Problem, check
+from smtp_from_scratch.lab.check import NotYet, Problem, as_word, check
 from smtp_from_scratch.sasl import AuthError, BadResponse, encode64
 from smtp_from_scratch.scram import Keys, ScramKeys, ScramSha256, mac, scram_keys, server_first, sha256, xor
 
@@ -223,7 +223,7 @@ def check_server_first(my_server_first: Callable[[str, str], Any]) -> Problem | 
         found = my_server_first(message, "Rio")
         if found is None or found is ...:
             raise NotYet(f"return {right!r} for {message!r}.")
-        if found != right:
+        if (tuple(found) if isinstance(found, list) else found) != right:
             return Problem(gave=f"{found!r} for {message!r}", wire="Ana's client computes another proof: 535.",
                            look=f"It should be {right!r}.")
     for what, message in FIRSTS.items():
@@ -323,7 +323,7 @@ def check_matrix(my_matrix: dict[str, dict[str, str]]) -> Problem | None:
     """What each attacker can do."""
     for attacker, row in TRUTH.items():
         for mechanism, truth in row.items():
-            answer = my_matrix.get(attacker, {}).get(mechanism, ...)
+            answer = as_word(my_matrix.get(attacker, {}).get(mechanism, ...))
             if answer is ...:
                 raise NotYet(f"`{attacker}` against {mechanism} is missing.")
             if answer not in ("in", "guess", "nothing"):
@@ -380,6 +380,7 @@ def check_burglar(my_client_key: Callable[[bytes, str, str, str], Any]) -> Probl
         key = my_client_key(keys.stored_key, *overheard(password, keys))
         if key is None or key is ...:
             raise NotYet("return the client's key, 32 octets.")
+        key = bytes(key) if isinstance(key, bytearray) else key
         if not isinstance(key, bytes) or len(key) != 32:
             return Problem(gave=f"{key!r}", look="A key is 32 octets; `decode64` and `xor` give you octets.")
         if sha256(key) != keys.stored_key:

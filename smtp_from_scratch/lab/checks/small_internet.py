@@ -55,7 +55,7 @@ def check_whereabouts(my_whereabouts: Mapping[str, str]) -> Iterator[Problem | N
 
 # --- exercise 2: an answer that loops nowhere -------------------------------------------------------------------------
 
-Answering = Callable[[Envelope, Mapping[str, str], set[str]], Any]
+Answering = Callable[[Envelope, Mapping[str, str], dict[str, int], int], Any]
 Letter = tuple[Envelope, dict[str, str]]
 
 
@@ -83,9 +83,9 @@ SPOKEN: tuple[tuple[str, Letter, str], ...] = (
 )
 
 
-def answer(my_vacation: Answering, letter: Letter, answered: set[str] | None = None) -> Any:
+def answer(my_vacation: Answering, letter: Letter, answered: dict[str, int] | None = None, today: int = 3) -> Any:
     """What it says to a letter; without `answered` nobody has had an answer yet."""
-    return my_vacation(*letter, set() if answered is None else answered)
+    return my_vacation(*letter, {} if answered is None else answered, today)
 
 
 def problem_of_answer(what: str, given: Any, sender: str) -> Problem | None:
@@ -105,13 +105,13 @@ def problem_of_answer(what: str, given: Any, sender: str) -> Problem | None:
 
 @check(
     hints=(
-        "Whose letters must never be answered, and how often does one person get an answer?",
-        "if not envelope.sender or fields.get(\"auto-submitted\", \"no\").strip().lower() != \"no\": return None",
-        "Say None for an empty sender, for anything but `no` in Auto-Submitted, and for a letter of a list. Then look "
-        "whether the sender, in small letters, is in `answered`; if not, put it there. The answer is an Envelope with "
-        "an empty sender, to the sender of the letter.",
+        "What do you know of a person who is not in `answered`, and when do you write somebody into it?",
+        "if person in answered and today - answered[person] < 7: return None",
+        "Say None when `may_answer` does. Then look when the sender, in small letters, last had an answer: None again "
+        "if that is less than seven days ago. Otherwise note today. The answer is an Envelope with an empty sender, to "
+        "the sender of the letter.",
     ),
-    passed="Everybody hears of it once, and two programs that are both away fall silent.",
+    passed="Everybody hears of it once a week, and two programs that are both away fall silent.",
 )
 def check_vacation(my_vacation: Answering) -> Iterator[Problem | None]:
     """Exercise 2: an answer while somebody is away."""
@@ -130,29 +130,38 @@ def check_vacation(my_vacation: Answering) -> Iterator[Problem | None]:
 
 
 def problem_of_memory(my_vacation: Answering) -> Problem | None:
-    """Once for each person, whoever that is, and only who was answered counts."""
-    answered: set[str] = set()
+    """Once in seven days for each person, whoever that is, and only who was answered counts."""
+    answered: dict[str, int] = {}
     answer(my_vacation, letter_from(LI, list_id="<choir.tokyo.example>"), answered)
     if answer(my_vacation, letter_from(LI), answered) is None:
         return Problem("no answer to Li's own letter, after one of hers to a list",
                        "She was not answered, and never is.",
                        "Note somebody in `answered` when you answer, not before.")
-    if answer(my_vacation, letter_from(LI), answered) is not None:
-        return Problem("a second answer to Li", "Whoever writes ten letters a day gets ten answers.",
-                       "Is the sender in `answered` already?")
-    if answer(my_vacation, letter_from(LI.title()), answered) is not None:
+    for day in (3, 4, 9):
+        if answer(my_vacation, letter_from(LI), answered, day) is not None:
+            return Problem(f"a second answer to Li on day {day}, after one on day 3",
+                           "Whoever writes ten letters a day gets ten answers." if day == 3 else
+                           "A rude program that answers answers hears from yours too often.",
+                           "Is the sender in `answered` already, and since when?")
+    if answer(my_vacation, letter_from(LI.title()), answered, 9) is not None:
         return Problem(f"a second answer, to {LI.title()}", "It is the same mailbox.", "Keep small letters.")
-    if answer(my_vacation, letter_from(ANA), answered) is None:
+    if answer(my_vacation, letter_from(ANA), answered, 9) is None:
         return Problem("no answer to Ana, after one to Li", "She was never told.", "`answered` has people, not a yes.")
+    if answer(my_vacation, letter_from(LI), answered, 10) is None:
+        return Problem("no answer to Li on day 10, after one on day 3",
+                       "Her second letter waits for Kenji, and she does not know.", "Seven days are over on day 10.")
+    if answer(my_vacation, letter_from(LI), answered, 12) is not None:
+        return Problem("a third answer to Li on day 12, after one on day 10",
+                       "From the second week on she gets one for each letter.", "Which day is noted the second time?")
     return None
 
 
 def problem_of_circle(my_vacation: Answering) -> Problem | None:
     """Two who are away, and a letter with a forged or forgotten header: only the envelope can stop it."""
-    known: dict[str, set[str]] = {ANA: set(), KENJI: set()}
+    known: dict[str, dict[str, int]] = {ANA: {}, KENJI: {}}
     envelope, count = Envelope(ANA, [KENJI]), 0
     while count < 5:
-        given = my_vacation(envelope, {"subject": "I am away"}, known[envelope.recipients[0]])
+        given = my_vacation(envelope, {"subject": "I am away"}, known[envelope.recipients[0]], 3)
         if given is None:
             break
         envelope, count = Envelope(given.sender, list(given.recipients)), count + 1
@@ -186,11 +195,11 @@ def check_round(my_round: Mapping[str, Any]) -> Iterator[Problem | None]:
         yield Problem(f"{aliases!r:.60}", look="`aliases` is a dictionary: an address, and the address it stands for.")
         return
     yield problem_of_aliases({one.strip().lower(): other.strip().lower() for one, other in aliases.items()})
-    status, told = str(my_round["status"]).strip(), as_word(my_round["told"])
+    status, told = str(my_round["status"]).strip().removeprefix("554 "), as_word(my_round["told"])
     if status != "5.4.6":
         yield Problem(f"the status {status!r:.20}", "Nobody says that to a letter that has come too often.",
                       "Chapter relay, the last prediction: what did the queue say after a hundred Received lines?")
-    if told not in ("ana", ANA):
+    if told not in ("ana", ANA, "the sender", "sender"):
         yield Problem(f"told: {told!r:.40}", "A report goes to the sender of the envelope.",
                       "An alias changes the recipient. Does it change the sender?")
 
@@ -209,6 +218,6 @@ def problem_of_aliases(aliases: Mapping[str, str]) -> Problem | None:
     while address in aliases and hops <= HOPS:
         address, hops = aliases[address], hops + 1
     if hops <= HOPS:
-        return Problem(f"a letter to {KENJI} that ends at {address}", f"It is there after {hops} aliases, and stays.",
+        return Problem(f"a letter to {KENJI} that ends at {address}", f"There it stays, aliases followed: {hops}.",
                        "Follow it with a finger: it must come back to an address where it has been.")
     return None
