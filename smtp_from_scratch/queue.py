@@ -63,7 +63,7 @@ def wait(age: float) -> float:
 
 
 # %% take
-LEASE = HOUR                                   # how long an attempt may take
+LEASE = HOUR                                   # how long the note holds, unless it is renewed
 _TAKE = """UPDATE message SET held = :until WHERE id = (
     SELECT id FROM message WHERE due <= :now AND held <= :now ORDER BY due, id LIMIT 1) RETURNING *"""
 
@@ -224,11 +224,11 @@ def ask(deliver: Deliver, envelope: Envelope, body: IO[bytes]) -> Mapping[str, R
 
 def attempt_one(queue: Queue, deliver: Deliver, now: float) -> bool:
     """Try what has been due for longest; False when nothing is."""
-    with queue.transaction() as db:
-        entry = take(db, now)
+    entry = queue.next(take, now)
     if entry:
-        with closing(queue.body(entry.id)) as spool:
-            settle(queue, entry, ask(deliver, entry.envelope, spool.file), spool.file)
+        with queue.holding(entry, LEASE) as lease, closing(queue.body(entry.id)) as spool:
+            outcome = ask(deliver, entry.envelope, spool.file)
+            settle(queue, lease.end(), outcome, spool.file)
     return entry is not None
 
 

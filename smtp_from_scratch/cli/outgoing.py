@@ -7,6 +7,7 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 from smtp_from_scratch.cli.common import where
@@ -17,6 +18,7 @@ from smtp_from_scratch.together import Steps, calling, in_steps
 
 if TYPE_CHECKING:
     from smtp_from_scratch.rules import Deliver
+    from smtp_from_scratch.smtp.lines import Lines
 
 AT_A_TIME = 8                                   # messages that are sent on: a slow host holds up one of these places
 
@@ -62,7 +64,9 @@ class Outgoing:
     def running(self) -> Iterator[None]:
         """Take in and send on, until the end of the block."""
         self.queue = self.open()
-        with contextlib.closing(self.queue), Runner(self.queue, self.onward(), AT_A_TIME):
+        lines = self.lines()
+        self.queue.hurried = lines.absent.call_again
+        with contextlib.closing(self.queue), lines, Runner(self.queue, self.onward(lines), AT_A_TIME):
             yield
 
     @in_steps
@@ -73,10 +77,17 @@ class Outgoing:
         assert self.queue
         return self.queue(envelope, body)
 
-    def onward(self) -> Deliver:
-        """What the queue calls: all recipients of a message are ours, or none is."""
+    def lines(self) -> Lines:
+        """What reaches next hosts, for all letters of this process."""
+        from smtp_from_scratch.smtp.lines import Lines
+        from smtp_from_scratch.smtp.nexthost import named_host, next_host
+
         name = self.hostname if "." in self.hostname else ""
-        others = to_next_host(self.next_host, self.tls, name) if self.next_host else to_anywhere(self.hostname, name)
+        return Lines(named_host(name, self.tls) if self.next_host else next_host(name, seven_bits=True))
+
+    def onward(self, lines: Lines) -> Deliver:
+        """What the queue calls: all recipients of a message are ours, or none is."""
+        others = to_next_host(self.next_host, lines) if self.next_host else to_anywhere(self.hostname, lines)
 
         def deliver(envelope: Envelope, body: IO[bytes]) -> Any:
             return (self.keep if self.is_ours(envelope.recipients[0]) else others)(envelope, body)
@@ -84,21 +95,17 @@ class Outgoing:
         return deliver
 
 
-def to_next_host(address: tuple[str, int], tls: bool, name: str) -> Deliver:
+def to_next_host(address: tuple[str, int], lines: Lines) -> Deliver:
     """What takes mail for others to the host that was named."""
-    from smtp_from_scratch.smtp import Client
-
-    return forward(lambda: Client(*address, local_hostname=name, tls=tls or None),
-                   address[0] if ":" not in address[0] else where(address))
+    return forward(partial(lines, address[0], address), address[0] if ":" not in address[0] else where(address))
 
 
-def to_anywhere(hostname: str, name: str) -> Deliver:
+def to_anywhere(hostname: str, lines: Lines) -> Deliver:
     """What takes it to the servers of its domain."""
     from smtp_from_scratch.relay import Relay
     from smtp_from_scratch.resolver import DnsResolver
-    from smtp_from_scratch.smtp.nexthost import next_host
 
-    return Relay(hostname, DnsResolver(), next_host(name))
+    return Relay(hostname, DnsResolver(), lines)
 
 
 def check_dns() -> None:

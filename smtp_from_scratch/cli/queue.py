@@ -9,7 +9,7 @@ import sqlite3
 import time
 
 from smtp_from_scratch.cli.common import OK, REFUSED, USAGE, complain, count
-from smtp_from_scratch.ledger import Entry, Ledger
+from smtp_from_scratch.ledger import ASIDE, Aside, Entry, Ledger
 from smtp_from_scratch.printable import printable
 
 
@@ -19,7 +19,8 @@ def add_options(queue: argparse.ArgumentParser) -> None:
     queue.add_argument("file", metavar="FILE", help="the queue's file")
     what = queue.add_mutually_exclusive_group()
     what.add_argument("--now", metavar="ID", nargs="?", type=count, const=0,
-                      help="try one message at once, or all; a `serve` that runs does so within five seconds")
+                      help="try one message at once, or all, also what was set aside; a `serve` that runs does so "
+                      "within five seconds")
     what.add_argument("--drop", metavar="ID", type=count, help="forget a message: nobody gets it, and nobody is told")
     queue.set_defaults(run=run)
 
@@ -32,11 +33,11 @@ def run(options: argparse.Namespace) -> int:
         with contextlib.closing(Ledger(options.file)) as ledger:
             if options.now is not None or options.drop:
                 return change(ledger, options)
-            entries, now = ledger.entries(), time.time()
+            rows, now = ledger.rows(), time.time()
     except (OSError, ValueError, sqlite3.Error) as error:
         return complain(f"cannot use {options.file} as a queue: {error}", USAGE)
-    for entry in entries:
-        print(described(entry, now))
+    for row in rows:
+        print(described(row, now))
     return OK
 
 
@@ -50,9 +51,13 @@ def change(ledger: Ledger, options: argparse.Namespace) -> int:
     return OK
 
 
-def described(entry: Entry, now: float) -> str:
+def described(entry: Entry | Aside, now: float) -> str:
     """A message in two lines, or three."""
-    if entry.held > now:
+    if isinstance(entry, Aside):
+        return f"{entry.id:4} came {spell(now - entry.came)} ago, set aside: nobody tries it\n     {entry.why}"
+    if entry.held == ASIDE:
+        again = "set aside: nobody tries it"
+    elif entry.held > now:
         again = "somebody is trying it now"
     else:
         again = f"next attempt in {spell(entry.due - now)}" if entry.due > now else "due now"

@@ -28,8 +28,9 @@ EXTENSIONS = {"status", "pipelining", "chunking", "starttls", "auth", "scram", "
 STAGES = {"connection", "server", "loop"}
 PROTOCOL = HELLO | EXTENSIONS | STAGES | {"maildir", "pop3", "queue", "relay", "report", "submission", "trust"}
 BY_HAND = {"addresses", "aio", "canonical", "desk", "dialogue", "dkim", "dmarc", "dots", "fields", "flight", "keys",
-           "known", "ledger", "lmtp", "message", "oauth", "parts", "passwords", "prompt", "questions", "refusals",
-           "resolver", "sasl", "spf", "stream", "throttle", "together", "tray", "unix", "users", "xtext"}
+           "known", "lease", "ledger", "lmtp", "message", "oauth", "parts", "passwords", "prompt", "questions",
+           "refusals", "resolver", "sasl", "sevenbit", "spf", "stream", "throttle", "together", "tray", "unix", "users",
+           "xtext"}
 FRONT_DOOR = PROTOCOL | BY_HAND | {"saslprep", "smtp", "transcript"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": {"memory"}, "addresses": set(), "printable": set(), "parts": set(), "saslprep": set(),
@@ -49,7 +50,9 @@ ALLOWED: dict[str, set[str]] = {
     "submission": ENDS | {"addresses"}, "report": ENDS | {"dsn", "parts"},
     "desk": WIRE | {"passwords", "sasl", "together"},
     "pop3": TALK | {"auth", "desk", "maildir", "passwords", "starttls", "throttle"},
-    "ledger": {"bodies", "envelope", "stream", "together"}, "queue": ENDS | {"ledger", "maildir", "parts", "report"},
+    "lease": {"printable"}, "sevenbit": {"bodies", "parts"},
+    "ledger": WIRE | {"bodies", "envelope", "lease", "stream", "together"},
+    "queue": ENDS | {"ledger", "maildir", "parts", "report"},
     "connection": LINE | {"conversation", "prompt"},
     "server": LINE | {"conversation", "connection", "throttle", "unix"},
     "loop": LINE | {"conversation", "connection", "flight", "server", "throttle", "together", "tray", "unix"},

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import random
@@ -16,6 +17,7 @@ import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,7 +26,7 @@ import pytest
 from smtp_from_scratch import Client, Envelope, Maildir, Queue, Reply, Server, Submission
 from smtp_from_scratch import queue as module
 from smtp_from_scratch.dsn import request
-from smtp_from_scratch.ledger import Ledger, open_file
+from smtp_from_scratch.ledger import Aside, Ledger, open_file
 from smtp_from_scratch.queue import DAY, HOUR, LATE, LEASE, LIFETIME, Relayed, Runner, attempt_one, forward, wait
 from smtp_from_scratch.report import DeliveryReport, parse_report
 from tests import keeping
@@ -436,6 +438,107 @@ def test_a_failure_is_noted_together_with_its_report_or_not_at_all(
     assert queue.attempt(tokyo) == 2 and tokyo.told == [(YUI, "failed")] and not queue.entries()
 
 
+# --- a row that nobody can read --------------------------------------------------------------------------------------
+
+GOOD = Envelope(ANA, ["li@tokyo.example"])
+
+
+@pytest.mark.parametrize("envelope", [
+    "", "{", "[]", "null", "17", '"ana"', '{"sender": "ana@rio.example"}', "[" * 100_000, b"\x00\x01",
+    json.dumps(asdict(GOOD) | {"priority": 5}), json.dumps(asdict(GOOD) | {"recipients": "yui@tokyo.example"}),
+    json.dumps(asdict(GOOD) | {"recipients": []}), json.dumps(asdict(GOOD) | {"recipients": [7]}),
+    json.dumps(asdict(GOOD) | {"sender": None}), json.dumps(asdict(GOOD) | {"options": []})])
+def test_a_row_that_cannot_be_read_stops_nobody_else(queue: Queue, clock: Clock, caplog: pytest.LogCaptureFixture,
+                                                     envelope: Any) -> None:
+    for number in range(3):
+        put(queue, f"u{number}@tokyo.example")
+    queue.db.execute("UPDATE message SET envelope = ? WHERE id = 1", [envelope])
+    queue.db.commit()
+    before = queue.db.execute("SELECT came, envelope FROM message WHERE id = 1").fetchone()
+    tokyo = Next(clock, lambda address: Reply(250))
+    assert queue.attempt(tokyo) == 2 and queue.attempt(tokyo) == 0
+    clock.now += 10 * DAY
+    assert queue.attempt(tokyo) == 0 and queue.next_due() == float("inf")
+    [aside] = queue.rows()
+    assert isinstance(aside, Aside) and aside.id == 1 and "cannot be read" in aside.why and queue.entries() == []
+    assert queue.db.execute("SELECT came, envelope FROM message WHERE id = 1").fetchone() == before
+    assert queue.body(1).file.read().endswith(LETTER)
+    assert caplog.text.count("message 1 is set aside: its row cannot be read") == 1
+
+
+@pytest.mark.parametrize("octets", [b'{"sender": "\xff"}', b'{"sender": "ana", "recipients": ["\xfc@tokyo.example"]}'])
+def test_text_that_is_none_stops_nobody_else(queue: Queue, clock: Clock, octets: bytes) -> None:
+    for number in range(2):
+        put(queue, f"u{number}@tokyo.example")
+    queue.db.execute("UPDATE message SET envelope = CAST(? AS TEXT), last = CAST(x'ff41' AS TEXT) WHERE id = 1",
+                     [octets])
+    queue.db.commit()
+    assert queue.attempt(Next(clock, lambda address: Reply(250))) == 1
+    assert [type(row) for row in queue.rows()] == [Aside]
+
+
+@pytest.mark.parametrize("column", ["came", "due", "held"])
+def test_a_time_that_is_none_stops_nobody_else(queue: Queue, clock: Clock, column: str) -> None:
+    for number in range(2):
+        put(queue, f"u{number}@tokyo.example")
+    queue.db.execute(f"UPDATE message SET {column} = 'soon' WHERE id = 1")
+    queue.db.commit()
+    assert queue.attempt(Next(clock, lambda address: Reply(250))) == 1
+    assert queue.next_due() == float("inf") and [type(row) for row in queue.rows()] == [Aside]
+
+
+def test_columns_of_a_newer_version_are_passed_over(queue: Queue, clock: Clock) -> None:
+    put(queue, YUI)
+    queue.db.execute("ALTER TABLE message ADD COLUMN priority INTEGER NOT NULL DEFAULT 5")
+    queue.db.commit()
+    assert queue.attempt(Next(clock, lambda address: Reply(250))) == 1 and queue.rows() == []
+
+
+def test_what_was_mended_is_tried_when_its_owner_says_so(queue: Queue, clock: Clock) -> None:
+    put(queue, YUI)
+    [good] = queue.db.execute("SELECT envelope FROM message").fetchone()
+    queue.db.execute("UPDATE message SET envelope = 'x'")
+    queue.db.commit()
+    tokyo = Next(clock, lambda address: Reply(250))
+    assert queue.attempt(tokyo) == 0
+    assert queue.hurry(1) == 1 and queue.attempt(tokyo) == 0       # it is as it was
+    queue.db.execute("UPDATE message SET envelope = ?", [good])
+    queue.db.commit()
+    assert queue.attempt(tokyo) == 0 and queue.entries()[0].held == float("inf")
+    assert queue.hurry() == 1 and queue.attempt(tokyo) == 1 and queue.rows() == []
+
+
+def test_a_letter_whose_octets_are_gone_stops_nobody_else(queue: Queue, clock: Clock,
+                                                          caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(2):
+        put(queue, f"u{number}@tokyo.example")
+    queue.db.execute("DELETE FROM body WHERE id = 1")
+    queue.db.commit()
+    tokyo = Next(clock, lambda address: Reply(250))
+    assert queue.attempt(tokyo) == 2 and len(tokyo.seen) == 1
+    clock.now += 10 * DAY
+    assert queue.attempt(tokyo) == 0
+    [entry] = queue.entries()
+    assert entry.last == "its octets cannot be read: there are none" and entry.held == float("inf")
+    assert caplog.text.count("is set aside") == 1
+
+
+def test_a_letter_on_a_damaged_page_stops_nobody_else(tmp_path: Path, clock: Clock) -> None:
+    with closing(Queue(tmp_path / "queue", clock=clock)) as queue:
+        put(queue, "u0@tokyo.example", octets=b"x" * 100_000)
+        put(queue, "u1@tokyo.example")
+        queue.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    octets = (tmp_path / "queue").read_bytes()
+    page = octets.index(b"x" * 4000) & ~4095                       # the first four octets lead to the next page
+    (tmp_path / "queue").write_bytes(octets[:page] + b"\xff" * 4 + octets[page + 4 :])
+    tokyo = Next(clock, lambda address: Reply(250))
+    with closing(Queue(tmp_path / "queue", clock=clock)) as queue:
+        assert queue.attempt(tokyo) == 2 and len(tokyo.seen) == 1
+        [entry] = queue.entries()
+        assert entry.envelope.recipients == ["u0@tokyo.example"] and "malformed" in entry.last
+        assert entry.held == float("inf")
+
+
 # --- several at once -------------------------------------------------------------------------------------------------
 
 
@@ -511,6 +614,75 @@ def test_whoever_has_outlived_the_lease_notes_nothing(queue: Queue, clock: Clock
     assert attempt_one(queue, slow, clock.now)
     [entry] = queue.entries()
     assert entry.last == str(NOT_NOW) and entry.held == 0 and len(other.seen) == 1
+
+
+def test_an_attempt_longer_than_its_lease_is_made_once(tmp_path: Path, clock: Clock) -> None:
+    """As long as it lives, it is renewed; the other connection is another process."""
+    path = tmp_path / "queue"
+    with closing(Queue(path, clock=clock)) as queue, closing(Queue(path, clock=clock)) as other:
+        put(queue, YUI)
+        sent = list[str]()
+
+        def slow(envelope: Envelope, body: IO[bytes]) -> None:
+            for _ in range(5):
+                clock.now += LEASE - 1
+                queue.keeper.renew()
+                assert other.attempt(lambda envelope, body: sent.append("twice")) == 0
+            sent.append("once")
+
+        assert queue.attempt(slow) == 1 and sent == ["once"] and queue.rows() == []
+
+
+def test_a_thread_renews_leases(queue: Queue, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smtp_from_scratch.lease.RENEWALS", 1e6)   # every four thousandths of a second
+    put(queue, YUI)
+
+    def slow(envelope: Envelope, body: IO[bytes]) -> Reply:
+        for _ in range(3):
+            clock.now += LEASE / 2
+            eventually(lambda: queue.entries()[0].held == clock.now + LEASE)
+        return NOT_NOW
+
+    assert attempt_one(queue, slow, clock.now)
+    [entry] = queue.entries()
+    assert entry.held == 0 and entry.last == str(NOT_NOW)          # and the latest lease is the one that is given back
+    thread = queue.keeper.thread
+    queue.close()
+    assert thread
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_a_lease_that_is_lost_is_not_renewed(queue: Queue, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    put(queue, YUI)
+
+    def slow(envelope: Envelope, body: IO[bytes]) -> Reply:
+        clock.now += LEASE                     # the machine slept, and another one has taken it
+        assert attempt_one(queue, Next(clock, lambda address: NOT_NOW), clock.now)
+        queue.keeper.renew()
+        queue.keeper.renew()
+        return Reply(250)
+
+    assert attempt_one(queue, slow, clock.now)
+    assert [entry.last for entry in queue.entries()] == [str(NOT_NOW)]
+    assert caplog.text.count("somebody else has it") == 1
+
+
+def test_a_disk_that_is_full_for_a_while_costs_no_lease(queue: Queue, clock: Clock, monkeypatch: pytest.MonkeyPatch,
+                                                        caplog: pytest.LogCaptureFixture) -> None:
+    put(queue, YUI)
+
+    def slow(envelope: Envelope, body: IO[bytes]) -> Reply:
+        clock.now += LEASE / 4
+        with monkeypatch.context() as full:
+            full.setattr(queue, "clock", lambda: 1 / 0)
+            queue.keeper.renew()
+        queue.keeper.renew()
+        assert queue.entries()[0].held == clock.now + LEASE
+        return NOT_NOW
+
+    assert attempt_one(queue, slow, clock.now)
+    assert "its lease is not renewed" in caplog.text and queue.entries()[0].held == 0
 
 
 def test_a_letter_that_was_dropped_meanwhile_is_gone(queue: Queue, clock: Clock) -> None:

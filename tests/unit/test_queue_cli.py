@@ -129,6 +129,21 @@ def test_what_waits_outlives_a_restart_and_leaves_when_it_is_told_to(tmp_path: P
     assert queue(str(tmp_path / "queue")).stdout == ""
 
 
+def test_now_calls_a_host_that_was_down_a_moment_ago(tmp_path: Path) -> None:
+    """What it has for others waits for a minute; its owner need not."""
+    address = gone()
+    with serving(tmp_path, address) as roles, as_user(roles["submission"]) as ana:
+        assert ana.sendmail(ANA, [YUI], LETTER).accepted
+        eventually(lambda: [entry for entry in waiting(tmp_path) if entry.last])
+        with Server(*address) as tokyo:
+            assert ana.sendmail(ANA, ["li@beijing.example"], LETTER).accepted
+            eventually(lambda: all(entry.last for entry in waiting(tmp_path)))
+            assert not tokyo.messages          # put off at once
+            assert queue(str(tmp_path / "queue"), "--now").stdout == "2 messages due now\n"
+            assert len(tokyo.wait_for(2, 60)) == 2
+            eventually(lambda: not waiting(tmp_path))
+
+
 @pytest.mark.parametrize("words, says", [
     (["--queue", "q"], "belong together"), (["--next-host", "127.0.0.1:25"], "belong together"),
     (["--next-tls"], "belong together"), (["--queue", "q", "--next-host", "127.0.0.1:25"], "--domain"),
@@ -173,6 +188,24 @@ def test_a_strangers_words_do_not_reach_the_terminal(tmp_path: Path) -> None:
         waits.attempt(lambda envelope, body: Reply(451, "wipe\x1b[2J\nthe screen"))
     shown = queue(str(tmp_path / "queue")).stdout
     assert "\x1b" not in shown and "wipe" in shown and len(shown.splitlines()) == 3
+
+
+def test_what_was_set_aside_is_shown_with_its_reason(tmp_path: Path) -> None:
+    with contextlib.closing(Queue(tmp_path / "queue")) as waits:
+        for address in (YUI, KENJI):
+            waits(Envelope(ANA, [address]), io.BytesIO(LETTER))
+        waits.db.execute("UPDATE message SET envelope = '{\"\\u001b[2J\": 1}' WHERE id = 1")
+        waits.db.execute("DELETE FROM body WHERE id = 2")
+        waits.db.commit()
+        assert waits.attempt(lambda envelope, body: None) == 1
+    shown = queue(str(tmp_path / "queue"))
+    assert shown.returncode == 0 and "\x1b" not in shown.stdout
+    assert shown.stdout.count("set aside: nobody tries it") == 2
+    assert "unexpected keyword argument" in shown.stdout and "its octets cannot be read: there are none" in shown.stdout
+    assert f"for <{KENJI}>" in shown.stdout
+    assert queue(str(tmp_path / "queue"), "--now").stdout == "2 messages due now\n"
+    assert queue(str(tmp_path / "queue"), "--drop", "1").stdout == "1 message dropped\n"
+    assert len(queue(str(tmp_path / "queue")).stdout.splitlines()) == 3
 
 
 @pytest.mark.parametrize("seconds, said", [(0, "0 s"), (-5, "0 s"), (59, "59 s"), (60, "1 min"), (5400, "1.5 h"),

@@ -28,10 +28,12 @@ def test_a_letter_goes_to_whom_the_dns_names(tmp_path: Path, monkeypatch: pytest
     with Server() as tokyo:
         zone = Zone({"tokyo.example": [(10, "mx.tokyo.example")]}, {"mx.tokyo.example": [tokyo.address]})
         monkeypatch.setattr("smtp_from_scratch.resolver.DnsResolver", lambda: zone)
-        deliver = outgoing(tmp_path).onward()
-        for recipient, code in (("yui@tokyo.example", 250), ("bo@oslo.example", 550)):
-            said = deliver(Envelope("ana@rio.example", [recipient]), io.BytesIO(LETTER))
-            assert isinstance(said, dict) and said[recipient].code == code
+        onward = outgoing(tmp_path)
+        with onward.lines() as lines:
+            deliver = onward.onward(lines)
+            for recipient, code in (("yui@tokyo.example", 250), ("bo@oslo.example", 550)):
+                said = deliver(Envelope("ana@rio.example", [recipient]), io.BytesIO(LETTER))
+                assert isinstance(said, dict) and said[recipient].code == code
         [message] = tokyo.messages
     assert message.envelope.hello == "mx.rio.example" and bytes(message.data) == LETTER
     assert deliver(Envelope("ana@rio.example", ["kenji@rio.example"]), io.BytesIO(LETTER)) is None, "ours stays here"
