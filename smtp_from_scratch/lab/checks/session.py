@@ -153,7 +153,8 @@ def check_helo(my_helo: Callable[[Any, str], Any]) -> Iterator[Problem]:
                           look="RFC 5321 §4.1.4: HELO clears all state, as RSET does.")
         elif code == 250 and reply.text.split(" ")[0] != session.hostname:
             yield Problem(gave=f"{shown(reply)} from the host {session.hostname}",
-                          wire="The client wants to know who answers.", look="The reply begins with our own name, `session.hostname` (RFC 5321 §4.1.1.1).")
+                          wire="The client wants to know who answers.",
+                          look="The reply begins with our own name, `session.hostname` (RFC 5321 §4.1.1.1).")
 
 
 # --- your turn: sender and recipient -------------------------------------------------------------------------------
