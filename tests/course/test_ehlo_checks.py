@@ -231,7 +231,8 @@ def test_eight_bit_in_other_styles() -> None:
     assert lab.check_eight_bit(eight()).passed and lab.check_eight_bit(EightBitMime).passed
     assert lab.check_eight_bit(Spelled).passed
     static = staticmethod(lambda: {"MAIL": {"BODY": one_of("7BIT", "8BITMIME", octets=17)}})
-    assert lab.check_eight_bit(type("MyEightBitMime", (Extension,), {"keyword": "8BITMIME", "parameters": static})).passed
+    mine = type("MyEightBitMime", (Extension,), {"keyword": "8BITMIME", "parameters": static})
+    assert lab.check_eight_bit(mine).passed
     stub = lab.check_eight_bit(type("MyEightBitMime", (Extension,), {"note": 1}))
     assert not stub.passed and stub.problem is None
 
