@@ -215,7 +215,7 @@ class Spelled(Extension):
     (eight(name="8BITMIME"), "555"), (eight(octets=100), "612"),
     (eight(keyword="8bitmime"), "as the RFC writes it"),
     (type("MyEightBitMime", (), {"keyword": "8BITMIME"}), "class MyEightBitMime(Extension)"),
-    (type("MyEightBitMime", (Extension,), {"keyword": "8BITMIME", "parameters": {"MAIL": {}}}), "is no method"),
+    (type("MyEightBitMime", (Spelled,), {"parameters": {"MAIL": {}}}), "is no method"),
     (type("MyEightBitMime", (Extension,), {"keyword": "8BITMIME", "parameters": lambda: {"MAIL": {}}}), "`self`"),
     (type("MyEightBitMime", (Extension,), {"keyword": "8BITMIME", "parameters": lambda self: None}), "returns nothing"),
     (type("MyEightBitMime", (Extension,), {"keyword": "8BITMIME", "parameters": lambda self: {"MAIL": {"BODY": (
