@@ -271,7 +271,7 @@ def misshapen(kind: type) -> Problem | None:
     if not isinstance(known, Mapping) or not all(isinstance(names, Mapping) for names in known.values()):
         return Problem(gave=f"{known!r}", wire="The server does not know of which command that is a parameter.",
                        look='By verb, then by name: {"MAIL": {…}}.')
-    if odd := [one for names in known.values() for one in names.values() if not isinstance(one, Parameter)]:
+    if odd := [one for names in known.values() for one in names.values() if not hasattr(one, "octets")]:
         return Problem(gave=f"{odd[0]!r} as a parameter", wire="Nobody can ask it about a value.",
                        look="A `Parameter(check, octets)`; `one_of(…)` makes one.")
     return None
