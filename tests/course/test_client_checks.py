@@ -55,7 +55,20 @@ def raising(reply: Reply) -> Any:
     raise disconnected_by(reply)
 
 
+def shared(reply: Reply) -> Any:
+    class Mine(SMTPServerDisconnected):
+        pass
+
+    kind = KINDS.setdefault("one", Mine)
+    kind.reply = reply
+    return kind(str(reply))
+
+
+KINDS: dict[str, Any] = {}
+
+
 @pytest.mark.parametrize("answer, says", [
+    (shared, "two exceptions with one `reply`"),
     (lambda reply: SMTPServerDisconnected(str(reply)), "`reply` is not"),
     (lambda reply: kept(SMTPServerDisconnected("gone"), reply), "quote|says 'gone'"),
     (lambda reply: kept(SMTPException(str(reply)), reply), "as a server that has left"),
@@ -127,7 +140,23 @@ def unheeding(verb: str, argument: str = "", timeout: float = 300.0) -> Any:
     return (yield from command(verb, argument))
 
 
+def mute(verb: str, argument: str = "", timeout: float = 300.0) -> Any:
+    encode_command(verb, argument)
+    return (yield from read_reply(timeout))
+
+
+def one_by_one(verb: str, argument: str = "", timeout: float = 300.0) -> Any:
+    yield from encode_command(verb, argument)
+    return (yield from read_reply(timeout))
+
+
+def plain_yield(verb: str, argument: str = "", timeout: float = 300.0) -> Any:
+    yield encode_command(verb, argument)
+    return (yield read_reply(timeout))
+
+
 @pytest.mark.parametrize("answer, says", [
+    (mute, "has said nothing"), (one_by_one, "played by `yield from`"), (plain_yield, "played by `yield from`"),
     (untold, "cannot be told how long"), (unheeding, "told to wait 7"), (deaf, "closed door"),
     (strict, "450 later"), (unstarted, "nobody has started"), (chatty, "NOOP"),
     (wordless, "without the reply"), (refusing, "550 no"),
@@ -194,7 +223,22 @@ def lenient(hostname: str) -> Any:
     return (yield from command("HELO", hostname))
 
 
+def greets(*, host: str = "", about_hello: bool = True, kind: Any = SMTPConnectError) -> Any:
+    def my_greet(hostname: str) -> Any:
+        greeting = yield from read_reply()
+        if not greeting.positive:
+            raise kind(greeting, "greeting")
+        hello = yield from command("HELO", host or hostname)
+        if not hello.positive:
+            raise SMTPHeloError(hello if about_hello else greeting, "HELO")
+        return hello
+
+    return my_greet
+
+
 @pytest.mark.parametrize("answer, says", [
+    (greets(host="rio.example"), "called lima.example"), (greets(about_hello=False), "the wrong reason"),
+    (greets(kind=lambda reply, about: SMTPConnectError()), "raises TypeError in line"),  # type: ignore[call-arg]
     (hasty, "That is the greeting."), (trusting, "no service"), (only_250, "299 odd"), (one_kind, "554"),
     (nameless, "with the name"), (lenient, "550 not you"),
 ])
@@ -263,6 +307,17 @@ class Kinder(Base):
         return [] if self.refused_by else [a for a, reply in self.recipients.items() if reply.code < 400]
 
 
+class Lazy(Base):
+    @property
+    def accepted(self) -> Any:
+        return (a for a, reply in self.recipients.items() if reply.positive and not self.refused_by)
+
+
+class Methods(Base):
+    accepted: Any = lambda self: []
+    refused: Any = lambda self: {}
+
+
 EVERYBODY: dict[str, Reply] = {}
 
 
@@ -274,6 +329,7 @@ class Shared(Base):
 @pytest.mark.parametrize("answer, says", [
     (Optimist, "no longer counts"), (Only250, "first digit decides"), (Forgetful, "no longer counts"),
     (NoReplies, "address and reply"), (Kinder, "accepts nobody"), (Shared, "share one dictionary"),
+    (Lazy, "A list of addresses"), (Methods, "`@property`"),
 ])
 def test_receipt(answer: Any, says: str) -> None:
     assert says in problem(lab.check_receipt(answer))
@@ -327,7 +383,7 @@ def body_unstuffed(receipt: Receipt, body: Any) -> Any:
 
 
 def body_of(*, code: Any = lambda reply: reply.code // 100 != 3, where: str = "body", everybody: bool = False,
-            leaves: bool = True, last: Any = lambda reply: reply.positive) -> Any:
+            leaves: Any = disconnected_by, last: Any = lambda reply: reply.positive, kept: bool = True) -> Any:
     """A right answer, and what makes it wrong."""
     def my_send_body(receipt: Receipt, body: Any) -> Any:
         reply = yield from command("DATA")
@@ -336,12 +392,12 @@ def body_of(*, code: Any = lambda reply: reply.code // 100 != 3, where: str = "b
         yield from stuff(body)
         reply = yield from read_reply()
         if reply.code == 421 and leaves:
-            raise disconnected_by(reply)
+            raise leaves(reply)
         people = list(receipt.recipients) if everybody else receipt.accepted
         if not last(reply):
             return refuse_rest(receipt, where, reply, people)
         receipt.recipients |= dict.fromkeys(people, reply)
-        receipt.reply = reply
+        receipt.reply = reply if kept else None
         return receipt
 
     return my_send_body
@@ -351,7 +407,9 @@ def body_of(*, code: Any = lambda reply: reply.code // 100 != 3, where: str = "b
     (body_deaf, "would take the text for commands"), (body_unstuffed, "to Monday"),
     (body_of(code=lambda reply: reply.code != 354), "334"), (body_of(code=lambda reply: reply.code >= 400), "250 what"),
     (body_of(where="DATA"), "refused_by = DATA"), (body_of(everybody=True), "kenji"),
-    (body_of(leaves=False), "421 after the text"), (body_of(last=lambda reply: reply.code < 400), "354 more"),
+    (body_of(leaves=None), "421 after the text"), (body_of(kept=False), "reply = None"),
+    (body_of(leaves=lambda reply: SMTPServerDisconnected(str(reply))), "without the reply"),
+    (body_of(last=lambda reply: reply.code < 400), "354 more"),
     (body_of(last=lambda reply: reply.code < 500), "450-not"),
 ])
 def test_send_body(answer: Any, says: str) -> None:
@@ -368,7 +426,8 @@ def test_right_bodies() -> None:
 
 
 def whole(*, checked: bool = True, stops: bool = False, asks_all: bool = True, rset: Any = ("RCPT", "DATA"),
-          mail: bool = True, careful: bool = True, keyword: str = "TO:") -> Any:
+          mail: bool = True, careful: Any = (Interruption, SMTPServerDisconnected), careless: Any = (),
+          keyword: str = "TO:") -> Any:
     """A right answer, and what makes it wrong."""
     def my_transaction(envelope: Envelope, body: Any) -> Any:
         paths = check_envelope(envelope)[1] if checked else {a: f"<{a}>" for a in envelope.recipients}
@@ -377,7 +436,8 @@ def whole(*, checked: bool = True, stops: bool = False, asks_all: bool = True, r
         if mail and not reply.positive:
             return refuse_rest(receipt, "MAIL", reply, paths)
         for address, path in paths.items():
-            receipt.recipients[address] = yield from command("RCPT", f"{keyword}{path}")
+            with contextlib.suppress(*careless):
+                receipt.recipients[address] = yield from command("RCPT", f"{keyword}{path}")
             if stops and not receipt.recipients[address].positive:
                 break
         if receipt.accepted or not asks_all:
@@ -385,7 +445,7 @@ def whole(*, checked: bool = True, stops: bool = False, asks_all: bool = True, r
         else:
             receipt.refused_by = "RCPT"
         if receipt.refused_by in rset:
-            with contextlib.suppress(*([Interruption, SMTPServerDisconnected] if careful else [])):
+            with contextlib.suppress(*careful):
                 yield from command("RSET")
         return receipt
 
@@ -395,7 +455,9 @@ def whole(*, checked: bool = True, stops: bool = False, asks_all: bool = True, r
 @pytest.mark.parametrize("answer, says", [
     (whole(checked=False), "bad address"), (whole(stops=True), "RCPT"), (whole(asks_all=False), "No DATA"),
     (whole(rset=()), "RSET"), (whole(rset=("RCPT", "DATA", "body")), "no word more"), (whole(rset=("RCPT",)), "RSET"),
-    (whole(mail=False), "MAIL"), (whole(careful=False), "has forgotten MAIL"),
+    (whole(mail=False), "MAIL"), (whole(careful=()), "has forgotten MAIL"),
+    (whole(careful=[Interruption]), "421 leaving"),
+    (whole(careless=[Interruption, SMTPServerDisconnected]), "nothing before it"),
     (whole(keyword=""), "Compare 'RCPT <yui@tokyo.example>' with 'RCPT TO:<yui@tokyo.example>'"),
 ])
 def test_transaction(answer: Any, says: str) -> None:
@@ -439,7 +501,25 @@ def quits_after_each(hostname: str, messages: Any) -> Any:
     return receipts
 
 
+def slams_the_door(hostname: str, messages: Any) -> Any:
+    receipts = []
+    yield from quit_if_refused(greet(hostname))
+    for envelope, body in messages:
+        receipts.append((yield from transaction(envelope, body)))
+    yield encode_command("QUIT")
+    return receipts
+
+
+def adds(hostname: str, messages: Any) -> Any:
+    receipts: list[Receipt] = []
+    yield from quit_if_refused(greet(hostname))
+    for envelope, body in messages:
+        receipts += yield from transaction(envelope, body)
+    return receipts
+
+
 @pytest.mark.parametrize("answer, says", [
+    (slams_the_door, "does not read the answer"), (adds, "raises TypeError in line"),
     (session(farewell=()), "hangs up at QUIT"), (session(farewell=(Interruption,)), "421 to QUIT"),
     (session(farewell=(Interruption, SMTPServerDisconnected)), "nonsense to QUIT"),
     (session(goodbye=False), "one QUIT"), (session(each=False), "two letters"), (quits_after_each, "without letters"),
@@ -473,7 +553,8 @@ BUGS = {"A": 8, "B": 4, "C": 6, "D": 8}
 
 @pytest.mark.parametrize("wrong, says", [
     ({"A": 9}, "asked for DATA"), ({"B": 3}, "fourth octet"), ({"C": 5}, "still listen"), ({"D": 6}, "same words"),
-    ({"A": "DATA"}, "line DATA"),
+    ({"A": "DATA"}, "line DATA"), ({"A": 9}, "does not say that line"), ({"D": 6}, "says the same there"),
+    ({"B": 7}, "has been made"),
 ])
 def test_bugs(wrong: dict[str, Any], says: str) -> None:
     assert says in problem(lab.check_client_bugs(BUGS | wrong))
@@ -520,6 +601,7 @@ def my_fate(reply: Reply | None, about: str) -> str:
     (lambda reply, about: my_fate(reply, about) if reply else "bounce", "Rather twice"),
     (lambda reply, about: {550: "bounce", 554: "bounce"}.get(reply.code if reply else 0, my_fate(reply, about))
      if not reply or reply.code != 571 else "retry", "571"),
+    (lambda reply, about: None if reply and reply.code == 250 else my_fate(reply, about), "three words"),
 ])
 def test_fate(answer: Any, says: str) -> None:
     assert says in problem(lab.check_fate(answer))
@@ -527,6 +609,7 @@ def test_fate(answer: Any, says: str) -> None:
 
 def test_right_fates() -> None:
     right(lab.check_fate(my_fate))
+    right(lab.check_fate(lambda reply, about: my_fate(reply, about).capitalize()))
 
     def by_digits(reply: Reply | None, command: str) -> str:
         match (reply.code // 100 if reply else 4, command, reply.code if reply else 0):

@@ -92,7 +92,7 @@ def by_comprehension(text: str) -> Any:
     (lambda text: {k.upper(): v for k, v in by_comprehension(text).items()} if text.count("=") < 2 else {}, "BODY"),
     (lambda text: {w.partition("=")[0]: w.partition("=")[2] or None for w in text.split()}, "body"),
     (lambda text: {w.partition("=")[0].upper(): w.partition("=")[2] or None for w in text.split()}, "silently win"),
-    (lambda text: by_comprehension(text) if isinstance(by_comprehension(text), dict) else 501, "silently win"),
+    (lambda text: by_comprehension(text) if isinstance(by_comprehension(text), dict) else 501, "or a Reply"),
     (lambda text: by_comprehension(f" {text}") if text else {}, "'SIZE=1'"),
     (lambda text: by_comprehension(" ".join(text.split())) if text[:1] != " " else by_comprehension(
         " " + " ".join(text.split())), "SIZE=1\\tBODY"),
@@ -135,6 +135,8 @@ def one_list(*allowed: str, octets: int = 0) -> Parameter:
     (values(none=None), "None is a parameter without a value"), (values(code=555), "501"), (one_list, "'YES'"),
     (lambda *allowed, octets=0: Parameter(lambda session, value: None, octets), "do not know"),
     (lambda *allowed, octets=0: Parameter(lambda session, value: value.upper() not in allowed or None, octets), ""),
+    (lambda *allowed, octets=0: Parameter(lambda session, value: bool(value) and value.upper() in allowed, octets),
+     "returns True for '7BIT'"),
 ])
 def test_one_of(wrong: Any, says: str) -> None:
     refused(lab.check_one_of(wrong), says)
@@ -211,6 +213,13 @@ class Spelled(Extension):
     (eight(keyword="8BIT-MIME"), "No client ever"), (eight(verb="RCPT"), "555"), (eight(octets=0), "512"),
     (eight(values=("8BITMIME",)), "BODY=7BIT"), (eight(values=("7BIT", "8BITMIME", "BINARYMIME")), "BINARYMIME"),
     (eight(name="8BITMIME"), "555"), (eight(octets=100), "612"),
+    (eight(keyword="8bitmime"), "as the RFC writes it"),
+    (type("MyEightBitMime", (), {"keyword": "8BITMIME"}), "class MyEightBitMime(Extension)"),
+    (type("MyEightBitMime", (Spelled,), {"parameters": {"MAIL": {}}}), "is no method"),
+    (type("MyEightBitMime", (Extension,), {"keyword": "8BITMIME", "parameters": lambda: {"MAIL": {}}}), "`self`"),
+    (type("MyEightBitMime", (Extension,), {"keyword": "8BITMIME", "parameters": lambda self: None}), "returns nothing"),
+    (type("MyEightBitMime", (Extension,), {"keyword": "8BITMIME", "parameters": lambda self: {"MAIL": {"BODY": (
+        "7BIT", "8BITMIME")}}}), "`one_of(…)` makes one"),
     (type("Flat", (Extension,), {"keyword": "8BITMIME", "parameters": lambda self: {"BODY": one_of("7BIT")}}),
      "By verb"),
 ])
@@ -221,6 +230,9 @@ def test_eight_bit(wrong: type, says: str) -> None:
 def test_eight_bit_in_other_styles() -> None:
     assert lab.check_eight_bit(eight()).passed and lab.check_eight_bit(EightBitMime).passed
     assert lab.check_eight_bit(Spelled).passed
+    static = staticmethod(lambda: {"MAIL": {"BODY": one_of("7BIT", "8BITMIME", octets=17)}})
+    mine = type("MyEightBitMime", (Extension,), {"keyword": "8BITMIME", "parameters": static})
+    assert lab.check_eight_bit(mine).passed
     stub = lab.check_eight_bit(type("MyEightBitMime", (Extension,), {"note": 1}))
     assert not stub.passed and stub.problem is None
 
@@ -265,6 +277,11 @@ LINES = {"A": "MAIL FROM:<ana@rio.example> SIZE=300000 BODY=8BITMIME",
     ({"C": "MAIL FROM:<ana@rio.example>"}, "é"),
     ({"D": "MAIL FROM:<ana@rio.example> BODY=8BITMIME"}, "After HELO"),
     ({"E": "MAIL FROM:<ana@rio.example> SIZE=300000 BODY=8BITMIME"}, "limit"),
+    ({"A": "MAIL FROM: <ana@rio.example> SIZE=300000 BODY=8BITMIME"}, "no space after the colon"),
+    ({"A": "MAIL FROM:ana@rio.example SIZE=300000 BODY=8BITMIME"}, "in the brackets"),
+    ({"A": "MAIL FROM:<ana@rio.example> SIZE=300,000 BODY=8BITMIME"}, "digits and nothing else"),
+    ({"A": "MAIL FROM:<ana@rio.example> BODY=8BITMIME"}, "has offered more"), ({"A": None}, "would take"),
+    ({"C": ""}, "not sent at all"),
 ])
 def test_mail_lines(wrong: dict[str, Any], says: str) -> None:
     refused(lab.check_mail_lines(LINES | wrong), says)
@@ -273,6 +290,7 @@ def test_mail_lines(wrong: dict[str, Any], says: str) -> None:
 def test_mail_lines_in_other_styles() -> None:
     assert lab.check_mail_lines(LINES).passed
     assert lab.check_mail_lines(LINES | {"B": "mail from:<ana@rio.example> body=8bitmime\r\n"}).passed
+    assert lab.check_mail_lines(LINES | {"A": LINES["A"].encode() + b"\r\n", "C": "None"}).passed  # type: ignore[union-attr]
 
 
 BUGS = {"A": 2, "B": 4, "C": 5, "D": 5, "E": 5}
@@ -281,6 +299,7 @@ BUGS = {"A": 2, "B": 4, "C": 5, "D": 5, "E": 5}
 @pytest.mark.parametrize("wrong, says", [
     ({"A": 3}, "line 3 for A"), ({"B": 3}, "offered in this session"), ({"C": 4}, "named its limit"),
     ({"D": 4}, "code of its own"), ({"E": 4}, "two sizes"),
+    ({"B": 3}, "does not say that line"), ({"C": 3}, "may say that"), ({"D": 7}, "has been made"),
 ])
 def test_bugs(wrong: dict[str, Any], says: str) -> None:
     refused(lab.check_ehlo_bugs(BUGS | wrong), says)
@@ -321,7 +340,7 @@ def is_int(value: str) -> bool:
     (priority(good=lambda value: len(value) <= 2), "501"), (priority(code=555), "501"),
     (priority(busy="never"), "at a busy server"), (priority(busy="before"), "MT-PRIORITY=-10 at a busy"),
     (priority(later=550), "at a busy server"), (priority(octets=0), "512"), (priority(verb="RCPT"), "MT-PRIORITY=0"),
-    (priority(hook=True), "busy server"),
+    (priority(hook=True), "busy server"), (type("MyPriority", (), {"keyword": "MT-PRIORITY"}), "no Extension"),
     (priority(good=lambda value: re.fullmatch(r"-?[0-9]", value)), "MT-PRIORITY=-0"),
 ])
 def test_priority(wrong: type, says: str) -> None:

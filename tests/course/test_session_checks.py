@@ -72,6 +72,11 @@ def test_rset_in_other_styles() -> None:
 HOST = re.compile(r"[A-Za-z0-9._-]{1,255}|\[[A-Za-z0-9.:-]{1,80}\]")
 
 
+def at_home(session: Any, argument: str) -> Any:
+    reply = helo(session, argument)
+    return Reply(250, "mail.tokyo.example") if reply.positive else reply
+
+
 def my_helo(*, pattern: str = "fullmatch", reset: str = "before", code: int = 501, name: str = "", early: bool = False,
             state: str = "") -> Any:
     """HELO with one thing done otherwise."""
@@ -98,7 +103,7 @@ def my_helo(*, pattern: str = "fullmatch", reset: str = "before", code: int = 50
     (my_helo(pattern="search"), "Received"), (my_helo(reset="never"), "transaction still open"),
     (my_helo(reset="after"), "note the new one after it"), (my_helo(code=500), "HELO"),
     (my_helo(early=True), "501, and"),
-    (my_helo(name="hello"), "session.hostname"),
+    (my_helo(name="hello"), "session.hostname"), (at_home, "from the host mx.kyoto.example"),
     (lambda session, argument: "250 mail.tokyo.example", "has no code to say"),
 ])
 def test_helo(wrong: Any, says: str) -> None:
@@ -107,7 +112,12 @@ def test_helo(wrong: Any, says: str) -> None:
 
 def test_helo_in_other_styles() -> None:
     assert lab.check_helo(my_helo()).passed and lab.check_helo(helo).passed
-    assert lab.check_helo(my_helo(name="mail.tokyo.example hello there")).passed
+
+    def friendly(session: Any, argument: str) -> Any:
+        reply = helo(session, argument)
+        return Reply(250, f"{reply.text} hello there") if reply.positive else reply
+
+    assert lab.check_helo(friendly).passed
 
 
 # -- sender and recipient --
@@ -127,7 +137,22 @@ def sender(*, null: bool = True, domain: bool = True, what: str = "mailbox", ear
     return note
 
 
+def new_envelope(session: Any, path: Any) -> Any:
+    if path != NULL_PATH and not path.domain:
+        return Reply(501, "no")
+    session.envelope = Envelope(path.mailbox)
+    return OK
+
+
+def by_identity(session: Any, path: Any) -> Any:
+    if path is not NULL_PATH and not path.domain:
+        return Reply(501, "no")
+    session.envelope.sender = path.mailbox
+    return OK
+
+
 @pytest.mark.parametrize("wrong, says", [
+    (new_envelope, "HELO has noted"), (by_identity, "501 to `MAIL FROM:<>`"),
     (lambda session, path: session.reset(), "waits five minutes"),
     (lambda session, path: OK, "noted as the sender"),
     (sender(null=False), "nobody ever learns"), (sender(domain=False), "no bounce can ever be sent"),
@@ -204,7 +229,16 @@ def moves_as_well(session: Any, line: bytes, command: Any) -> Any:
     return reply
 
 
+def by_the_common_table(session: Any, line: bytes, command: Any) -> Any:
+    if b"\0" in line or not line.isascii():
+        return Reply(501, "no")
+    row = VERBS.get(command.verb)
+    return (Reply(500, "no") if row is None else
+            Reply(503, "no") if session.state not in row.moves else row.misused(command))
+
+
 @pytest.mark.parametrize("wrong, says", [
+    (by_the_common_table, "a table of its own"),
     (refuse("verb", "ascii", "turn", "argument"), "501"), (refuse("ascii", "verb", "argument", "turn"), "503"),
     (refuse("ascii", "verb", "turn"), "501"), (refuse("ascii", "verb", "argument"), "503"),
     (refuse("nul", "verb", "turn", "argument"), "501"), (refuse("ascii"), "503"), (moves_as_well, "only asks"),
@@ -236,26 +270,27 @@ def _session() -> Any:
 
 
 def limits(*, bound: str = "gt", errors: range = range(500, 505), idle: str = "both", says: int = 421,
-           early: bool = False) -> Any:
+           early: bool = False, name: str = "idle commands", wrap: Any = lambda code: Reply(code, "enough")) -> Any:
     def my_limit_errors(session: Any, reply: Reply, verb: Any) -> Any:
         counts = session.counts
         if early and counts["errors"] > session.limits.max_errors:
             return Reply(421, "enough")
         counts["errors"] += reply.code in errors
         waiting = session.state in ("start", "ready")
-        counts["idle"] += {"both": verb.idle or waiting, "verb": verb.idle, "state": waiting, "always": True,
+        counts[name] += {"both": verb.idle or waiting, "verb": verb.idle, "state": waiting, "always": True,
                            "sum": verb.idle + waiting}[idle]
         for count, most in ((counts["errors"], session.limits.max_errors),
-                            (counts["idle"], session.limits.max_idle_commands)):
+                            (counts[name], session.limits.max_idle_commands)):
             if not early and (count > most if bound == "gt" else count >= most):
-                return Reply(says, "enough")
+                return wrap(says)
         return reply
 
     return my_limit_errors
 
 
 @pytest.mark.parametrize("wrong, says", [
-    (lambda session, reply, verb: reply, "keeps the line forever"), (limits(bound="ge"), "five errors, three allowed"),
+    (lambda session, reply, verb: reply, "keeps the line forever"), (limits(bound="ge"), "too early"),
+    (limits(name="idle"), "by this name"), (limits(wrap=int), "Return a Reply each time"),
     (limits(errors=range(500, 600)), "refused recipients"), (limits(errors=range(500, 504)), "504"),
     (limits(errors=range(400, 505)), "451"), (limits(idle="verb"), "before a transaction"),
     (limits(idle="state"), "NOOPs within a transaction"), (limits(idle="always"), "five times 451"),
@@ -304,6 +339,8 @@ BUGS = {"A": (5, "ready"), "B": (7, "mail"), "C": (9, "mail"), "D": (9, "rcpt"),
 @pytest.mark.parametrize("wrong, says", [
     ({"A": (5, "start")}, "line is right"), ({"A": (4, "ready")}, "line 4"), ({"C": (9, "rcpt")}, "refused move"),
     ({"D": (8, "rcpt")}, "line 8"), ({"E": (11, "rcpt")}, "line 11"), ({"B": "7 mail"}, "a pair"),
+    ({"A": ("ready", 5)}, "The line first"), ({"A": (4, "ready")}, "the client's"),
+    ({"C": (7, "mail")}, "say the same"),
 ])
 def test_bugs(wrong: dict[str, Any], says: str) -> None:
     refused(lab.check_session_bugs(BUGS | wrong), says)
@@ -312,6 +349,7 @@ def test_bugs(wrong: dict[str, Any], says: str) -> None:
 def test_bugs_in_other_styles() -> None:
     assert lab.check_session_bugs(BUGS).passed
     assert lab.check_session_bugs({name: (str(line), state) for name, (line, state) in BUGS.items()}).passed
+    assert lab.check_session_bugs({name: [line, f" {state.upper()}"] for name, (line, state) in BUGS.items()}).passed
     assert lab.check_session_bugs({"A": ...} | BUGS | {"A": ...}).problem is None
 
 
@@ -331,6 +369,7 @@ def test_conviction(wrong: Any, says: str) -> None:
 @pytest.mark.parametrize("right", [
     [*NAMED, ("RSET", 250), ("DATA", 503)], [*NAMED, ("rset", 250), ("MAIL FROM:<>", 250)],
     [*OPENING, ("RSET", 250), ("RCPT TO:<kenji@tokyo.example>", 503)],
+    [[line, str(code)] for line, code in [*NAMED, ("RSET", 250), ("DATA", 503)]],
 ])
 def test_convictions(right: Any) -> None:
     assert lab.check_conviction(right).passed
@@ -384,7 +423,8 @@ def test_no_check_raises_or_hangs(name: str, monkeypatch: pytest.MonkeyPatch) ->
     refused(check(never_ends), "still running")
 
 
-@pytest.mark.parametrize("right", [tuple(CODES), [str(code) for code in CODES]])
+@pytest.mark.parametrize("right", [tuple(CODES), [str(code) for code in CODES], " ".join(map(str, CODES)),
+                                   ", ".join(map(str, CODES))])
 def test_codes_in_other_styles(right: Any) -> None:
     assert lab.check_session_codes(right).passed
 

@@ -57,12 +57,29 @@ def hello_that(*, helo: Any = lambda reply: reply.permanent, learns: Any = read_
     return my_hello
 
 
+def says_rio(client: Any) -> Any:
+    client.learn({})
+    reply = yield from client.command("EHLO", "rio.example")
+    if reply.positive:
+        client.learn(read_offers(reply))
+    elif reply.permanent:
+        reply = yield from client.command("HELO", "rio.example")
+    if not reply.positive:
+        raise SMTPHeloError(reply, "EHLO")
+    return reply
+
+
+def plain_yield(client: Any) -> Any:
+    return (yield client.command("EHLO", client.hostname))
+
+
 @pytest.mark.parametrize("answer, says", [
     (hello_that(helo=lambda reply: True), "451 later"), (hello_that(helo=lambda reply: False), "HELO rio.example"),
     (hello_that(helo=lambda reply: reply.code == 500), "502 no"), (hello_that(forgets=False), "offered"),
     (hello_that(learns=lambda reply: {}), "offered"), (hello_that(raises=False), "cannot begin"),
     (hello_that(last=False), "That was a welcome"),
     (hello_that(learns=lambda reply: dict.fromkeys(reply.lines[1:], "")), "offered"),
+    (says_rio, "`client.hostname` is its name"), (plain_yield, "played by `yield from`"),
 ])
 def test_hello(answer: Any, says: str) -> None:
     assert says in problem(lab.check_hello(answer))
@@ -136,6 +153,13 @@ def rcpt_that(*, stays: bool = True, ends: bool = True, early: bool = False, neg
     return my_settle_rcpt
 
 
+def of_two(plan: Any, recipient: str, reply: Reply) -> None:
+    if not plan.failed:
+        plan.receipt.recipients[recipient] = reply
+        if len(plan.receipt.refused) == 2:
+            plan.receipt.refused_by = "RCPT"
+
+
 def first_refusal(plan: Any, recipient: str, reply: Reply) -> None:
     plan.receipt.recipients[recipient] = reply
     if not reply.positive:
@@ -145,6 +169,7 @@ def first_refusal(plan: Any, recipient: str, reply: Reply) -> None:
 @pytest.mark.parametrize("answer, says", [
     (rcpt_that(stays=False), "plan.failed"), (rcpt_that(ends=False), "refused_by"), (rcpt_that(early=True), "refused"),
     (rcpt_that(negative=True), "receipt.re"), (first_refusal, "has ended it"),
+    (of_two, "for 3"),
     (lambda plan, recipient, reply: settle_rcpt(plan, "kenji@tokyo.example", reply), "receipt"),
 ])
 def test_settle_rcpt(answer: Any, says: str) -> None:
@@ -184,7 +209,8 @@ def body_that(*, closes: bool = True, stays: bool = True, taken: Any = lambda re
 
 
 @pytest.mark.parametrize("answer, says", [
-    (body_that(closes=False), "client.open"), (body_that(stays=False), "receipt"), (body_that(everybody=True), "yui"),
+    (body_that(closes=False), "does the server hold a MAIL"),
+    (body_that(stays=False), "receipt"), (body_that(everybody=True), "yui"),
     (body_that(taken=lambda reply: True), "552"), (body_that(where="DATA"), "refused_by"),
     (body_that(notes=False), "receipt.reply"), (body_that(taken=lambda reply: reply.code < 400), "354"),
 ])
@@ -329,6 +355,7 @@ def test_our_client_says_next_what_the_exercise_says(name: str) -> None:
     ({"C": NEXT["E"]}, "hold the first"), ({"D": "RSET"}, "nothing more to send"), ({"D": None}, "nothing more"),
     ({"E": "RSET"}, "text was refused"), ({"E": "MAIL FROM:<ANA@rio.example>"}, "text was refused"),
     ({"F": NEXT["E"]}, "No text was sent"), ({"G": "QUIT"}, "said 421"), ({"G": ""}, "said 421"),
+    ({"E": "MAIL FROM: <ana@rio.example>"}, "Take the space out"),
 ])
 def test_next(wrong: dict[str, Any], says: str) -> None:
     assert says in problem(lab.check_next(NEXT | wrong))
@@ -337,6 +364,7 @@ def test_next(wrong: dict[str, Any], says: str) -> None:
 def test_right_next_lines() -> None:
     right(lab.check_next(NEXT))
     right(lab.check_next(NEXT | {"A": "helo rio.example\r\n", "B": b"DATA\r\n", "E": "Mail From:<ana@rio.example>"}))
+    right(lab.check_next(NEXT | {"G": "None"}))
     not_yet(lab.check_next({"A": NEXT["A"]}))
 
 
@@ -344,7 +372,8 @@ BUGS = {"A": 6, "B": 7, "C": 6, "D": 9}
 
 
 @pytest.mark.parametrize("wrong, says", [({"A": 2}, "After HELO"), ({"B": 5}, "452"), ({"C": 7}, "Which keyword"),
-                                         ({"D": 7}, "hold a MAIL")])
+                                         ({"D": 7}, "hold a MAIL"), ({"D": 10}, "does not say that line"),
+                                         ({"A": 4}, "Nothing is wrong")])
 def test_bugs(wrong: dict[str, Any], says: str) -> None:
     assert says in problem(lab.check_plan_bugs(BUGS | wrong))
 
@@ -395,6 +424,12 @@ class Trusting(MyGood):
         super().plan(plan)
 
 
+class Alone(MyGood):
+    def plan(self, plan: Any) -> None:
+        super().plan(plan)
+        plan.mail.parameters = {"BY": f"{self.seconds};R"}
+
+
 class NoMoreThan(MyGood):
     def plan(self, plan: Any) -> None:
         if self.least(plan.client.offered["DELIVERBY"]) >= self.seconds:
@@ -413,6 +448,7 @@ class NoComma(MyGood):
 @pytest.mark.parametrize("answer, says", [
     (NoLimit, "must be there sooner"), (NoMode, "BY=3600;R"), (OnRcpt, "belongs to MAIL"), (Trusting, "ValueError"),
     (NoMoreThan, "would take it"), (NoComma, "60,X-NEW"),
+    (Alone, "stays"),
 ])
 def test_deliver_by(answer: Any, says: str) -> None:
     assert says in problem(lab.check_deliver_by(answer))

@@ -8,7 +8,7 @@ from typing import Any
 from smtp_from_scratch import client as ours
 from smtp_from_scratch.conversation import BothListening, Disconnected, Line, rehearse
 from smtp_from_scratch.envelope import Envelope, stuff
-from smtp_from_scratch.lab.check import NotYet, Problem, as_number, check
+from smtp_from_scratch.lab.check import NotYet, Problem, as_number, as_word, check
 from smtp_from_scratch.lab.wires.scripted import scripted
 from smtp_from_scratch.wire import Reply
 
@@ -80,6 +80,16 @@ def dots(lines: list[str]) -> str:
     return " · ".join(lines) or "nothing"
 
 
+def slip(error: Exception | None) -> Problem | None:
+    """What no server has caused: a `yield` of something else, or an exception, which `check` then finds a line for."""
+    if error is None or kinds(error) & {"SMTPException", "Interruption", "WireError", "BothListening"}:
+        return None
+    if str(error).startswith("a conversation yields"):
+        return Problem(gave=f"{type(error).__name__}: {error}", wire="Not one octet of that is said.",
+                       look="Another conversation is played by `yield from`; what is said is `yield`ed, as bytes.")
+    raise error
+
+
 # --- your turn: 421, and a command -----------------------------------------------------------------------------------
 
 
@@ -94,6 +104,7 @@ def dots(lines: list[str]) -> str:
 )
 def check_disconnected_by(my_disconnected_by: Callable[[Reply], Any]) -> Problem | None:
     """The exception for a 421."""
+    before: list[tuple[Any, Reply]] = []
     for text in ("closing for the night", "too many callers\ntry tomorrow"):
         reply = Reply(421, text)
         try:
@@ -112,6 +123,11 @@ def check_disconnected_by(my_disconnected_by: Callable[[Reply], Any]) -> Problem
         if text.split("\n")[0] not in str(error):
             return Problem(gave=f"an exception that says {str(error)!r}", wire=f"The server said {text!r}.",
                            look="Quote the reply in the exception's text.")
+        before.append((error, reply))
+    if any(error.reply != reply for error, reply in before):
+        return Problem(gave="two exceptions with one `reply`, that of the second",
+                       wire="Two servers have left, and each gave a reason of its own.",
+                       look="Make a new exception each time, and put the reply into it, not into its class.")
     return None
 
 
@@ -131,6 +147,11 @@ def check_command(my_command: Callable[..., Talk]) -> Problem | None:
         reply, error, said = play(my_command("VRFY", "yui"), scripted("220 hi", "\r\n".join(lines)))
         if reply is ... or ("VRFY yui" in said and reply is None and not error):
             raise NotYet("read a whole reply and return it.")
+        if problem := slip(error):
+            return problem
+        if isinstance(error, BothListening) and not said:
+            return Problem(gave="a client that listens, and has said nothing", wire="The server waits for a command.",
+                           look="`yield encode_command(verb, argument)` comes before the reply is read.")
         if error or getattr(reply, "code", None) != int(lines[0][:3]) or len(reply.lines) != len(lines):
             return Problem(gave=f"{described(reply, error)} for the reply {' / '.join(lines)}",
                            wire="The rest of the reply would be taken for the answer to the next command.",
@@ -168,7 +189,7 @@ def no_patience(my_command: Callable[..., Talk]) -> Problem | None:
 
 # --- your turn: greet ------------------------------------------------------------------------------------------------
 
-_GREETINGS: list[tuple[tuple[str, ...], str, str]] = [
+_GREETINGS: list[tuple[tuple[str, ...], str, str]] = [      # the second one hears the name of another host
     (("220 hi", "250 hello"), "", ""),
     (("220-hi\r\n220 there", "250-hello\r\n250 again"), "", ""),
     (("299 odd", "251 odd"), "", ""),
@@ -190,20 +211,28 @@ _GREETINGS: list[tuple[tuple[str, ...], str, str]] = [
     ),
     passed="It listens first, then says its name, and each refusal has a name of its own.",
 )
-def check_greet(my_greet: Callable[[str], Talk]) -> Iterator[Problem]:
+def check_greet(my_greet: Callable[[str], Talk]) -> Iterator[Problem | None]:
     """The first two replies of a session."""
-    for lines, kind, why in _GREETINGS:
-        reply, error, said = play(my_greet("rio.example"), scripted(*lines), greeted=False)
+    for number, (lines, kind, why) in enumerate(_GREETINGS):
+        host = "lima.example" if number == 1 else "rio.example"
+        reply, error, said = play(my_greet(host), scripted(*lines), greeted=False)
         if reply is ... or (reply is None and not error and not said):
             raise NotYet("read the greeting, then say HELO.")
         session = " / ".join(lines).replace("\r\n", " / ")
-        if isinstance(error, BothListening) or said[:1] not in ([], ["HELO rio.example"]) or len(said) > 1:
+        yield slip(error)
+        if said[:1] == ["HELO rio.example"] != [f"HELO {host}"]:
+            yield Problem(gave=f"HELO rio.example from a host that is called {host}",
+                          wire="The server notes the name of somebody else.", look='`command("HELO", hostname)`')
+        if isinstance(error, BothListening) or said[:1] not in ([], [f"HELO {host}"]) or len(said) > 1:
             yield Problem(gave=f"a client that says {dots(said)} to {session}", wire="The server speaks first, once.",
                           look="Read the greeting, then say HELO with the name that was given, and nothing more.")
         if kind and kind not in kinds(error):
             yield Problem(gave=f"{described(reply, error)} for {session}", wire=why,
                           look="`raise SMTPConnectError(greeting, \"greeting\")`, and SMTPHeloError for HELO.")
-        if kind and said != (["HELO rio.example"] if len(lines) > 1 else []):
+        if kind and len(lines) == 2 and getattr(error, "reply", None) != Reply(int(lines[1][:3]), lines[1][4:]):
+            yield Problem(gave=f"{described(reply, error)} for {session}", wire="Ana is told the wrong reason.",
+                          look="The exception keeps the reply that ended the session: here the one to HELO.")
+        if kind and said != ([f"HELO {host}"] if len(lines) > 1 else []):
             yield Problem(gave=f"a client that says {dots(said)} to {session}", wire=why,
                           look="Look at the greeting before you say HELO.")
         if not kind and str(getattr(reply, "code", "")) == lines[0][:3] != lines[1][:3]:
@@ -248,7 +277,14 @@ def check_receipt(MyReceipt: type) -> Iterator[Problem]:
         if receipt.accepted in (None, ...) or receipt.refused in (None, ...):
             raise NotYet("write both: `accepted`, a list of addresses, and `refused`, a dictionary with their replies.")
         case = f"{codes or 'no recipients'}" + (f", refused by {refused_by}" if refused_by else "")
-        if list(receipt.accepted) != accepted:
+        if callable(receipt.accepted) or callable(receipt.refused):
+            yield Problem(gave="a method that is not a property", wire="`receipt.accepted` is a method, and no list.",
+                          look="`@property` in the line above `def`: then nobody has to write parentheses.")
+        if not isinstance(receipt.accepted, list):
+            yield Problem(gave=f"{receipt.accepted!r} as `accepted`",
+                          wire="`if receipt.accepted:` is to ask whether there is anybody, and lists keep the order.",
+                          look="A list of addresses: `[…]`.")
+        if receipt.accepted != accepted:
             yield Problem(gave=f"accepted: {receipt.accepted} for {case}", wire=why,
                           look="`.positive`, and `refused_by` before it.")
         refused = {address: Reply(code) for address, code in codes.items() if address not in accepted}
@@ -293,15 +329,16 @@ _BODIES = [("354 go on", "250 kept"), ("334 go on", "251 kept"), ("503 RCPT firs
     ),
     passed="The text goes out after a 3yz alone, and its reply is the last word.",
 )
-def check_send_body(my_send_body: Callable[..., Talk]) -> Iterator[Problem]:
+def check_send_body(my_send_body: Callable[..., Talk]) -> Iterator[Problem | None]:
     """DATA, the body, and its reply."""
     text = b"".join(stuff(LETTER)).decode().split("\r\n")[:-1]
     for script in _BODIES:
         mine, theirs = [ours.Receipt("ana@rio.example", {YUI: Reply(250, "ok"), KENJI: Reply(550, "no")})
                         for _ in range(2)]
         result, error, said = play(my_send_body(mine, LETTER), scripted("220 hi", *script))
-        if result is ... or not (error or mine.refused_by or mine.reply):
+        if result is ... or not (error or mine.refused_by or mine.reply or mine.recipients != theirs.recipients):
             raise NotYet("read the reply to the text, and note what it means in the receipt.")
+        yield slip(error)
         play(ours.send_body(theirs, LETTER), scripted("220 hi", *script))
         what = f"the replies {' / '.join(script)}".replace("\r\n", " / ")
         if said != ["DATA", *(text if script[0][0] == "3" else [])]:
@@ -316,11 +353,19 @@ def check_send_body(my_send_body: Callable[..., Talk]) -> Iterator[Problem]:
             yield problem
         if problem := differs(result, theirs, None, what):
             yield problem
+    yield from problems_of_a_421(my_send_body)
+
+
+def problems_of_a_421(my_send_body: Callable[..., Talk]) -> Iterator[Problem]:
+    """What becomes of a server that leaves in place of its reply to the text."""
     result, error, _ = play(my_send_body(ours.Receipt("ana@rio.example", {YUI: Reply(250)}), LETTER),
                             scripted("220 hi", "354 go on", "421 bye"))
     if "SMTPServerDisconnected" not in kinds(error):
         yield Problem(gave=f"{described(result, error)} for a 421 after the text", wire="The server is leaving.",
                       look="`command` raises for you; after the text you raise yourself.")
+    elif getattr(getattr(error, "reply", None), "code", None) != 421:
+        yield Problem(gave="an exception without the reply", wire="Nobody will learn why the server left.",
+                      look="`raise disconnected_by(reply)`")
 
 
 _SCRIPTS: list[tuple[str, ...]] = [
@@ -331,6 +376,12 @@ _SCRIPTS: list[tuple[str, ...]] = [
     ("451 later", "250 ok", "250 ok", "354 go on", "250 kept"),
     ("250 ok", "250 yui", "251 kenji", "450 later", "250 reset"),
     ("250 ok", "550 no Yui", "550 no Kenji"),
+    ("250 ok", "550 no Yui", "550 no Kenji", "421 leaving"),
+]
+_BROKEN: list[tuple[tuple[str, ...], str]] = [
+    (("421 leaving",), "421 to MAIL"), (("250 ok", "421 leaving"), "421 to the first RCPT"),
+    (("250 ok", "250 yui"), "a line that breaks at the second RCPT"),
+    (("250 ok", "250 yui", "250 kenji", "354 go on"), "a line that breaks after the text"),
 ]
 
 
@@ -343,7 +394,7 @@ _SCRIPTS: list[tuple[str, ...]] = [
     ),
     passed="Each reply is kept for the recipient it was about, and no MAIL of yours stays open.",
 )
-def check_transaction(my_transaction: Callable[..., Talk]) -> Iterator[Problem]:
+def check_transaction(my_transaction: Callable[..., Talk]) -> Iterator[Problem | None]:
     """MAIL, RCPT for each, DATA for those who were accepted."""
     envelope = Envelope("ana@rio.example", [YUI, KENJI])
     for script in _SCRIPTS:
@@ -352,6 +403,7 @@ def check_transaction(my_transaction: Callable[..., Talk]) -> Iterator[Problem]:
         if mine is ... or ... in getattr(mine, "recipients", {}).values() or not (error or mine):
             raise NotYet("say RCPT for each, and keep the replies in the receipt.")
         what = f"the replies {' / '.join(script)}"
+        yield slip(error)
         if said != expected:
             wrong = next((pair for pair in zip(said, expected, strict=False) if pair[0] != pair[1]), None)
             yield Problem(gave=f"a client that says {dots(said)} to {what}",
@@ -363,6 +415,16 @@ def check_transaction(my_transaction: Callable[..., Talk]) -> Iterator[Problem]:
                           look="The receipt has it. A server that leaves at RSET has forgotten MAIL as well.")
         if problem := differs(mine, theirs, error, what):
             yield problem
+    yield from problems_of_a_broken_session(my_transaction, envelope)
+
+
+def problems_of_a_broken_session(my_transaction: Callable[..., Talk], envelope: Envelope) -> Iterator[Problem]:
+    """What must not be covered up, and what must be found before a word is said."""
+    for script, what in _BROKEN:
+        mine, error, _ = play(my_transaction(envelope, LETTER), scripted("220 hi", *script))
+        if error is None:
+            yield Problem(gave=f"{described(mine, None)} for {what}", wire="Nobody learns that the session is over.",
+                          look="Suppress what goes wrong at RSET, and nothing before it.")
     bad = Envelope("ana@rio.example", [YUI, f"{KENJI}>\r\nRCPT TO:<everyone@shady.example"])
     _, error, said = play(my_transaction(bad, LETTER), scripted("220 hi", *_SCRIPTS[0]))
     if said or not isinstance(error, ValueError):
@@ -394,7 +456,7 @@ _SESSIONS: list[tuple[int, tuple[str, ...], str]] = [
     ),
     passed="A receipt for each letter, and no goodbye can take one back.",
 )
-def check_deliver(my_deliver: Callable[..., Talk]) -> Iterator[Problem]:
+def check_deliver(my_deliver: Callable[..., Talk]) -> Iterator[Problem | None]:
     """A whole session."""
     letter = (Envelope("ana@rio.example", [YUI]), LETTER)
     for count, script, what in _SESSIONS:
@@ -402,6 +464,7 @@ def check_deliver(my_deliver: Callable[..., Talk]) -> Iterator[Problem]:
         mine, error, said = play(my_deliver("rio.example", [letter] * count), scripted(*script), greeted=False)
         if mine is ... or (not error and not mine and count):
             raise NotYet("collect the receipts, say QUIT, and return them.")
+        yield slip(error)
         if error:
             yield Problem(gave=f"{described(None, error)} for {what}",
                           wire="Ana would send again what Tokyo has taken already.",
@@ -415,6 +478,11 @@ def check_deliver(my_deliver: Callable[..., Talk]) -> Iterator[Problem]:
         for one, other in zip(mine, theirs, strict=True):
             if problem := differs(one, other, None, what):
                 yield problem
+    yield from problems_of_an_end(my_deliver, letter)
+
+
+def problems_of_an_end(my_deliver: Callable[..., Talk], letter: tuple[Envelope, list[bytes]]) -> Iterator[Problem]:
+    """What ends a session before its QUIT, and whether the answer to QUIT is read."""
     for script, what in ((("220 hi", "250 hello", "250 ok"), "a line that breaks after MAIL"),
                          (("554 no", "221 bye"), "a greeting of 554")):
         mine, error, said = play(my_deliver("rio.example", [letter]), scripted(*script), greeted=False)
@@ -424,15 +492,29 @@ def check_deliver(my_deliver: Callable[..., Talk]) -> Iterator[Problem]:
     if said != ["QUIT"]:
         yield Problem(gave=f"a client that says {dots(said)} to a greeting of 554", wire="The server waits for QUIT.",
                       look="`quit_if_refused(greet(hostname))`")
+    if not list(listened(my_deliver("rio.example", []), ("220 hi", "250 hello", "221 bye")))[-1]:
+        yield Problem(gave="a client that says QUIT and does not read the answer",
+                      wire="The server says 221 to nobody (RFC 5321 §4.1.1.10).", look='`yield from command("QUIT")`')
+
+
+def listened(talk: Talk, lines: tuple[str, ...]) -> Iterator[bool]:
+    """For each thing that a conversation yields, whether it wants to hear something; it is handed these lines."""
+    answers, answer = iter(lines), None
+    with suppress(StopIteration, Disconnected):
+        while True:
+            thing = talk.send(answer)
+            wants = not isinstance(thing, bytes)
+            yield wants
+            answer = next(answers).encode() if wants else None
 
 
 # --- one line too many -----------------------------------------------------------------------------------------------
 
-_BUGS = {
-    "A": (8, "Which recipient does the server have when it is asked for DATA?"),
-    "B": (4, "Chapter `wire`: what does the fourth octet of line 3 promise?"),
-    "C": (6, "What did the server say last, and does it still listen?"),
-    "D": (8, "What does a first digit of 5 say about the same words said again?"),
+_BUGS = {                                      # the line, a question, and all lines that the client says
+    "A": (8, "Which recipient does the server have when it is asked for DATA?", (2, 4, 6, 8)),
+    "B": (4, "Chapter `wire`: what does the fourth octet of line 3 promise?", (2, 4, 7)),
+    "C": (6, "What did the server say last, and does it still listen?", (2, 4, 6)),
+    "D": (8, "What does a first digit of 5 say about the same words said again?", (2, 4, 6, 8)),
 }
 
 
@@ -448,12 +530,14 @@ _BUGS = {
 )
 def check_client_bugs(my_bugs: dict[str, int]) -> Iterator[Problem]:
     """The line in each transcript that the client should not have said."""
-    for name, (number, question) in _BUGS.items():
+    for name, (number, question, its_lines) in _BUGS.items():
         if name not in my_bugs:
             raise NotYet(f"give a number for {name} as well.")
-        if as_number(my_bugs[name]) != number:
-            yield Problem(gave=f"line {my_bugs[name]} of session {name}",
-                          wire="With that line taken out, the session would still go wrong.", look=question)
+        line = as_number(my_bugs[name])
+        if line != number:
+            wire = "The client does not say that line." if line not in its_lines else (
+                "A good client says the same there." if line < number else "By then the mistake has been made.")
+            yield Problem(gave=f"line {my_bugs[name]} of session {name}", wire=wire, look=question)
 
 
 # --- who has it when the line is cut ---------------------------------------------------------------------------------
@@ -527,7 +611,10 @@ def check_fate(my_fate: Callable[[Reply | None, str], Any]) -> Iterator[Problem]
         given = my_fate(Reply(code, "") if code else None, command)
         if given is ...:
             raise NotYet('return "done", "retry" or "bounce".')
-        if given != fate:
+        if as_word(given) not in ("done", "retry", "bounce"):
+            yield Problem(gave=f"{given!r} for {code or 'a line that broke'}, the answer to {command}",
+                          wire="The queue knows three words.", look='"done", "retry" or "bounce", on every path.')
+        if as_word(given) != fate:
             yield Problem(gave=f"{given!r} for {code or 'a line that broke'}, the answer to {command}",
                           wire=why, look="RFC 5321 §4.2.1 for the digits, §3.8 for broken lines, §4.5.3.1.10 for 552.")
 

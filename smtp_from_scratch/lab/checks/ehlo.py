@@ -6,7 +6,7 @@ from typing import Any
 
 from smtp_from_scratch.ehlo import EightBitMime, ExtendedSession, Extension, ExtensionSet, Parameter, Size
 from smtp_from_scratch.envelope import Envelope
-from smtp_from_scratch.lab.check import NotYet, Problem, as_number, check
+from smtp_from_scratch.lab.check import NotYet, Problem, as_number, as_word, check
 from smtp_from_scratch.rules import Limits
 from smtp_from_scratch.wire import Reply
 
@@ -133,6 +133,9 @@ def check_parameters(my_parameters: Callable[[str], Any]) -> Problem | None:
         found = my_parameters(text)
         if found is None or (isinstance(found, dict) and ... in found):
             raise NotYet("two places are open: is the name there already, and what do you store under it?")
+        if not isinstance(found, dict | Reply):
+            return Problem(gave=f"{found!r} for {text!r}", wire="The stage has no code to say.",
+                           look="Return a dict, or a Reply when something is wrong: `Reply(501, \"…\")`.")
         if expected == 501:
             if getattr(found, "code", 0) != 501:
                 twice = "PARAMETER matches no such word: look at the match before you use it."
@@ -169,6 +172,10 @@ def check_one_of(my_one_of: Callable[..., Any]) -> Iterator[Problem]:
     if (made.octets, other.octets, my_one_of("A").octets) != (17, 3, 0):
         yield Problem(gave=f"{made.octets} octets for octets=17", wire="The line of MAIL is refused as too long.",
                       look="Hand `octets` on to the Parameter.")
+    for value in ("7BIT", "9BIT"):
+        if isinstance(made.check(None, value), bool):
+            yield Problem(gave=f"a `check` that returns {made.check(None, value)} for {value!r}",
+                          wire="The stage has no code to say.", look="None when the value is good, else a Reply.")
     for value in ("7BIT", "8BITMIME", "8bitmime", "8BitMime"):
         if made.check(None, value) is not None:
             yield Problem(gave=f"{shown(made.check(None, value))} for {value!r}",
@@ -240,6 +247,36 @@ def why(expected: int | None) -> str:
 # --- your turn: 8BITMIME --------------------------------------------------------------------------------------------
 
 
+def misshapen(kind: type) -> Problem | None:
+    """What is wrong with the form of a class that shall be an extension."""
+    if not hasattr(kind, "advertise"):
+        return Problem(gave="a class that is no Extension", wire="The set of extensions cannot ask it anything.",
+                       look=f"`class {kind.__name__}(Extension):`")
+    mine: Any = kind()
+    if not callable(mine.parameters):
+        return Problem(gave="`parameters` that is no method", wire="The set of extensions calls it.",
+                       look="`def parameters(self):`, and return the dict.")
+    try:
+        known = mine.parameters()
+    except TypeError as error:
+        if "takes 0 positional arguments" not in str(error):
+            raise
+        return Problem(gave="a method without `self`", wire="Python hands each method its object.",
+                       look="`def parameters(self):`")
+    if not mine.keyword and not known:
+        raise NotYet("give the class its keyword and its parameter, then run the cell again.")
+    if known is None:
+        return Problem(gave="a method `parameters` that returns nothing", wire="The list has a keyword without a use.",
+                       look='`return {"MAIL": {…}}`')
+    if not isinstance(known, Mapping) or not all(isinstance(names, Mapping) for names in known.values()):
+        return Problem(gave=f"{known!r}", wire="The server does not know of which command that is a parameter.",
+                       look='By verb, then by name: {"MAIL": {…}}.')
+    if odd := [one for names in known.values() for one in names.values() if not hasattr(one, "octets")]:
+        return Problem(gave=f"{odd[0]!r} as a parameter", wire="Nobody can ask it about a value.",
+                       look="A `Parameter(check, octets)`; `one_of(…)` makes one.")
+    return None
+
+
 @check(
     hints=(
         "Which of the six methods of `Extension` must return something else here?",
@@ -252,15 +289,15 @@ def why(expected: int | None) -> str:
 )
 def check_eight_bit(MyEightBitMime: type) -> Iterator[Problem]:
     """8BITMIME at the server's end."""
-    mine: Any = MyEightBitMime()
-    if not mine.keyword and not mine.parameters():
-        raise NotYet("give the class its keyword and its parameter, then run the cell again.")
-    if not all(hasattr(known, "items") for known in mine.parameters().values()):
-        yield Problem(gave=f"{mine.parameters()!r}",
-                      wire="The server does not know of which command that is a parameter.",
-                      look='By verb, then by name: {"MAIL": {…}}.')
+    if problem := misshapen(MyEightBitMime):
+        yield problem
         return
+    mine: Any = MyEightBitMime()
     offer = replies(mine)[0]
+    if mine.keyword != "8BITMIME" and mine.keyword.upper() == "8BITMIME":
+        yield Problem(gave=f"the keyword {mine.keyword!r}",
+                      wire="A client understands it. But our own rooms look for the keyword as the RFC writes it.",
+                      look='`keyword = "8BITMIME"`')
     if "8BITMIME" not in offer.lines[1:]:
         yield Problem(gave=f"an EHLO reply {offer}", wire="No client ever says BODY=.",
                       look='`keyword = "8BITMIME"`; RFC 6152 gives it no parameter in the list.')
@@ -329,6 +366,18 @@ WHY = {
 }
 
 
+def what_differs(said: Any, expected: list[str], why: str) -> tuple[str, str]:
+    """What to say about a MAIL line that is not the one that a client says: its beginning first."""
+    words = str(said).split(" ")
+    if [words[0].upper(), *words[1:2]] != expected[:2]:
+        return "The server answers 501, or bounces go to somebody else.", (
+            "The line begins with `MAIL FROM:<…>`, the sender in the brackets, with no space after the colon.")
+    more = [word for word in words[2:] if word.upper() not in expected]
+    wire = f"The server has not offered `{more[0]}`, or does not understand it." if more else (
+        f"The server has offered more: the line has {len(expected)} words.")
+    return wire, f"{why} A number has digits and nothing else." if more and "," in more[0] else why
+
+
 def same_line(said: Any, expected: list[str] | None) -> bool:
     """Whether these are the words: verb and FROM in any case of letters and in their place, parameters in any order."""
     if said is None or expected is None:
@@ -370,15 +419,22 @@ def check_mail_lines(my_lines: dict[str, Any]) -> Problem | None:
         if name not in my_lines or my_lines[name] is ...:
             raise NotYet(f"a line (or None) for `{name}` is missing.")
         said, expected = my_lines[name], truth(offered)
+        said = said.decode("ascii", "replace") if isinstance(said, bytes) else said
+        said = None if as_word(said) is None else said
         if not same_line(said, expected):
-            wire = f"The client says {len(expected)} words." if expected else "Such a message is not sent at all."
-            return Problem(gave=f"{said!r} for server {name}", wire=wire, look=WHY[name])
+            wire, look = "Such a message is not sent at all.", WHY[name]
+            if expected and said is not None:
+                wire, look = what_differs(said, expected, look)
+            elif expected:
+                wire = "A message that this server would take is not sent."
+            return Problem(gave=f"{my_lines[name]!r} for server {name}", wire=wire, look=look)
     return None
 
 
 # --- exercise 2: bugs -----------------------------------------------------------------------------------------------
 
 BUGS = {"A": 2, "B": 4, "C": 5, "D": 5, "E": 5}
+SAID_BY_THE_SERVER = {"A": (2, 3, 5, 7), "B": (2, 4, 6), "C": (2, 3, 5, 7), "D": (2, 3, 5, 7), "E": (2, 3, 5, 7)}
 BUGS_LOOK = {
     "A": "Is the reply over after its first line? What follows the code?",
     "B": "What was offered in this session, and to whom?",
@@ -403,8 +459,11 @@ def check_ehlo_bugs(my_bugs: dict[str, Any]) -> Problem | None:
     for name, line in BUGS.items():
         if not isinstance(as_number(my_bugs.get(name)), int):
             raise NotYet(f"the number of a line for `{name}` is missing.")
-        if as_number(my_bugs[name]) != line:
-            return Problem(gave=f"line {my_bugs[name]} for {name}", look=BUGS_LOOK[name])
+        if (given := as_number(my_bugs[name])) != line:
+            wire = "The server does not say that line, and the bug is the server's."
+            if given in SAID_BY_THE_SERVER[name]:
+                wire = "A good server may say that there." if given < line else "By then the mistake has been made."
+            return Problem(gave=f"line {given} for {name}", wire=wire, look=BUGS_LOOK[name])
     return None
 
 
@@ -442,9 +501,10 @@ GOOD, BAD = ("0", "9", "-9", "3"), ("10", "-10", "+1", "01", "-0", "", "two", "1
 )
 def check_priority(MyPriority: type) -> Iterator[Problem]:
     """MT-PRIORITY at the server's end."""
+    if problem := misshapen(MyPriority):
+        yield problem
+        return
     mine: Any = MyPriority()
-    if not mine.keyword and not mine.parameters():
-        raise NotYet("give the class its keyword and its parameter, then run the cell again.")
     offer = replies(mine)[0]
     if "MT-PRIORITY" not in offer.lines[1:]:
         yield Problem(gave=f"an EHLO reply {offer}", wire="No client ever says MT-PRIORITY=.",

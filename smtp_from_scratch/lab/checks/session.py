@@ -7,7 +7,7 @@ from typing import Any
 
 from smtp_from_scratch.conversation import Disconnected, read_reply, rehearse
 from smtp_from_scratch.envelope import NULL_PATH, Envelope, Path
-from smtp_from_scratch.lab.check import NotYet, Problem, as_number, check
+from smtp_from_scratch.lab.check import NotYet, Problem, as_number, as_word, check
 from smtp_from_scratch.rules import Limits
 from smtp_from_scratch.session import STAY, VERBS, Session, SessionState, Verb, serve
 from smtp_from_scratch.wire import Reply, parse_command
@@ -130,6 +130,7 @@ def check_helo(my_helo: Callable[[Any, str], Any]) -> Iterator[Problem]:
     """HELO notes who is calling."""
     for name in (*NAMES, *NO_NAMES):
         session = a_transaction()
+        session.hostname = "mx.kyoto.example" if name == "LIMA" else HOST
         reply, command = my_helo(session, name), f"HELO {name}"
         if problem := no_reply(reply, command):
             yield problem
@@ -150,8 +151,9 @@ def check_helo(my_helo: Callable[[Any, str], Any]) -> Iterator[Problem]:
             yield Problem(gave="250 to HELO, with a transaction still open",
                           wire="The next message goes to Kenji too.",
                           look="RFC 5321 §4.1.4: HELO clears all state, as RSET does.")
-        elif code == 250 and reply.text.split(" ")[0] != HOST:
-            yield Problem(gave=f"{shown(reply)}", wire="The client wants to know who answers.",
+        elif code == 250 and reply.text.split(" ")[0] != session.hostname:
+            yield Problem(gave=f"{shown(reply)} from the host {session.hostname}",
+                          wire="The client wants to know who answers.",
                           look="The reply begins with our own name, `session.hostname` (RFC 5321 §4.1.1.1).")
 
 
@@ -174,8 +176,9 @@ POSTMASTER = Path("postmaster", "")
 def check_note_sender(my_note_sender: Callable[[Any, Path], Any]) -> Iterator[Problem]:
     """MAIL notes the reverse-path."""
     for path, code, sender in ((ANA, 250, "ana@rio.example"), (NULL_PATH, 250, ""), (ROUTED, 250, "ana@rio.example"),
-                               (POSTMASTER, 501, "before"), (Path("ana", "[192.0.2.1]"), 250, "ana@[192.0.2.1]")):
-        session = Session(HOST, state="ready", envelope=Envelope(sender="before"))
+                               (POSTMASTER, 501, "before"), (Path("ana", "[192.0.2.1]"), 250, "ana@[192.0.2.1]"),
+                               (Path("", ""), 250, "")):
+        session = Session(HOST, state="ready", envelope=Envelope(sender="before", hello="rio.example"))
         reply, command = my_note_sender(session, path), f"MAIL FROM:{path}"
         if problem := no_reply(reply, command):
             yield problem
@@ -191,6 +194,10 @@ def check_note_sender(my_note_sender: Callable[[Any, Path], Any]) -> Iterator[Pr
             yield Problem(gave=f"{code} to `{command}`, with {session.envelope.sender!r} noted as the sender",
                           wire="A bounce would go there." if code == 250 else "A refused MAIL leaves no trace.",
                           look="`session.envelope.sender` is the path's `mailbox`, and only when the reply is 250.")
+        elif session.envelope.hello != "rio.example":
+            yield Problem(gave="a new envelope, without the name that HELO has noted",
+                          wire="Received will not say who handed the message in.",
+                          look="Fill the envelope that is there: `session.envelope.sender = …`")
 
 
 @check(
@@ -234,7 +241,9 @@ REFUSALS = [
     ("mail", b"VRFY", 501), ("mail", b"VRFY kenji", None), ("start", b"NOOP whatever", None), ("start", b"", 500),
     ("ready", b"NOOP \xc3\xa9", 501), ("ready", b"NO\0OP", 501), ("ready", b"FROB\xff", 501), ("ready", b"RSET x", 501),
     ("mail", b"MAIL FROM:<>", 503), ("ready", b"quit", None), ("ready", b"EHLO rio.example", 500),
+    ("ready", b"XLOUD", None), ("ready", b"EXPN tenors", 500),         # where the table is another one
 ]
+OWN = {"HELO": VERBS["HELO"], "XLOUD": VERBS["NOOP"]}
 
 
 @check(
@@ -251,7 +260,7 @@ REFUSALS = [
 def check_refuse(my_refuse: Callable[[Any, bytes, Any], Any]) -> Iterator[Problem]:
     """Why a command is not dispatched."""
     for state, line, code in REFUSALS:
-        session = Session(HOST, state=state)
+        session = Session(HOST, state=state, verbs=OWN if line[:5] in (b"XLOUD", b"EXPN ") else VERBS)
         reply = my_refuse(session, line, parse_command(line))
         if reply is not None and not isinstance(reply, Reply):
             yield Problem(gave=f"{reply!r} for `{ascii(line)[2:-1]}`", wire="The stage has no code to say.",
@@ -259,7 +268,8 @@ def check_refuse(my_refuse: Callable[[Any, bytes, Any], Any]) -> Iterator[Proble
         elif (reply.code if reply else None) != code:
             yield Problem(gave=f"{reply.code if reply else None} for `{ascii(line)[2:-1]}` in state {state}",
                           wire=WHY_REFUSED[code], look=f"{code or 'None'} is due. Ask about the line, the verb, its "
-                          "turn, its argument, in this order.")
+                          "turn, its argument, in this order." if session.verbs is VERBS else
+                          f"This session has a table of its own, with {' and '.join(OWN)}: ask `session.verbs`.")
         elif session.state != state:
             yield Problem(gave=f"a session in state {session.state}", wire="A refused command moves nothing.",
                           look="This function only asks. `dispatch` moves the state.")
@@ -275,6 +285,20 @@ WHY_REFUSED = {
 # --- your turn: limit errors ---------------------------------------------------------------------------------------
 
 WORK, TALK = VERBS["RCPT"], VERBS["NOOP"]
+COUNTED: list[tuple[str, list[tuple[str, int, Verb]], Limits, list[int]]] = [
+    ("five errors, three allowed", [("rcpt", 500, WORK)] * 5, Limits(max_errors=3), [500] * 3 + [421] * 2),
+    ("five times 504, three allowed", [("rcpt", 504, WORK)] * 5, Limits(max_errors=3), [504] * 3 + [421] * 2),
+    ("an error where none is allowed", [("rcpt", 501, WORK)], Limits(max_errors=0), [421]),
+    ("five refused recipients", [("rcpt", 550, WORK)] * 5, Limits(max_errors=3), [550] * 5),
+    ("five times 451", [("rcpt", 451, WORK)] * 5, Limits(max_errors=3, max_idle_commands=3), [451] * 5),
+    ("five good recipients", [("rcpt", 250, WORK)] * 5, Limits(max_idle_commands=3), [250] * 5),
+    ("five NOOPs within a transaction", [("rcpt", 250, TALK)] * 5, Limits(max_idle_commands=3),
+     [250] * 3 + [421] * 2),
+    ("five replies before a transaction", [("ready", 250, WORK)] * 5, Limits(max_idle_commands=3),
+     [250] * 3 + [421] * 2),
+    ("five NOOPs before HELO", [("start", 250, TALK)] * 5, Limits(max_idle_commands=3), [250] * 3 + [421] * 2),
+    ("twenty errors, by default", [("rcpt", 500, WORK)] * 21, Limits(), [500] * 20 + [421]),
+]
 
 
 def told(my_limit_errors: Callable[..., Any], said: Sequence[tuple[str, int, Verb]], limits: Limits) -> list[Any]:
@@ -283,9 +307,19 @@ def told(my_limit_errors: Callable[..., Any], said: Sequence[tuple[str, int, Ver
     answers = []
     for state, code, verb in said:
         session.state = state
-        answer = my_limit_errors(session, Reply(code, "as it was"), verb)
-        answers.append(getattr(answer, "code", answer))
+        answers.append(my_limit_errors(session, Reply(code, "as it was"), verb))
     return answers
+
+
+def problems_of_counts(my_limit_errors: Callable[..., Any]) -> Iterator[Problem]:
+    """A count under another name is one that nobody sets back."""
+    session = Session(HOST)
+    my_limit_errors(session, Reply(500, "as it was"), TALK)
+    for name in ("errors", "idle commands"):
+        if session.counts[name] != 1:
+            yield Problem(gave=f"a count of {session.counts[name]} for {name!r}, after 500 to NOOP",
+                          wire="A message sets \"idle commands\" back to 0. Without that, a caller with many "
+                          "messages is sent away.", look=f'`session.counts["{name}"]`, by this name.')
 
 
 @check(
@@ -307,27 +341,20 @@ def check_limit_errors(my_limit_errors: Callable[[Any, Reply, Any], Any]) -> Ite
     if first != Reply(250, "as it was"):
         yield Problem(gave=f"{shown(first)} for a reply within the limits",
                       wire="The client hears something else than the handler said.", look="Return `reply` itself.")
-    cases: list[tuple[str, list[tuple[str, int, Verb]], Limits, list[int]]] = [
-        ("five errors, three allowed", [("rcpt", 500, WORK)] * 5, Limits(max_errors=3), [500] * 3 + [421] * 2),
-        ("five times 504, three allowed", [("rcpt", 504, WORK)] * 5, Limits(max_errors=3), [504] * 3 + [421] * 2),
-        ("an error where none is allowed", [("rcpt", 501, WORK)], Limits(max_errors=0), [421]),
-        ("five refused recipients", [("rcpt", 550, WORK)] * 5, Limits(max_errors=3), [550] * 5),
-        ("five times 451", [("rcpt", 451, WORK)] * 5, Limits(max_errors=3, max_idle_commands=3), [451] * 5),
-        ("five good recipients", [("rcpt", 250, WORK)] * 5, Limits(max_idle_commands=3), [250] * 5),
-        ("five NOOPs within a transaction", [("rcpt", 250, TALK)] * 5, Limits(max_idle_commands=3),
-         [250] * 3 + [421] * 2),
-        ("five replies before a transaction", [("ready", 250, WORK)] * 5, Limits(max_idle_commands=3),
-         [250] * 3 + [421] * 2),
-        ("five NOOPs before HELO", [("start", 250, TALK)] * 5, Limits(max_idle_commands=3), [250] * 3 + [421] * 2),
-        ("twenty errors, by default", [("rcpt", 500, WORK)] * 21, Limits(), [500] * 20 + [421]),
-    ]
-    for name, said, limits, expected in cases:
-        codes = told(my_limit_errors, said, limits)
+    for name, said, limits, expected in COUNTED:
+        answers = told(my_limit_errors, said, limits)
+        if not all(isinstance(answer, Reply) for answer in answers):
+            yield Problem(gave=f"{answers} for {name}", wire="The stage has no code to say.",
+                          look='Return a Reply each time: the one that came in, or Reply(421, "…").')
+            continue
+        codes = [answer.code for answer in answers]
         if codes != expected:
             yield Problem(gave=f"{codes} for {name}",
-                          wire="One caller keeps the line forever." if 421 in expected else
+                          wire="One caller keeps the line forever." if codes.count(421) < expected.count(421) else
+                          "A caller is sent away too early." if 421 in expected else
                           "A caller is sent away for replies that do not count here.",
                           look=f"{expected} is due: count each reply once, then compare with `>`.")
+    yield from problems_of_counts(my_limit_errors)
 
 
 # --- your turn: one reply ------------------------------------------------------------------------------------------
@@ -404,13 +431,16 @@ def check_session_bugs(my_bugs: Mapping[str, tuple[int, str]]) -> Iterator[Probl
         answer = my_bugs.get(name)
         if is_blank(answer):
             raise NotYet(f"transcript {name} has no answer yet.")
-        if not isinstance(answer, tuple) or len(answer) != 2:
+        if not isinstance(answer, tuple | list) or len(answer) != 2:
             yield Problem(gave=f"{answer!r} for {name}", look="An answer is a pair: (3, \"start\").")
+        elif not isinstance(as_number(answer[0]), int):
+            yield Problem(gave=f"{answer!r} for {name}", look="The line first, then the state: (3, \"start\").")
         elif as_number(answer[0]) != line:
             yield Problem(gave=f"line {answer[0]} for {name}",
-                          wire="Up to that line, or after it, a good server would say the same.",
+                          wire="That line is the client's: each bug is a server's." if line % 2 != int(
+                              as_number(answer[0])) % 2 else "A good server would say the same there.",
                           look=f"The wrong reply is the one that breaks an order: {look}")
-        elif answer[1] != state:
+        elif as_word(answer[1]) != state:
             yield Problem(gave=f"state {answer[1]!r} for line {line} of {name}", wire=wire,
                           look=f"The line is right. Which state was the session in by then? Ask yourself: {look}")
 
@@ -442,11 +472,12 @@ def check_conviction(my_dialogue: Sequence[Any]) -> Problem | None:
     for number, step in enumerate(my_dialogue, 1):
         if is_blank(step):
             raise NotYet("the dialogue goes on after HELO.")
-        if not (isinstance(step, tuple) and len(step) == 2 and isinstance(step[0], str) and isinstance(step[1], int)):
+        if not (isinstance(step, tuple | list) and len(step) == 2 and isinstance(step[0], str)
+                and isinstance(as_number(step[1]), int)):
             return Problem(gave=f"{step!r} as step {number}", look="A step is a line and a code: (\"RSET\", 250).")
-    lines, expected = [line for line, _ in my_dialogue], [code for _, code in my_dialogue]
+    lines, expected = [line for line, _ in my_dialogue], [as_number(code) for _, code in my_dialogue]
     ours, weak = codes_of(lines), codes_of(lines, verbs=WEAK)
-    for number, (line, code) in enumerate(my_dialogue):
+    for number, (line, code) in enumerate(zip(lines, expected, strict=True)):
         got = ours[number] if number < len(ours) else "nothing"
         if got != code:
             return Problem(gave=f"{code} as the reply to `{line}`, step {number + 1}",
@@ -485,8 +516,10 @@ LINES = [
     ),
     passed="Ten lines, ten codes. Such a server can be put on port 25.",
 )
-def check_session_codes(my_codes: Sequence[int]) -> Iterator[Problem]:
+def check_session_codes(my_codes: Any) -> Iterator[Problem]:
     """The codes of a session."""
+    if isinstance(my_codes, str):
+        my_codes = my_codes.replace(",", " ").split()
     if len(my_codes) != len(LINES):
         yield Problem(gave=f"{len(my_codes)} codes", wire=f"The server says {len(LINES)} replies, greeting left out.",
                       look="After 354 the lines are the message, and only the lone dot is answered.")
