@@ -93,9 +93,19 @@ def plain_domain(domain: str) -> str:
 Changed = tuple[list[bytes], int]              # other fields, and the place where the body begins
 
 
-def changed(deliver: Callable[..., Any], change: Callable[..., Changed | Reply | None]) -> Callable[..., Any]:
-    """A delivery of letters with other fields. `change(envelope, body)` returns them, or None for a letter that stays
-    as it is, or a Reply for one that is refused. The letter is copied, in memory that does not grow.
+def with_fields(fields: list[bytes], start: int, body: IO[bytes]) -> Spool:
+    """A copy of a letter with other fields, in memory that does not grow."""
+    whole = Spool(None, MEMORY)
+    whole.add(b"".join(fields) + b"\r\n")
+    body.seek(start)
+    while block := body.read(HEADER_LIMIT):
+        whole.add(block)
+    return whole
+
+
+def changed(deliver: Callable[..., Any], change: Callable[..., Changed | Spool | Reply | None]) -> Callable[..., Any]:
+    """A delivery of letters with other fields. `change(envelope, body)` returns them, or a whole letter, or None for
+    one that stays as it is, or a Reply for one that is refused.
 
     A change may wait for the DNS, so letters do not share their steps; as many at once as the delivery takes.
     """
@@ -107,12 +117,7 @@ def changed(deliver: Callable[..., Any], change: Callable[..., Changed | Reply |
         if found is None:
             body.seek(0)
             return (yield from calling(deliver, envelope, body))
-        fields, start = found
-        with closing(Spool(None, MEMORY)) as whole:
-            whole.add(b"".join(fields) + b"\r\n")
-            body.seek(start)
-            while block := body.read(HEADER_LIMIT):
-                whole.add(block)
+        with closing(found if isinstance(found, Spool) else with_fields(*found, body)) as whole:
             whole.file.seek(0)
             return whole.fault or (yield from calling(deliver, envelope, whole.file))
 

@@ -2,11 +2,15 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
+from smtp_from_scratch.fields import changed
 from smtp_from_scratch.session import Deliver
+from smtp_from_scratch.stream import BLOCK
 
 if TYPE_CHECKING:
+    from smtp_from_scratch.bodies import Spool
+    from smtp_from_scratch.envelope import Envelope
     from smtp_from_scratch.resolver import Records
     from smtp_from_scratch.trust import Signer
 
@@ -64,6 +68,22 @@ def checked(deliver: Any, role: str, options: argparse.Namespace, hostname: str)
         from smtp_from_scratch.trust import Trust
 
         return Trust(hostname, resolver()).deliver(deliver)
-    for each in signers(options.sign) if role in ("submission", "submissions") else ():
+    for each in (found := signers(options.sign) if role in ("submission", "submissions") else []):
         deliver = each.deliver(deliver)
-    return deliver                              # type: ignore[no-any-return]
+    return changed(deliver, in_seven_bits) if found else deliver
+
+
+def in_seven_bits(envelope: Envelope, body: IO[bytes]) -> Spool | None:
+    """The letter in 7 bits, before it is signed: a host on the way could not change it afterwards (RFC 6376 §5.3).
+
+    None for one that is so already, and for one that cannot be had so: that is signed as it is.
+    """
+    from smtp_from_scratch.sevenbit import seven_bit
+
+    if all(block.isascii() for block in iter(lambda: body.read(BLOCK), b"")):
+        return None
+    body.seek(0)
+    try:
+        return seven_bit(body)
+    except ValueError:
+        return None

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import io
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,32 @@ def test_strangers_letters_are_checked_and_users_signed(key: Path, monkeypatch: 
     for role in ("submission", "submissions", "lmtp"):
         send(role)
     assert [letter.partition(b":")[0] for letter in kept] == [b"DKIM-Signature", b"DKIM-Signature", b"From"]
+
+
+MIME = b"From: ana@rio.example\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
+EIGHT = MIME + "Content-Transfer-Encoding: 8bit\r\n\r\nSábado.\r\n".encode()
+NO_MIME = "From: ana@rio.example\r\n\r\nSábado.\r\n".encode()
+
+
+@pytest.mark.parametrize("letter, says", [(EIGHT, b"S=C3=A1bado."), (NO_MIME, "Sábado.".encode()),
+                                          (LETTER, b"Saturday.")])
+def test_what_is_signed_needs_no_change_on_the_way(letter: bytes, says: bytes, key: Path) -> None:
+    from smtp_from_scratch.dkim import read_signature
+    from smtp_from_scratch.fields import read_header
+    from smtp_from_scratch.keys import signing_key
+    from smtp_from_scratch.questions import Questions
+    from smtp_from_scratch.trust import body_hash, check_signature
+
+    options = parser(["serve"]).parse_args(["serve", "--sign", f"rio.example:k1:{key}"])
+    kept: list[bytes] = []
+    deliver = checked(lambda envelope, body: kept.append(body.read()), "submission", options, "mx.rio.example")
+    deliver(Envelope("ana@rio.example", ["kenji@tokyo.example"]), io.BytesIO(letter))
+    assert says in kept[0] and kept[0].count(b"\r\n\r\n") == 1
+
+    fields, start = read_header(body := io.BytesIO(kept[0]))
+    zone = NameTable({"k1._domainkey.rio.example TXT": [signing_key(key.read_bytes())[2]]})
+    found = check_signature(fields[0], fields, lambda how: body_hash(body, start, how), Questions(zone), time.time())
+    assert found.result == "pass" and read_signature(fields[0]).domain == "rio.example"
 
 
 def test_what_is_missing_is_said(key: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
