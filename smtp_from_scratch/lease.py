@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from .printable import logger
@@ -57,8 +58,10 @@ class Keeper(Generic[Held]):
         with self.lock:
             self.leases.add(lease)
             if self.thread is None:
-                self.thread = threading.Thread(target=self.run, args=(seconds / RENEWALS,), name="leases", daemon=True)
-                self.thread.start()
+                thread = threading.Thread(target=self.run, args=(seconds / RENEWALS,), name="leases", daemon=True)
+                with suppress(RuntimeError):    # a browser may have none: it has no second process either
+                    thread.start()
+                    self.thread = thread
 
     def end(self, lease: Lease[Held]) -> None:
         """Renew it no more."""

@@ -653,6 +653,16 @@ def test_a_thread_renews_leases(queue: Queue, clock: Clock, monkeypatch: pytest.
     assert not thread.is_alive()
 
 
+def test_where_no_thread_can_be_started_an_attempt_is_made_all_the_same(queue: Queue, clock: Clock,
+                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_threads(thread: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("threading.Thread.start", no_threads)
+    queue(Envelope(ANA, [YUI]), io.BytesIO(LETTER))
+    assert queue.attempt(lambda envelope, body: None) == 1 and not queue.entries()
+
+
 def test_a_lease_that_is_lost_is_not_renewed(queue: Queue, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     put(queue, YUI)
 
