@@ -65,7 +65,8 @@ class Policies:
         wants = wants if wants in WANTS else "none"
         if tags.get("pct") == "0" or tags.get("t") == "y":     # being tried out: one step milder
             wants = WANTS[max(WANTS.index(wants) - 1, 0)]
-        return Policy(wants, frozenset(method for method in ("spf", "dkim") if tags.get(f"a{method}", "").lower() == "s"))
+        strict = frozenset(method for method in ("spf", "dkim") if tags.get(f"a{method}", "").lower() == "s")
+        return Policy(wants, strict)
 
 
 def steps(labels: int) -> list[int]:

@@ -41,9 +41,11 @@ class Line:
     until: float = 0.0                          # how long it waits
 
     def is_good(self) -> bool:
-        """Whether it may take another letter: it is up, nothing is owed on it, and it has not served for too long."""
-        up = self.client.connection is not None and not self.client.session.unanswered
-        return up and self.letters < LETTERS and time.monotonic() - self.opened < SECONDS
+        """Whether it may take another letter: it is up, nothing is owed on it, or left over, and it is not too old."""
+        connection = self.client.connection
+        if connection is None or self.client.session.unanswered or len(connection.channel.inbox):
+            return False
+        return self.letters < LETTERS and time.monotonic() - self.opened < SECONDS
 
     def leave(self, patience: float = GOODBYE) -> None:
         """Say QUIT, if the line is up, and close it."""

@@ -235,6 +235,13 @@ def test_a_host_that_has_lost_count_has_taken_nothing(lines: Lines, then: list[s
         assert codes(send(lines, address)) == [250] and len(callers) == 2
 
 
+def test_what_nobody_asked_for_is_no_reply_to_the_next_letter(lines: Lines) -> None:
+    first = [*GREETING[:-1], "250 kept\r\n550 one reply too many", *ONE[-3:]]
+    with hosts_that_say(first, GREETING) as (address, callers):
+        send(lines, address)
+        assert [str(reply) for reply in send(lines, address).values()] == ["250 kept"] and len(callers) == 2
+
+
 def test_421_to_a_body_is_for_later(lines: Lines) -> None:
     with hosts_that_say(ONE + ["421 bye"], GREETING) as (address, callers):
         send(lines, address)
