@@ -65,7 +65,8 @@ class Policies:
         wants = wants if wants in WANTS else "none"
         if tags.get("pct") == "0" or tags.get("t") == "y":     # being tried out: one step milder
             wants = WANTS[max(WANTS.index(wants) - 1, 0)]
-        return Policy(wants, frozenset(method for method in ("spf", "dkim") if tags.get(f"a{method}", "r") == "s"))
+        strict = frozenset(method for method in ("spf", "dkim") if tags.get(f"a{method}", "").lower() == "s")
+        return Policy(wants, strict)
 
 
 def steps(labels: int) -> list[int]:
@@ -74,12 +75,19 @@ def steps(labels: int) -> list[int]:
 
 
 def dmarc_tags(text: str) -> dict[str, str]:
-    """The tags of a DMARC record; none for another text, and for one without a policy that can be read."""
-    try:
-        tags = tags_of(text)
-    except ValueError:
+    """The tags of a DMARC record; none for another text, and for one without a policy that can be read.
+
+    `v=`, which comes first, and `p=` must be right. Whatever else is wrong counts as not said (RFC 7489 §6.3).
+    """
+    found: dict[str, list[str]] = {}
+    for part in text.split(";"):
+        try:
+            name, value = next(iter(tags_of(part).items()))
+        except ValueError:
+            continue
+        found.setdefault(name, []).append(value)
+    if next(iter(found), "") != "v" or found["v"] != ["DMARC1"] or len(found.get("p", ())) > 1:
         return {}
-    if next(iter(tags), "") != "v" or tags["v"] != "DMARC1":
-        return {}
+    tags = {name: values[0] for name, values in found.items() if len(values) == 1}
     valid = tags.get("p", "").lower() in WANTS
     return tags if valid or "rua" in tags or "psd" in tags else {}

@@ -19,8 +19,11 @@ __all__ = ["HEADER_LIMIT", "Changed", "Finding", "author_domains", "authority_of
            "read_header", "results_field", "tags_of", "value_in"]
 
 HEADER_LIMIT, AUTHOR_LIMIT = 262_144, 2_000    # octets of a header; characters of a field that is read with care
+AUTHORS, COMMENTS = 5, 20                      # domains in From, each costs questions; comments within comments
 _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\0")
 _FIELD = re.compile(rb"[^\r\n][^\n]*\n(?:[ \t][^\n]*\n)*")
+_CONTROLS = re.compile("[\0-\x08\n-\x1f\x7f-\x9f\u2028\u2029]")
+_DOMAIN = re.compile(r"[a-z0-9._-]+|\[[0-9a-z:.-]*[0-9:][0-9a-z:.-]*\]")
 
 
 # --- a header ---------------------------------------------------------------------------------------------------------
@@ -29,7 +32,8 @@ _FIELD = re.compile(rb"[^\r\n][^\n]*\n(?:[ \t][^\n]*\n)*")
 def read_header(body: IO[bytes]) -> tuple[list[bytes], int]:
     """The fields of a message, each with its line ends, and the place where the body begins.
 
-    ValueError for a header that is too long, or has a CR, an LF or a NUL by itself.
+    ValueError for a header that is too long, has a CR, an LF or a NUL by itself, or begins with white space: that
+    would go on with whatever field a server puts above it.
     """
     body.seek(0)
     data = body.read(HEADER_LIMIT)
@@ -43,6 +47,8 @@ def read_header(body: IO[bytes]) -> tuple[list[bytes], int]:
         header = data[: end + 2]
     if _BARE.search(header):
         raise ValueError("a CR, an LF or a NUL stands alone in the header")
+    if header.startswith((b" ", b"\t")):
+        raise ValueError("the header begins with white space")
     return _FIELD.findall(header), end + 4
 
 
@@ -50,6 +56,11 @@ def name_of(field: bytes) -> str:
     """The name of a field, in lower case; empty if it is none."""
     name, colon, _ = field.partition(b":")
     return name.rstrip(b" \t").decode("latin-1").lower() if colon else ""
+
+
+def looks_like(field: bytes, name: str) -> bool:
+    """Whether some reader could take it for a field of this name: one who overlooks what no name may have in it."""
+    return re.sub(r"[^!-~]", "", name_of(field)) == name
 
 
 def value_in(field: bytes) -> str:
@@ -60,10 +71,10 @@ def value_in(field: bytes) -> str:
 def author_domains(fields: list[bytes]) -> list[str]:
     """The domains of the authors, in A-labels where they can be had, the first first (RFC 7489 §6.6.1).
 
-    ValueError for none, for a second From field, and for one that not everybody reads alike.
+    ValueError for none, for many, for a second From field, and for one that not everybody reads alike.
     """
-    authors = [field for field in fields if name_of(field) == "from"]
-    if len(authors) != 1:
+    authors = [field for field in fields if looks_like(field, "from")]
+    if len(authors) != 1 or name_of(authors[0]) != "from":
         raise ValueError(f"a letter has one From field, and this one has {len(authors)}")
     value = value_in(authors[0])
     if len(value) > AUTHOR_LIMIT:
@@ -74,9 +85,28 @@ def author_domains(fields: list[bytes]) -> list[str]:
         domains = [address.domain for address in found.addresses]
     except Exception:                          # of every kind, from the library's parser
         raise ValueError("nobody can read From") from None
-    if not whole or not domains or not all(domains):
+    if not whole or not domains or _CONTROLS.search(value):
         raise ValueError("nobody can read From")
-    return list(dict.fromkeys(map(plain_domain, domains)))
+    found = dict.fromkeys(map(author_domain, domains))
+    if len(found) > AUTHORS:
+        raise ValueError(f"From has authors of more than {AUTHORS} domains")
+    return list(found)
+
+
+def author_domain(domain: str) -> str:
+    """As `plain_domain`; ValueError for what can be no domain, and may look like one: `rio.example` and a letter of no
+    width has no policy, and every reader shows it as `rio.example` (RFC 7489 §6.6.1)."""
+    name = plain_domain(domain)
+    if not _DOMAIN.fullmatch(name) and (name.isascii() or not name.isprintable() or can_encode()):
+        raise ValueError("nobody can read the domain in From")
+    return name
+
+
+def can_encode() -> bool:
+    """Whether A-labels can be had here."""
+    from importlib.util import find_spec
+
+    return find_spec("idna") is not None
 
 
 def plain_domain(domain: str) -> str:
@@ -180,14 +210,18 @@ def results_field(hostname: str, findings: list[Finding]) -> bytes:
     return (";\r\n\t".join(lines) + "\r\n").encode()
 
 
+_AUTHORITY = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^]\s;"()<>@,:\\/[?=]+))(?=[\s;]|\Z)')
+
+
 def authority_of(field: bytes) -> str | None:
     """Who wrote an Authentication-Results field, in lower case; None for another field. Empty if nobody can tell."""
-    if name_of(field) != "authentication-results":
+    if not looks_like(field, "authentication-results"):
         return None
     text = value_in(field)
     if len(text) > AUTHOR_LIMIT:
         return ""
-    while (shorter := re.sub(r"\((?:[^()\\]|\\.)*\)", " ", text)) != text:
-        text = shorter                         # comments, the inner ones first
-    found = re.match(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"()]+))', text)
-    return (re.sub(r"\\(.)", r"\1", found[1]) if found[1] is not None else found[2]).lower() if found else ""
+    for _ in range(COMMENTS):                  # the inner ones first
+        text = re.sub(r"\((?:[^()\\]|\\.)*\)", " ", text)
+    found = _AUTHORITY.match(text)
+    name = found[2] or re.sub(r"\\(.)", r"\1", found[1]) if found else ""
+    return name.lower().rstrip(".") if name.isascii() else ""

@@ -27,6 +27,7 @@ class Questions:
 
     def __init__(self, resolver: Records) -> None:
         self.resolver, self.terms, self.void, self.end = resolver, TERMS, VOID, time.monotonic() + SECONDS
+        self.names: list[str] | None = None    # of the caller's address, once somebody has asked
 
     def spend(self) -> None:
         """One more term that asks; BadRecord for the eleventh."""

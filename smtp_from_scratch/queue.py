@@ -87,7 +87,8 @@ UNKNOWN = Reply(451, "the line broke, and nobody knows whether the message arriv
 
 def replies_of(receipt: Receipt, recipients: list[str]) -> dict[str, Reply]:
     """A reply for each recipient: what is unknown counts as not yet (RFC 5321 §4.5.4.1)."""
-    known = receipt.recipients if receipt.done or receipt.unknown else receipt.refused
+    has = receipt.accepted if receipt.done or receipt.unknown else []  # nobody, if DATA heard 250
+    known = {a: reply for a, reply in receipt.recipients.items() if a in has or not reply.positive}
     return {address: known.get(address, UNKNOWN) for address in recipients}
 
 

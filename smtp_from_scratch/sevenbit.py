@@ -15,6 +15,8 @@ __all__ = ["quoted_printable", "seven_bit"]
 
 LINE, HEADER, DEPTH = 1_000_000, 262_144, 50    # octets of a line, octets of a header, parts within parts
 KIND = re.compile(r"[!-.0-~]+/[!-.0-~]+")
+WHITE = b" \t\r\n"                            # after a delimiter; others make another line of it (RFC 2046 §5.1.1)
+BOUNDARY = re.compile(r'(?:^|[\s;"])boundary[*0-9]*\s*=', re.IGNORECASE)
 SIGNATURES = ("dkim-signature", "arc-message-signature")
 ENCODED = [bytes([octet]) if 32 <= octet <= 126 and octet != ord("=") or octet == 9 else b"=%02X" % octet
            for octet in range(256)]
@@ -76,6 +78,8 @@ class Entity:
             raise ValueError(f"a content type that cannot be read: {self.kind[:50]}")
         if self.kind == "multipart/signed" or any(name in self.fields for name in SIGNATURES):
             raise ValueError("it is signed, and no signature survives a change")
+        if len(BOUNDARY.findall(self.fields.get("content-type", ""))) > 1:
+            raise ValueError("a boundary is there twice")
         self.has_parts, self.is_message = self.kind.startswith("multipart/"), self.kind == "message/rfc822"
         if self.coding not in ("7bit", "8bit", "quoted-printable", "base64"):
             raise ValueError(f"a part is in {self.coding[:50]}")
@@ -113,13 +117,15 @@ class Text:
         line = self.file.readline(LINE)
         if len(line) == LINE and not line.endswith(b"\n"):
             raise ValueError(f"a line has more than {LINE} octets")
+        if b"\r" in line.removesuffix(b"\n").removesuffix(b"\r"):
+            raise ValueError("a CR stands alone, and to some readers it ends a line")
         return line
 
     def lines(self, delimiters: tuple[bytes, ...]) -> Iterator[bytes]:
         """The lines up to a delimiter, or to the end."""
         while True:
             self.last = self.line()
-            name = self.last.rstrip() if self.last[:2] == b"--" else b""
+            name = self.last.rstrip(WHITE) if self.last[:2] == b"--" else b""
             if not self.last or name in delimiters or name.removesuffix(b"--") in delimiters:
                 return
             yield self.last
@@ -138,7 +144,7 @@ class Text:
             if line in (b"\r\n", b"\n"):
                 return found
             size += len(line)
-            if size > HEADER or not (re.match(rb"[!-9;-~]+[ \t]*:", line) or (found and line[:1] in b" \t")):
+            if size > HEADER or not (re.match(rb"[!-9;-~]+:", line) or (found and line[:1] in b" \t")):
                 break
             found.append(line)
         raise ValueError("a header that is none, or has no end")
@@ -181,10 +187,10 @@ class Conversion(Text):
             raise ValueError(f"{entity.kind} has no boundary of its own")
         inner, default = (own, *outer), "message/rfc822" if entity.kind == "multipart/digest" else "text/plain"
         yield from self.plain(inner)            # for readers of before MIME
-        while self.last.rstrip() == own:
+        while self.last.rstrip(WHITE) == own:
             yield self.last
             yield from self.entity(self.header(inner), inner, default)
-        if self.last.rstrip() != own + b"--":
+        if self.last.rstrip(WHITE) != own + b"--":
             raise ValueError(f"{entity.kind} does not end")
         yield self.last
         yield from self.plain(outer)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import time
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 from urllib.parse import quote
@@ -58,14 +59,24 @@ class Caller:
                 else ".".join(self.address.exploded.replace(":", "")))
 
 
-def validated(caller: Caller, ask: Questions) -> Iterator[str]:
-    """The names of the caller's address that have this address in turn (RFC 7208 §5.5)."""
+def validated(caller: Caller, ask: Questions) -> list[str]:
+    """The names of the caller's address that have this address in turn, asked for once (RFC 7208 §5.5)."""
+    if ask.names is None:
+        ask.names = []                         # also if what follows raises BadRecord
+        ask.names += names_of(caller, ask)
+    return ask.names
+
+
+def names_of(caller: Caller, ask: Questions) -> Iterator[str]:
+    """The same, asked for now, as long as there is time."""
     try:
         names = ask.ask(caller.address.reverse_pointer, "PTR")[:NAMES]
     except NoAnswer:
         return
     for name in names:
         name = name.rstrip(".")
+        if time.monotonic() > ask.end:
+            return
         try:
             if is_domain(name) and caller.is_in(answer(ask.resolver, name, caller.kind), Term("", "ptr")):
                 yield name
@@ -183,6 +194,6 @@ def value_of(letter: str, domain: str, caller: Caller, ask: Questions) -> str:
         case "i": return caller.dotted
         case "v": return "in-addr" if caller.address.version == 4 else "ip6"
         case "h": return caller.hello
-    names = list(validated(caller, ask))                   # p
+    names = validated(caller, ask)                         # p
     ours = sorted((name for name in names if f".{name}".lower().endswith(f".{domain}".lower())), key=len)
     return next(iter(ours or names), "unknown")

@@ -41,9 +41,11 @@ class Line:
     until: float = 0.0                          # how long it waits
 
     def is_good(self) -> bool:
-        """Whether it may take another letter: it is up, nothing is owed on it, and it has not served for too long."""
-        up = self.client.connection is not None and not self.client.session.unanswered
-        return up and self.letters < LETTERS and time.monotonic() - self.opened < SECONDS
+        """Whether it may take another letter: it is up, nothing is owed on it, or left over, and it is not too old."""
+        connection = self.client.connection
+        if connection is None or self.client.session.unanswered or len(connection.channel.inbox):
+            return False
+        return self.letters < LETTERS and time.monotonic() - self.opened < SECONDS
 
     def leave(self, patience: float = GOODBYE) -> None:
         """Say QUIT, if the line is up, and close it."""
@@ -172,18 +174,24 @@ class Turn:
 
     def transact(self, envelope: Envelope, body: Body, *, binary: bool = False) -> Receipt:
         """One letter. If a line that has waited turns out to be gone before the letter's end, a new one takes it."""
-        self.line.letters += 1
         try:
-            return self.line.client.transact(envelope, body, binary=binary)
+            return self.say(envelope, body, binary)
         except SMTPServerDisconnected as error:
             if self.line.letters == 1 or not is_untouched(error):
                 raise
-            fresh = self.again(error)
-        fresh.letters += 1
-        return fresh.client.transact(envelope, body, binary=binary)
+            self.again(error)
+        return self.say(envelope, body, binary)
 
-    def again(self, error: SMTPServerDisconnected) -> Line:
-        """A new line to the same host; raises the error, which has the receipt, if there is none as good."""
+    def say(self, envelope: Envelope, body: Body, binary: bool) -> Receipt:
+        """The letter, on the line in hand. A host whose 250 has refused it has lost count: it is left at once."""
+        self.line.letters += 1
+        receipt = self.line.client.transact(envelope, body, binary=binary)
+        if receipt.refused_by and receipt.reply and receipt.reply.code < 400:
+            self.line.client.close()
+        return receipt
+
+    def again(self, error: SMTPServerDisconnected) -> None:
+        """Take a new line to the same host; raises the error, which has the receipt, if there is none as good."""
         before = self.line
         try:
             self.line = self.lines.dial(before.host, before.address, before.secure)
@@ -191,7 +199,6 @@ class Turn:
             raise error from None
         if self.has_extn("DSN") != before.client.has_extn("DSN"):      # who reports was asked on the old one
             raise error
-        return self.line
 
 
 def is_untouched(error: SMTPServerDisconnected) -> bool:

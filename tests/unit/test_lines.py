@@ -17,7 +17,7 @@ import pytest
 from smtp_from_scratch import Client, Envelope, Queue, Relay, Reply, Server, lab
 from smtp_from_scratch.client import SMTPServerDisconnected
 from smtp_from_scratch.connection import Connection
-from smtp_from_scratch.queue import Relayed, Runner, forward
+from smtp_from_scratch.queue import UNKNOWN, Relayed, Runner, forward
 from smtp_from_scratch.refusals import SMTPTimeout
 from smtp_from_scratch.relay import Zone, reach
 from smtp_from_scratch.server import ThreadedServer
@@ -223,6 +223,23 @@ def test_a_letter_that_may_have_arrived_is_not_sent_again(lines: Lines) -> None:
         assert codes(send(lines, address)) == [250]
         [reply] = send(lines, address).values()
         assert (reply.code, reply.enhanced) == (451, "4.4.2") and "nobody knows" in reply.text and len(callers) == 1
+
+
+@pytest.mark.parametrize("then", [["250 one too many", "250 sender", "250 recipient"],
+                                  ["250 sender", "250 recipient", "220 what"]], ids=["an old reply", "no 354"])
+def test_a_host_that_has_lost_count_has_taken_nothing(lines: Lines, then: list[str]) -> None:
+    """Nobody has a letter whose DATA was answered with 250, which means something else; and the line is left."""
+    with hosts_that_say(GREETING + then, GREETING) as (address, callers):
+        send(lines, address)
+        assert [str(reply) for reply in send(lines, address).values()] == [str(UNKNOWN)]
+        assert codes(send(lines, address)) == [250] and len(callers) == 2
+
+
+def test_what_nobody_asked_for_is_no_reply_to_the_next_letter(lines: Lines) -> None:
+    first = [*GREETING[:-1], "250 kept\r\n550 one reply too many", *ONE[-3:]]
+    with hosts_that_say(first, GREETING) as (address, callers):
+        send(lines, address)
+        assert [str(reply) for reply in send(lines, address).values()] == ["250 kept"] and len(callers) == 2
 
 
 def test_421_to_a_body_is_for_later(lines: Lines) -> None:

@@ -61,6 +61,7 @@ def multipart(*parts: bytes, kind: bytes = b"mixed", coding: bytes = b"Content-T
     TOP + b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" + TOP + TEXT + WORDS,
     TOP + multipart(TEXT + "--cut here, é\r\n--cut hereabouts\r\n".encode(), TEXT + WORDS) + b"and after\r\n",
     TOP + multipart(TEXT + WORDS, boundary=b"a--"),
+    TOP + multipart(TEXT + "--cut here\x0c\r\nNo: part\r\n\r\né\r\n".encode(), TEXT + WORDS),
 ])
 def test_the_content_is_the_same_in_seven_bits(octets: bytes) -> None:
     done = converted(octets)
@@ -110,6 +111,10 @@ SIGNED = b"DKIM-Signature: v=1; a=rsa-sha256\r\n"
     (TOP + TEXT.replace(b"text/plain", b"message/partial") + WORDS, "may not be encoded"),
     (TOP + multipart(b"Content-Type: text/plain"), "no end"),
     (TOP + b"no field\r\n" + TEXT + WORDS, "none"),
+    (TOP + b"X-Space : readers differ\r\n" + TEXT + WORDS, "none"),
+    (TOP + TEXT + b"a\r--cut here\r\n" + WORDS, "a CR stands alone"),
+    (TOP + multipart(TEXT + WORDS).replace(b'; boundary', b'; boundary=other; boundary', 1), "twice"),
+    (TOP + multipart(TEXT + WORDS).replace(b'; boundary', b'; x=a"b; boundary=other"; boundary', 1), "twice"),
     (TOP, "no end"),
     (b"", "no end"),
     (TOP + TEXT + b"\xff" * 1_000_001, "a line has more"),

@@ -147,6 +147,28 @@ def test_records_that_include_each_other_end() -> None:
     assert (found.result, found.reason) == ("permerror", "more than 10 terms ask the DNS")
 
 
+def test_a_caller_is_asked_for_its_names_once() -> None:
+    """However often a stranger's record has %{p}, and ptr: each time could cost eleven questions."""
+    hosts = [f"n{number}.shady.example" for number in range(12)]
+    table = NameTable({"rio.example TXT": ["v=spf1 " + "ptr exists:%{p}%{p}.x.example " * 5 + "-all"],
+                       "66.113.0.203.in-addr.arpa PTR": hosts})
+    check_spf(Envelope(EVE.replace("shady", "rio"), [], "", SHADY), table)
+    assert len([asked for asked in table.asked if asked.endswith(" PTR")]) == 1 and len(table.asked) < 20
+
+
+def test_the_names_of_a_caller_take_no_longer_than_all_the_rest() -> None:
+    table = NameTable({"1.2.0.192.in-addr.arpa PTR": [f"n{number}.rio.example" for number in range(10)]})
+    ask = Questions(table)
+
+    class Slow:
+        def records(self, name: str, kind: str) -> Any:
+            ask.end = time.monotonic() + (60 if kind == "PTR" else -1)
+            return table.records(name, kind)
+
+    ask.resolver = Slow()
+    assert expand("%{p}", "rio.example", Caller(RIO, ANA, ""), ask) == "unknown" and len(table.asked) == 2
+
+
 def test_too_many_servers() -> None:
     table = NameTable({"rio.example TXT": ["v=spf1 mx -all"],
                        "rio.example MX": [f"mx{n}.rio.example" for n in range(11)]})
@@ -401,6 +423,17 @@ def test_a_large_body_is_hashed_in_little_memory(pattern: bytes) -> None:
     (b"From: friends:;\r\n", None), (b"From: " + b"x" * 3000 + b" <ana@rio.example>\r\n", None),
     ("From: jos\u00e9 <ana@rio.example>\r\n".encode("latin-1"), ["rio.example"]),
     ("From: ana@br\u00e9sil.example\r\n".encode(), ["xn--brsil-csa.example"]),
+    ("From: ana@rio.exam\u200dple\r\n".encode(), None), (b"From: ana@rio.example\xff\r\n", None),
+    (b"From: ana@rio.example\x01\r\n", None), ("From: a@rio.example\u2028.shady.example\r\n".encode(), None),
+    (b"From: ana@rio.example/x\r\n", None), (b"From: ana@rio.example%shady.example\r\n", None),
+    (b"From: ana@rio\x0b.example\r\n", None), (b"From: a@[192.0.2.1]\r\n", ["[192.0.2.1]"]),
+    (b"From: ana@[rio.example]\r\n", None), (b"From: x:;, eve@shady.example\r\n", ["shady.example"]),
+    (b"From: ana@=?utf-8?q?rio.example?=\r\n", ["rio.example"]),
+    ("From: a@rio\u3002example\r\n".encode(), ["rio.example"]),
+    (b"From\x0b: ana@rio.example\r\nFrom: eve@shady.example\r\n", None), (b"From\xa0: ana@rio.example\r\n", None),
+    (b"\xef\xbb\xbfFrom: ana@rio.example\r\nFrom: eve@shady.example\r\n", None),
+    (b"From: " + b",".join(b"a@%d.example" % n for n in range(5)) + b"\r\n", [f"{n}.example" for n in range(5)]),
+    (b"From: " + b",".join(b"a@%d.example" % n for n in range(6)) + b"\r\n", None),
 ])
 def test_the_author_is_one_that_everybody_reads_alike(header: bytes, expected: list[str] | None) -> None:
     fields, _ = read_header(io.BytesIO(header + b"\r\nbody\r\n"))
@@ -414,6 +447,8 @@ def test_the_author_is_one_that_everybody_reads_alike(header: bytes, expected: l
 @pytest.mark.parametrize("letter", [
     b"X: a\nFrom: ana@rio.example\r\nFrom: eve@shady.example\r\n\r\n", b"X: a\rFrom: ana@rio.example\r\n\r\n",
     b"X: a\0\r\n\r\n", b"X: " + b"a" * HEADER_LIMIT + b"\r\n\r\n",
+    b" ; dmarc=pass header.from=rio.example\r\nFrom: eve@shady.example\r\n\r\n",
+    b"\t(\r\nFrom: eve@shady.example\r\n\r\n", b" \r\n\r\nFrom: eve@shady.example\r\n",
 ])
 def test_a_header_that_readers_part_differently_is_refused(letter: bytes) -> None:
     reply = Trust("mx.tokyo.example", NameTable(ZONE)).checked(Envelope(EVE, [KENJI], "", SHADY), io.BytesIO(letter))
@@ -446,6 +481,12 @@ def test_results_are_quoted_where_they_must_be() -> None:
     (b'Authentication-Results: "mx.tokyo.example"; none\r\n', "mx.tokyo.example"),
     (b"Authentication-Results: (mx.tokyo.example) other.example; none\r\n", "other.example"),
     (b"Authentication-Results:\r\n", ""), (b"Authentication-Results: " + b"(" * 100_000 + b"\r\n", ""),
+    (b"Authentication-Results: mx.tokyo.example.; dmarc=pass\r\n", "mx.tokyo.example"),
+    (b"Authentication-Results: mx.tokyo.example\xff; dmarc=pass\r\n", ""),
+    (b"Authentication-Results: =?utf-8?q?mx.tokyo.example?=; dmarc=pass\r\n", ""),
+    (b"Authentication-Results: mx.tokyo.example, dmarc=pass\r\n", ""),
+    (b"Authentication-Results\xa0: mx.tokyo.example; dmarc=pass\r\n", "mx.tokyo.example"),
+    (b"Authentication-Results: " + b"(" * 40 + b")" * 40 + b"mx.tokyo.example\r\n", ""),
 ])
 def test_whose_results_these_are(field: bytes, expected: str | None) -> None:
     assert authority_of(field) == expected
@@ -482,6 +523,13 @@ def dmarc(author: str, record: list[str] | None, *findings: Finding, **zone: Any
     ("rio.example", "v=DMARC1", [], ("none", "none")), ("rio.example", "p=reject; v=DMARC1", [], ("none", "none")),
     ("rio.example", "v=DMARC1; p=reject; p=none", [], ("none", "none")),
     ("rio.example", "v=DMARC2; p=reject", [], ("none", "none")),
+    ("rio.example", "v=DMARC1; p=reject;;", [], ("fail", "reject")),         # RFC 7489 §6.3: v= and p= are enough
+    ("rio.example", "v=DMARC1; p=reject; rua=mailto:j\u00f3@rio.example", [], ("fail", "reject")),
+    ("rio.example", "v=DMARC1; p=reject; rua=mailto:a; rua=mailto:b; oops", [], ("fail", "reject")),
+    ("rio.example", "v=DMARC1; p=reject; sp=none; sp=reject", [], ("fail", "reject")),
+    ("news.rio.example", "v=DMARC1; p=reject; sp=none; sp=none", [], ("fail", "reject")),
+    ("rio.example", "v=DMARC1; p=reject; v=DMARC1", [], ("none", "none")),
+    ("rio.example", "v=DMARC1; p=reject; adkim=S", [DKIM._replace(domain="news.rio.example")], ("fail", "reject")),
     ("rio.example", "v=DMARC1; p=burn; rua=mailto:a@rio.example", [], ("fail", "none")),
     ("shady.example", "v=DMARC1; p=reject", [], ("none", "none")),
     ("rio.example", "v=DMARC1; p=reject", [Finding("spf", "pass", "", "smtp.helo")], ("fail", "reject")),
