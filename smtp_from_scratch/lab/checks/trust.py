@@ -35,7 +35,8 @@ RECORDS: list[tuple[list[str], str | None, str]] = [
     (["google-site=1", RIO, "v=DKIM1; p="], RIO, "A domain has other TXT records, too."),
     (["V=SPF1 -all"], "V=SPF1 -all", "Capitals do not matter (RFC 7208 §4.5)."),
     (["v=spf1"], "v=spf1", "A record without terms is one."),
-    (["v=spf10 -all", "v=spf1-all", "spf2.0/pra -all", " v=spf1 -all"], None, "`v=spf1` is the first word, alone."),
+    (["v=spf10 -all", "v=spf1-all", "spf2.0/pra -all", " v=spf1 -all"], None,
+     "A record begins with `v=spf1`, and a space or nothing follows."),
     ([], None, "No record is no mistake: return None."),
 ]
 
